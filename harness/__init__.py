@@ -1,0 +1,1 @@
+"""Runs searches and keeps what they did."""

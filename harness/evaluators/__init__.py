@@ -1,0 +1,1 @@
+"""What answers a method's questions: a table today, training later."""

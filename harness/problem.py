@@ -1,0 +1,136 @@
+"""The words everybody shares: problem, limit, allowance, evaluator, method.
+
+A method sees a `Problem` and an `Evaluator`, and nothing else. Everything here is small, frozen and free of tables and clocks.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from budgetnas.spaces.space import Architecture, Space
+from budgetnas.spaces.task import Task
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Relaxation: TypeAlias = Any  # a table's or a supernet's continuous relaxation: needs torch, so its words live with its evaluators
+
+__all__ = [
+    "Allowance", "AllowanceSpent", "Architecture", "Evaluator", "Limit", "Method", "Need", "Problem", "Task",
+]  # fmt: skip
+
+
+class AllowanceSpent(Exception):
+    """The allowance does not cover the question. It ends a search normally: a method need not catch it."""
+
+
+class Need(enum.Enum):
+    """What a method must be able to ask."""
+
+    ACCURACY = "accuracy"
+    RELAXATION = "relaxation"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound on a resource, in the unit of its name: `latency_ms`, `energy_mj`, `macs`, `params`. Both ends are allowed values."""
+
+    resource: str
+    upper: float = math.inf
+    lower: float = 0.0
+
+    def excess(self, value: float) -> float:
+        """Return by how much `value` breaks the limit, as a share of the bound; 0 if it holds, inf for NaN (not supported)."""
+        if value != value:  # NaN
+            return math.inf
+        if value > self.upper:
+            return (value - self.upper) / self.upper if self.upper > 0 else math.inf
+        if value < self.lower:
+            return (self.lower - value) / self.lower
+        return 0.0
+
+    def __str__(self) -> str:
+        bounds = [f"{self.resource}<={self.upper:.10g}"] if self.upper < math.inf else []
+        bounds += [f"{self.resource}>={self.lower:.10g}"] if self.lower > 0 else []
+        return ",".join(bounds) or f"{self.resource} unlimited"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a search may spend: accuracy queries, and seconds of training (simulated on a table). None is no limit."""
+
+    queries: int | None = 200
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A search problem: the best network of a space on a task within limits on a device, found within an allowance."""
+
+    space: Space
+    task: Task
+    device: str | None
+    limits: tuple[Limit, ...]
+    allowance: Allowance
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The limited resources, in the order of the limits."""
+        return tuple(dict.fromkeys(limit.resource for limit in self.limits))
+
+    def violation(self, arch: Architecture, cost: Mapping[str, float]) -> float:
+        """Return 0 if `arch` is feasible, else the sum of the limits' relative excesses; inf if it is disconnected or not supported.
+
+        `cost` is what the evaluator answers. Limits are judged on the architecture itself, never on a relaxed one.
+        """
+        if not self.space.connected(arch):
+            return math.inf
+        total = 0.0
+        for limit in self.limits:
+            total += limit.excess(cost[limit.resource])
+        return total
+
+    def feasible(self, arch: Architecture, cost: Mapping[str, float]) -> bool:
+        """Return whether `arch` is connected, supported and within all limits."""
+        return self.violation(arch, cost) == 0.0
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """What a method may ask. Every question is recorded; a new accuracy is charged. Test accuracy cannot be asked for."""
+
+    @property
+    def offers(self) -> frozenset[Need]:
+        """What kinds of question it can answer."""
+
+    def cost(self, arch: Architecture) -> Mapping[str, float]:
+        """Return every known resource of `arch`, in the unit of its name; NaN is 'not supported on the device'. Free."""
+
+    def accuracy(self, arch: Architecture) -> float:
+        """Return validation accuracy [%]. A repeat is free. `AllowanceSpent` if a new one is not covered any more."""
+
+    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
+        """Return validation accuracies [%] of a batch, charged as one after the other; `AllowanceSpent` at the first not covered."""
+
+    def relaxation(self, options: Mapping[str, Any]) -> Relaxation:
+        """Return the continuous relaxation of the problem; for methods that need `Need.RELAXATION`."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A search: a frozen dataclass whose fields are its settings.
+
+    `deterministic = True` says that it draws nothing from `rng`; it is run once instead of once a seed. `report()`, where there is one,
+    returns figures about the finished search that the record keeps.
+    """
+
+    needs: ClassVar[frozenset[Need]]
+
+    def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
+        """Yield the current recommendation, one architecture or a front; the last one stands."""

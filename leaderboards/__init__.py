@@ -1,0 +1,1 @@
+"""Records in, pages out. This room imports no other room."""

@@ -1,0 +1,133 @@
+"""The cells of NAS-Bench-201: genes, string, index, connectivity, identical networks."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, cached_property
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.spaces.nasbench201 import complexity as closed_form
+from budgetnas.spaces.nasbench201.identity import canonical_indices
+from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes, code_at, index_of
+from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture, check_genes
+from budgetnas.spaces.task import Task
+
+_GENE = {operation: gene for gene, operation in enumerate(OPERATIONS)}
+_CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
+_EXAMPLE = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+
+
+@cache
+def connected_mask() -> NDArray[np.bool_]:
+    """Return which cells have a path from input to output, shape (15625,), by published index. 341 have none."""
+    edge = {pair: all_genes()[:, position] != 0 for position, pair in enumerate(EDGES)}
+    one = edge[0, 1]
+    two = edge[0, 2] | (edge[1, 2] & one)
+    three: NDArray[np.bool_] = edge[0, 3] | (edge[1, 3] & one) | (edge[2, 3] & two)
+    three.setflags(write=False)
+    return three
+
+
+class NASBench201:
+    """All 15,625 cells. A gene is the operation of an edge; edges are in the order of the published string."""
+
+    name = "nasbench201"
+    arity = (len(OPERATIONS),) * len(EDGES)
+    size = SIZE
+    positions = EDGES
+    operations = OPERATIONS
+
+    @property
+    def identity(self) -> Architecture:
+        """The cell of skip connections only: every edge left unfilled."""
+        return Architecture(self.name, (_GENE["skip_connect"],) * len(EDGES))
+
+    def encode(self, arch: Architecture) -> str:
+        """Return the published string, such as `|nor_conv_3x3~0|+|none~0|...`."""
+        a, b, c, d, e, f = (OPERATIONS[gene] for gene in arch.genes)
+        return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+    def decode(self, text: str) -> Architecture:
+        """Return the cell that a published string names; `InvalidArchitecture` says what is wrong and where."""
+        match = _CELL.fullmatch(text.strip())
+        if match is None:
+            _explain(text)
+        try:
+            return Architecture(self.name, tuple([_GENE[operation] for operation in match.groups()]))
+        except KeyError as unknown:
+            name = unknown.args[0]
+            position = match.groups().index(name)
+            source, target = EDGES[position]
+            raise InvalidArchitecture(
+                f"unknown operation '{name}' on the edge from node {source} to node {target}; choose one of {', '.join(OPERATIONS)}"
+            ) from None
+
+    def index(self, arch: Architecture) -> int:
+        """Return the published index, 0 to 15,624."""
+        try:
+            a, b, c, d, e, f = arch.genes
+            return self._index_of[((((a * 5 + b) * 5 + c) * 5 + d) * 5 + e) * 5 + f]
+        except (ValueError, IndexError, AttributeError, TypeError):
+            check_genes(self, arch)
+            raise
+
+    def at(self, index: int) -> Architecture:
+        """Return the cell with a published index; `InvalidArchitecture` beyond 0 to 15,624."""
+        if not 0 <= index < SIZE:
+            raise InvalidArchitecture(f"index {index} is outside nasbench201; choose 0 to {SIZE - 1}")
+        return self._architectures[index]
+
+    def connected(self, arch: Architecture) -> bool:
+        """Return whether a path of edges other than `none` leads from input to output."""
+        return self._connected[self.index(arch)]
+
+    def canonical(self, arch: Architecture) -> Architecture:
+        """Return the member with the lowest published index of the class of networks identical to this one (`identity.py`)."""
+        return self.at(int(canonical_indices()[self.index(arch)]))
+
+    def complexity(self, arch: Architecture, task: Task) -> Complexity:
+        """Return exact parameters and MACs of the benchmark's network (16 channels, 5 cells a stage)."""
+        index = self.index(arch)
+        params, macs = closed_form.complexities(task)
+        return Complexity(int(params[index]), int(macs[index]))
+
+    def complexities(self, task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
+        return closed_form.complexities(task)
+
+    def connected_mask(self) -> NDArray[np.bool_]:
+        """Return which cells are connected, shape (15625,), by published index."""
+        return connected_mask()
+
+    @cached_property
+    def _index_of(self) -> tuple[int, ...]:
+        return index_of()
+
+    @cached_property
+    def _connected(self) -> list[bool]:
+        return connected_mask().tolist()
+
+    @cached_property
+    def _architectures(self) -> list[Architecture]:
+        digits = [(code // 3125, code // 625 % 5, code // 125 % 5, code // 25 % 5, code // 5 % 5, code % 5) for code in code_at()]
+        return [Architecture(self.name, genes) for genes in digits]
+
+
+def _explain(text: str) -> NoReturn:
+    """Raise `InvalidArchitecture` with the first place where `text` leaves the published form."""
+    nodes = text.strip().split("+")
+    if len(nodes) != 3:
+        raise InvalidArchitecture(f"'{text}' has {len(nodes)} node(s) between '+'; a nasbench201 cell has 3, as in {_EXAMPLE}")
+    for number, node in enumerate(nodes, start=1):
+        if not (node.startswith("|") and node.endswith("|") and len(node) > 1):
+            raise InvalidArchitecture(f"node {number}, '{node}', does not begin and end with '|'; a cell looks like {_EXAMPLE}")
+        edges = node[1:-1].split("|")
+        if len(edges) != number:
+            raise InvalidArchitecture(f"node {number}, '{node}', has {len(edges)} edge(s) instead of {number}; a cell looks like {_EXAMPLE}")
+        for source, edge in enumerate(edges):
+            if not re.fullmatch(rf"\w+~{source}", edge):
+                raise InvalidArchitecture(f"edge '{edge}' of node {number} is not of the form OPERATION~{source}; a cell looks like {_EXAMPLE}")
+    raise InvalidArchitecture(f"'{text}' is no nasbench201 cell; one looks like {_EXAMPLE}")

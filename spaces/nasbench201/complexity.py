@@ -1,0 +1,63 @@
+"""Exact parameters and multiply-adds of NAS-Bench-201's networks in closed form.
+
+The network (section 3 of the paper): a 3x3 stem to 16 channels; three stages of five cells with 16, 32 and 64 channels, joined by
+residual blocks that halve the image; batch normalisation, global average pooling, a linear layer. An operation's convolution keeps
+its channels, so a cell's cost depends on the numbers of 1x1 and 3x3 convolutions alone; operations are counted even where no path
+uses them, as the benchmark does.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.spaces.nasbench201.order import OPERATIONS, all_genes
+from budgetnas.spaces.task import Task
+
+CHANNELS = (16, 32, 64)
+CELLS_A_STAGE = 5
+
+
+def _convolution(kernel: int, width_in: int, width_out: int, side: int) -> tuple[int, int]:
+    """Return parameters (with the batch normalisation's scale and shift) and MACs of a convolution with `side` x `side` outputs."""
+    weights = kernel * kernel * width_in * width_out
+    return weights + 2 * width_out, weights * side * side
+
+
+def skeleton(task: Task) -> tuple[int, int]:
+    """Return parameters and MACs of everything but the cells."""
+    params, macs = _convolution(3, task.image_channels, CHANNELS[0], task.image_size)
+    side = task.image_size
+    for narrow, wide in zip(CHANNELS, CHANNELS[1:], strict=False):
+        side //= 2
+        for kernel, width_in in ((3, narrow), (3, wide)):
+            more_params, more_macs = _convolution(kernel, width_in, wide, side)
+            params, macs = params + more_params, macs + more_macs
+        # The shortcut averages 2x2 pixels and widens by a 1x1 convolution that no normalisation follows.
+        params, macs = params + narrow * wide, macs + narrow * wide * side * side
+    params += 2 * CHANNELS[-1]
+    return params + (CHANNELS[-1] + 1) * task.classes, macs + CHANNELS[-1] * task.classes
+
+
+def operation(kernel: int, task: Task) -> tuple[int, int]:
+    """Return what one convolution in the cell costs in parameters and MACs over all fifteen cells."""
+    params = macs = 0
+    for stage, width in enumerate(CHANNELS):
+        more_params, more_macs = _convolution(kernel, width, width, task.image_size // 2**stage)
+        params, macs = params + CELLS_A_STAGE * more_params, macs + CELLS_A_STAGE * more_macs
+    return params, macs
+
+
+@cache
+def complexities(task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
+    genes = all_genes()
+    ones = (genes == OPERATIONS.index("nor_conv_1x1")).sum(axis=1)
+    threes = (genes == OPERATIONS.index("nor_conv_3x3")).sum(axis=1)
+    base, one, three = skeleton(task), operation(1, task), operation(3, task)
+    params, macs = (base[i] + ones * one[i] + threes * three[i] for i in (0, 1))
+    params.setflags(write=False)
+    macs.setflags(write=False)
+    return params, macs

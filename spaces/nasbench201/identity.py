@@ -1,0 +1,92 @@
+"""Classes of identical networks: which of the 15,625 cells compute the same function with the same trained weights.
+
+Two cells are identical if their weights can be matched one to one so that both compute the same, exactly, for every value of the
+weights. That takes in: `skip_connect` is the identity and `none` is zero; a node is a sum, so the order of its terms does not matter;
+what no path leads to the output does not count; average pooling (without padding in its count) is linear and keeps constants, so
+pool(a) + pool(b) = pool(a + b). A convolution used along two paths is one convolution, and two convolutions are two even where they
+read the same. A convolution of zero is not zero: the batch normalisation behind it still adds its trained shift, whichever the kernel.
+
+That gives 5,234 classes. Two other conventions give other counts: 5,260 if pooling is taken as opaque and a convolution of zero as zero;
+6,466 in the benchmark's own file, whose strings write a convolution used twice like two convolutions. `tests/` derives 5,234 (and 5,260)
+again from symbolic expressions.
+
+Here the same is decided for all cells at once: nodes carry a pair of 64-bit numbers (what varies over the image, what is constant),
+sums add, pooling multiplies the varying part by an odd constant, and a convolution mixes its argument with its label. A cell's fingerprint
+is the least output over all ways to label its live convolutions, so it does not depend on their names.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.spaces.nasbench201.order import EDGES, SIZE, all_genes
+
+_NONE, _SKIP, _CONV_1X1, _CONV_3X3, _POOL = range(5)
+_Words = NDArray[np.uint64]
+_INPUT = np.uint64(0x9E3779B97F4A7C15)
+_POOLING = np.uint64(0xD6E8FEB86659FD93)
+
+
+def _mix(words: _Words) -> _Words:
+    """Return a scrambled copy: the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _live_convolutions(genes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which edges carry a convolution whose output reaches the cell's output, shape (cells, 6)."""
+    used = genes != _NONE
+    two_used = used[:, 5]
+    one_used = used[:, 4] | (used[:, 2] & two_used)
+    target_used = np.stack([one_used, two_used, two_used, *[np.ones(len(genes), bool)] * 3], axis=1)
+    return ((genes == _CONV_1X1) | (genes == _CONV_3X3)) & target_used
+
+
+def _outputs(genes: NDArray[np.int64], labels: NDArray[np.int64]) -> _Words:
+    """Return one word for each cell's output when the convolution of edge e is named `labels[e]`."""
+    zeros = np.zeros(len(genes), np.uint64)
+    varying, constant = [np.full(len(genes), _INPUT), zeros, zeros, zeros], [zeros] * 4
+    for edge, (source, target) in enumerate(EDGES):
+        gene, v, c = genes[:, edge], varying[source], constant[source]
+        label = np.uint64(labels[edge] + 1)
+        of_zero = (v == 0) & (c == 0)
+        mixed = _mix(_mix(v ^ (label << np.uint64(8)) ^ gene.astype(np.uint64)) + _mix(c))
+        convolution = (gene == _CONV_1X1) | (gene == _CONV_3X3)
+        new_v = np.select([gene == _SKIP, gene == _POOL, convolution & ~of_zero], [v, v * _POOLING, mixed], np.uint64(0))
+        new_c = np.select([(gene == _SKIP) | (gene == _POOL), convolution & of_zero], [c, np.full_like(c, _mix(_mix(label[None]))[0])], np.uint64(0))
+        varying[target], constant[target] = varying[target] + new_v, constant[target] + new_c
+    return _mix(varying[3]) + _mix(constant[3] ^ _INPUT)
+
+
+@cache
+def fingerprints() -> _Words:
+    """Return a word for every cell, equal exactly for identical networks, shape (15625,), by published index."""
+    genes, live = all_genes(), _live_convolutions(all_genes())
+    masks = live @ (1 << np.arange(len(EDGES)))
+    result = np.empty(SIZE, np.uint64)
+    with np.errstate(over="ignore"):
+        for mask in np.unique(masks):
+            rows = np.flatnonzero(masks == mask)
+            edges = np.flatnonzero(live[rows[0]])
+            least = np.full(len(rows), np.iinfo(np.uint64).max, np.uint64)
+            for order in permutations(range(len(edges))):
+                labels = np.full(len(EDGES), len(EDGES))
+                labels[edges] = order
+                least = np.minimum(least, _outputs(genes[rows], labels))
+            result[rows] = least
+    return result
+
+
+@cache
+def canonical_indices() -> NDArray[np.int64]:
+    """Return, for every cell, the lowest published index among the networks identical to it, shape (15625,)."""
+    _, first, inverse = np.unique(fingerprints(), return_index=True, return_inverse=True)
+    indices: NDArray[np.int64] = first[inverse]
+    indices.setflags(write=False)
+    return indices

@@ -1,0 +1,36 @@
+"""What a table knows of devices: latency [ms] and energy [mJ] by dataset and device."""
+
+from __future__ import annotations
+
+from budgetnas.spaces.devices import DEVICE_RESOURCES, DEVICES, UnknownDevice, device_of
+from budgetnas.spaces.tables.columnar import Column, Table, TableError
+
+
+def cost_column(resource: str, dataset: str, device: str) -> str:
+    """Return the name of a column such as `latency_ms/cifar10/pixel3`."""
+    return f"{resource}/{dataset}/{device}"
+
+
+def device_cost(table: Table, resource: str, dataset: str, device: str) -> Column:
+    """Return what every architecture costs on a device, shape (rows,), unit in the resource's name; NaN where it is not supported.
+
+    `UnknownDevice` if there is no such device or it lacks the metric, `TableError` if the table does.
+    """
+    known = device_of(device)
+    if resource not in known.metrics:
+        raise UnknownDevice(f"device '{device}' has no {resource}; it has {', '.join(known.metrics)}")
+    name = cost_column(resource, dataset, device)
+    if name not in table:
+        have = ", ".join(devices(table, dataset)) or "no device"
+        raise TableError(f"the table has no {resource} of {device} for {dataset}; for {dataset} it has {have}")
+    return table.column(name)
+
+
+def devices(table: Table, dataset: str) -> list[str]:
+    """Return the devices that the table knows for a dataset, in the order of `DEVICES`."""
+    return [device for device in DEVICES if any(cost_column(resource, dataset, device) in table for resource in DEVICE_RESOURCES)]
+
+
+def metrics(table: Table, dataset: str, device: str) -> list[str]:
+    """Return the resources that the table knows of a device for a dataset: latency_ms, energy_mj or both."""
+    return [resource for resource in DEVICE_RESOURCES if cost_column(resource, dataset, device) in table]

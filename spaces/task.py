@@ -1,0 +1,42 @@
+"""The tasks that networks are built for: a dataset with its image size, channels and classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class UnknownDataset(ValueError):
+    """A dataset that no space knows; the message lists those it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A classification task. Images are square, `image_size` pixels a side."""
+
+    dataset: str
+    image_size: int
+    image_channels: int
+    classes: int
+
+    @property
+    def chance(self) -> float:
+        """Accuracy [%] of guessing."""
+        return 100.0 / self.classes
+
+
+TASKS = {
+    task.dataset: task
+    for task in (
+        Task("cifar10", image_size=32, image_channels=3, classes=10),
+        Task("cifar100", image_size=32, image_channels=3, classes=100),
+        Task("ImageNet16-120", image_size=16, image_channels=3, classes=120),
+        Task("closed-form", image_size=32, image_channels=3, classes=10),
+    )
+}
+
+
+def task_of(dataset: str) -> Task:
+    """Return the task of a dataset; `UnknownDataset` lists the names there are."""
+    if dataset in TASKS:
+        return TASKS[dataset]
+    raise UnknownDataset(f"unknown dataset '{dataset}'; choose one of {', '.join(TASKS)}")
