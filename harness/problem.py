@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from budgetnas.spaces.space import Architecture, Space
 from budgetnas.spaces.task import Task
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Relaxation: TypeAlias = Any  # a table's or a supernet's continuous relaxation: needs torch, so its words live with its evaluators
-
+# A table's or a supernet's continuous relaxation. It needs torch, so its own words will live beside the evaluators that make one.
+Relaxation: TypeAlias = Any
 __all__ = [
-    "Allowance", "AllowanceSpent", "Architecture", "Evaluator", "Limit", "Method", "Need", "Problem", "Task",
+    "Allowance", "AllowanceSpent", "Architecture", "Evaluator", "Limit", "Method", "Need", "Problem", "Relaxation",
+    "Search", "Task",
 ]  # fmt: skip
+
+
+Search: TypeAlias = Iterator[tuple[Architecture, ...]] | Generator[tuple[Architecture, ...], None, Mapping[str, float] | None]
 
 
 class AllowanceSpent(Exception):
@@ -87,10 +88,14 @@ class Problem:
     def violation(self, arch: Architecture, cost: Mapping[str, float]) -> float:
         """Return 0 if `arch` is feasible, else the sum of the limits' relative excesses; inf if it is disconnected or not supported.
 
-        `cost` is what the evaluator answers. Limits are judged on the architecture itself, never on a relaxed one.
+        `cost` is what the evaluator answers; a NaN in it says that the device does not run the network, whatever the limits are on.
+        Limits are judged on the architecture itself, never on a relaxed one.
         """
         if not self.space.connected(arch):
             return math.inf
+        for value in cost.values():
+            if value != value:  # NaN
+                return math.inf
         total = 0.0
         for limit in self.limits:
             total += limit.excess(cost[limit.resource])
@@ -126,11 +131,15 @@ class Evaluator(Protocol):
 class Method(Protocol):
     """A search: a frozen dataclass whose fields are its settings.
 
-    `deterministic = True` says that it draws nothing from `rng`; it is run once instead of once a seed. `report()`, where there is one,
-    returns figures about the finished search that the record keeps.
+    Two optional class attributes: `deterministic = True` says that it draws nothing from `rng`, so it is run once instead of once a
+    seed; `version`, a number raised with every change of behaviour, is part of a trial's identity.
     """
 
     needs: ClassVar[frozenset[Need]]
 
-    def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        """Yield the current recommendation, one architecture or a front; the last one stands."""
+    def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Search:
+        """Yield the current recommendation, one architecture or a front; the last one stands.
+
+        With none yielded, the best feasible architecture asked about stands. What the generator returns at its end, if anything, is a
+        mapping of the method's own figures that the record keeps.
+        """

@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = 1
+MAX_ROWS = 10_000_000  # far beyond any benchmark table: a small file that states more would only fill the memory
 _KEY = b"budgetnas"
 Column = NDArray[np.float64]
 
 
 class TableError(ValueError):
     """A table that is missing, damaged, edited or of another shape; the message says which and what to do."""
+
+
+class DamagedTable(TableError):
+    """A table of this project that was cut off or edited: `budgetnas data fetch` may put a new one in its place."""
 
 
 def column_digest(values: Column) -> str:
@@ -37,10 +43,17 @@ def _table_digest(space: str, digests: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _header_digest(header: Mapping[str, Any]) -> str:
+    text = json.dumps({key: value for key, value in header.items() if key != "sha256"}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Table:
     """The columns known of a space's architectures. Row i is the architecture with index i; NaN is 'not known' or 'not supported'."""
 
-    def __init__(self, space: str, rows: int, digests: Mapping[str, str], sources: Mapping[str, str], loaded: dict[str, Column], path: Path | None):
+    def __init__(
+        self, space: str, rows: int, digests: Mapping[str, str], sources: Mapping[str, str], loaded: dict[str, Column], path: Path | None
+    ):
         self.space = space
         self.rows = rows
         self.path = path
@@ -70,26 +83,18 @@ class Table:
 
     @classmethod
     def open(cls, path: Path) -> Table:
-        """Return a table on disk; no column is read yet. `TableError` if the file is no table of this project or is cut off."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            schema = pq.read_schema(path)
-        except FileNotFoundError:
-            raise TableError(f"there is no table at {path}; run `budgetnas data fetch`") from None
-        except (pa.ArrowException, OSError) as error:
-            raise TableError(f"{path} cannot be read as Parquet ({_first_line(error)}); it is damaged: run `budgetnas data fetch` again") from None
-        try:
-            header = json.loads((schema.metadata or {})[_KEY])
-            if header["format"] != FORMAT:
-                raise TableError(f"{path} has table format {header['format']}; this version reads {FORMAT}: run `budgetnas data fetch` again")
+        """Return a table on disk; no column is read yet. `TableError` if it is none of this project, `DamagedTable` if it is damaged."""
+        with _parquet(path) as file:
+            # Parquet keeps the description twice, for itself and for Arrow; they disagree only in an edited file.
+            header = _header(path, [(held or {}).get(_KEY) for held in (file.metadata.metadata, file.schema_arrow.metadata)])
             columns = header["columns"]
-            digests = {name: columns[name]["sha256"] for name in schema.names}
-            sources = {name: columns[name]["source"] for name in schema.names}
-            return cls(header["space"], header["rows"], digests, sources, {}, path)
-        except (KeyError, TypeError, json.JSONDecodeError):
-            raise TableError(f"{path} is Parquet, but not a table of budgetnas; move it away and run `budgetnas data fetch`") from None
+            # Looked at before anything is read: nested columns, other types and absurd lengths never reach the reader.
+            flat = [(field.name, str(field.type)) for field in file.schema_arrow]
+            if sorted(flat) != sorted((name, "double") for name in columns) or file.metadata.num_rows != header["rows"]:
+                raise DamagedTable(f"{path} does not hold the columns that it lists: it is damaged; run `budgetnas data fetch` again")
+        digests = {name: column["sha256"] for name, column in columns.items()}
+        sources = {name: column["source"] for name, column in columns.items()}
+        return cls(header["space"], header["rows"], digests, sources, {}, path)
 
     def __contains__(self, name: object) -> bool:
         return name in self._digests
@@ -105,32 +110,27 @@ class Table:
 
     def load(self, names: list[str]) -> None:
         """Read several columns at once; each is checked. `TableError` as for `column`."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         missing = [name for name in names if name not in self._digests]
         if missing:
             raise TableError(f"the table {self.path or 'in memory'} has no column '{missing[0]}'")
-        wanted = [name for name in names if name not in self._loaded]
-        if not wanted:
+        wanted = [name for name in dict.fromkeys(names) if name not in self._loaded]
+        if not wanted or self.path is None:
             return
-        assert self.path is not None, "a table in memory has all its columns loaded"
-        try:
-            data = pq.read_table(self.path, columns=wanted, memory_map=True, use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise TableError(f"{self.path} is damaged ({_first_line(error)}); run `budgetnas data fetch` again") from None
-        for name in wanted:
-            values = data.column(name).to_numpy()
-            if values.dtype != np.float64 or len(values) != self.rows or column_digest(values) != self._digests[name]:
-                raise TableError(f"column '{name}' of {self.path} does not match its checksum: the file was edited or damaged; run `budgetnas data fetch` again")
-            column: Column = np.array(values)
-            column.setflags(write=False)
-            self._loaded[name] = column
+        with _parquet(self.path) as file:
+            data = file.read(columns=wanted, use_threads=False)
+            for name in wanted:
+                column = _checked(data, name, self.rows, self._digests[name])
+                if column is None:
+                    problem = f"column '{name}' of {self.path} does not match its checksum: it was edited or damaged"
+                    raise DamagedTable(f"{problem}; run `budgetnas data fetch` again")
+                self._loaded[name] = column
 
     def merged(self, other: Table) -> Table:
-        """Return a table in memory with the columns of both; `other`'s win where both have one. `TableError` for another space or length."""
+        """Return a table in memory with the columns of both; `other`'s win where both have one. `TableError` if space or length differ."""
         if (other.space, other.rows) != (self.space, self.rows):
-            raise TableError(f"a table of {other.rows} rows of '{other.space}' cannot be joined to one of {self.rows} rows of '{self.space}'")
+            raise TableError(
+                f"a table of {other.rows} rows of '{other.space}' cannot be joined to one of {self.rows} rows of '{self.space}'"
+            )
         for table in (self, other):
             table.load(list(table))
         return Table.from_columns(self.space, self._loaded | other._loaded, self.sources | other.sources)
@@ -143,10 +143,76 @@ class Table:
         names = sorted(self)
         self.load(names)
         columns: dict[str, Any] = {name: {"sha256": self._digests[name], "source": self.sources[name]} for name in names}
-        header = {"format": FORMAT, "space": self.space, "rows": self.rows, "columns": columns}
+        header: dict[str, Any] = {"format": FORMAT, "space": self.space, "rows": self.rows, "columns": columns}
+        header["sha256"] = _header_digest(header)
         data = pa.table({name: self._loaded[name] for name in names}).replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True)})
         with replacing(path) as partial:
-            pq.write_table(data, partial, compression="zstd", use_dictionary=False, column_encoding="BYTE_STREAM_SPLIT")
+            pq.write_table(
+                data, partial, compression="zstd", use_dictionary=False, write_statistics=False, column_encoding="BYTE_STREAM_SPLIT"
+            )
+
+
+def _checked(data: Any, name: str, rows: int, digest: str) -> Column | None:
+    """Return a column of an Arrow table, read-only; None unless it has `rows` float64 values with that sha256."""
+    import pyarrow as pa
+
+    if data.column_names.count(name) != 1 or data.column(name).type != pa.float64() or len(data.column(name)) != rows:
+        return None
+    column: Column = np.array(data.column(name).to_numpy())
+    column.setflags(write=False)
+    return column if column_digest(column) == digest else None
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """Give a Parquet file, open for reading; what goes wrong with it becomes a `TableError` that names the file and the remedy."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise TableError(f"there is no table at {path}; run `budgetnas data fetch`") from None
+    except PermissionError as error:
+        raise TableError(f"cannot read {path}: {error.strerror or _first_line(error)}") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DamagedTable(
+            f"{path} cannot be read as Parquet ({_first_line(error)}); it is damaged: run `budgetnas data fetch` again"
+        ) from None
+
+
+def _header(path: Path, copies: list[bytes | None]) -> dict[str, Any]:
+    """Return what a file says of itself, its types checked: format, space, rows, columns. `TableError` if it is another version's."""
+    damaged = DamagedTable(
+        f"the description in {path} does not match its checksum: it was edited or damaged; run `budgetnas data fetch` again"
+    )
+    stranger = TableError(f"{path} is Parquet, but not a table of budgetnas; move it away and run `budgetnas data fetch`")
+    if copies == [None] * len(copies):
+        raise stranger
+    if len(set(copies)) > 1:
+        raise damaged
+    try:
+        header = json.loads(copies[0] or b"")
+    except (ValueError, RecursionError):
+        raise damaged from None
+    if not isinstance(header, dict) or "format" not in header:
+        raise stranger
+    if header["format"] != FORMAT:
+        raise TableError(
+            f"{path} has table format {header['format']!r:.20}; this version reads {FORMAT}: move it away and run `budgetnas data fetch`"
+        )
+    if header.get("sha256") != _header_digest(header) or not _well_formed(header):
+        raise damaged
+    return header
+
+
+def _well_formed(header: Mapping[str, Any]) -> bool:
+    columns, rows = header.get("columns"), header.get("rows")
+    if not isinstance(columns, dict) or not columns or type(rows) is not int or not 0 <= rows <= MAX_ROWS:
+        return False
+    described = all(isinstance(c, dict) and isinstance(c.get("sha256"), str) and isinstance(c.get("source"), str) for c in columns.values())
+    return described and isinstance(header.get("space"), str)
 
 
 class replacing:  # noqa: N801 - reads as a verb: `with replacing(path) as partial`
@@ -179,7 +245,9 @@ class replacing:  # noqa: N801 - reads as a verb: `with replacing(path) as parti
         finally:
             self.partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise TableError(f"cannot write {self.path}: {error.strerror or _first_line(error)}; the old file, if any, is untouched") from None
+            raise TableError(
+                f"cannot write {self.path}: {error.strerror or _first_line(error)}; the old file, if any, is untouched"
+            ) from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,185 @@
+"""The contract that every method must pass, the project's own and a user's, in seconds and without a download.
+
+A method must: end by itself or by its allowance, without an error; recommend something feasible whenever it asked about something
+feasible; do the same again for the same seed, whatever the global generators hold; draw nothing from its generator if it says that it is
+deterministic; and be no worse than random search at the same allowance.
+
+The last is a statistical test. On each of the limits, the method's regrets over the seeds are compared with random search's by a one-sided
+Mann-Whitney test; the p-values, which are independent, are combined by Stouffer's method. The method is refused if the result is below
+0.001: a method exactly as good as random search is refused wrongly about once in a thousand checks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from budgetnas.harness.canonical import canonical_json
+from budgetnas.harness.catalogue import FoundMethod, check_class, find_method
+from budgetnas.harness.landscape import Landscape, landscape_of
+from budgetnas.harness.limits import resolve
+from budgetnas.harness.problem import Allowance, Need
+from budgetnas.harness.trial import Record, Trial, conduct
+from budgetnas.spaces.tables.closed_form import DATASET, DEVICE
+
+FALSE_ALARM_RATE = 0.001
+# A loose and a tight limit, several at once, a lower bound, none, a handful of feasible cells, and no feasible cell at all.
+LIMITS: tuple[tuple[str, ...], ...] = (
+    ("latency_ms@q50",),
+    ("latency_ms@q10",),
+    ("params<=600k", "energy_mj<=15"),
+    ("latency_ms@q50", "params>=400k"),
+    ("unlimited",),
+)
+CORNERS: tuple[tuple[str, ...], ...] = (("latency_ms<=1.05",), ("latency_ms<=0.5",))
+
+
+class ContractBroken(ValueError):
+    """A method that breaks its contract; the message lists every clause that it breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One clause of the contract: what it asks, and what was wrong ('' if nothing)."""
+
+    text: str
+    broken: str
+
+
+def check_method(
+    method: type[Any], settings: Mapping[str, Any] | None = None, *, seeds: int = 20, queries: int = 60, raising: bool = True
+) -> tuple[Clause, ...]:
+    """Return the clauses of the contract, all of which hold; `ContractBroken` lists those that do not (unless `raising` is False).
+
+    `method` is the class, `settings` what to set on it. It is run on a benchmark in closed form, about `seeds` times on every limit.
+    """
+    reference = f"{method.__module__}:{method.__qualname__}" if isinstance(method, type) else repr(method)
+    check_class(reference, method)
+    clauses = _check(FoundMethod(reference, method, "check", plugin=True), dict(settings or {}), seeds, queries)
+    broken = [f"{clause.text}: {clause.broken}" for clause in clauses if clause.broken]
+    if broken and raising:
+        raise ContractBroken(f"{reference} breaks {len(broken)} of {len(clauses)} clauses: " + "; ".join(broken))
+    return clauses
+
+
+def check_reference(reference: str, folder: Path, settings: Mapping[str, Any]) -> tuple[Clause, ...]:
+    """Return the clauses for a method named by reference, kept or broken."""
+    found = find_method(reference, folder)
+    return check_method(found.cls, settings, raising=False)
+
+
+def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int) -> tuple[Clause, ...]:
+    settings = found.settings(settings)
+    if found.needs - {Need.ACCURACY}:
+        lacking = ", ".join(sorted(need.value for need in found.needs - {Need.ACCURACY}))
+        return (Clause("needs nothing but accuracy", f"it needs {lacking}, which the check's benchmark does not offer yet"),)
+    landscape = landscape_of("nasbench201", DATASET, DEVICE)
+    trials = [_trials(landscape, limits, found, settings, 1 if found.deterministic else seeds, queries) for limits in LIMITS]
+    corners = [_trials(landscape, limits, found, settings, 1, queries) for limits in CORNERS]
+    records = [[conduct(found, trial) for trial in group] for group in trials]
+    corner_records = [conduct(found, trial) for group in corners for trial in group]
+    everything = [record for group in records for record in group] + corner_records
+    clauses = [
+        Clause("ends without an error", next((record["failure"] for record in everything if record["failure"]), "")),
+        Clause("recommends something feasible whenever it asked about something feasible", _unseen(landscape, everything)),
+        Clause("does the same again for the same seed", _unrepeatable(found, [group[0] for group in trials], [group[0] for group in records])),
+    ]
+    if found.deterministic:
+        clauses.append(Clause("is deterministic, as it says", _seed_dependent(landscape, found, settings, queries)))
+    if not any(clause.broken for clause in clauses):
+        clauses.append(Clause("is no worse than random search at the same allowance", _worse_than_random(landscape, records, seeds, queries)))
+    return tuple(clauses)
+
+
+def _trials(
+    landscape: Landscape, limits: Sequence[str], found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int, first: int = 0
+) -> list[Trial]:
+    bounds = resolve(landscape, limits)
+    return [
+        Trial(
+            space=landscape.space.name,
+            dataset=DATASET,
+            device=DEVICE,
+            limits=bounds.limits,
+            allowance=Allowance(queries),
+            validation="mean",
+            method=found.reference,
+            settings=tuple(sorted(settings.items())),
+            version=found.version,
+            table=landscape.table.checksum,
+            seed=seed,
+        )
+        for seed in range(first, first + seeds)
+    ]
+
+
+def _where(record: Record) -> str:
+    trial = record["trial"]
+    limits = ",".join(f"{x['resource']} {x['lower']:g} to {x['upper'] if x['upper'] is not None else 'any'}" for x in trial["limits"])
+    return f"with the limits {limits or 'none'}, seed {trial['seed']}"
+
+
+def _unseen(landscape: Landscape, records: Sequence[Record]) -> str:
+    for record in records:
+        admitted = _admitted(landscape, record)
+        asked = [key for kind, keys in record["questions"] if kind == "accuracy" for key in keys]
+        if any(admitted[key] for key in asked) and not (record["final"] and record["final"]["feasible"]):
+            return f"{_where(record)}, it asked about feasible architectures and recommended an infeasible one"
+    return ""
+
+
+def _admitted(landscape: Landscape, record: Record) -> Any:
+    from budgetnas.harness.problem import Limit
+
+    limits = [Limit(x["resource"], float("inf") if x["upper"] is None else x["upper"], x["lower"]) for x in record["trial"]["limits"]]
+    return landscape.admitted(limits)
+
+
+def _unrepeatable(found: FoundMethod, trials: Sequence[Trial], records: Sequence[Record]) -> str:
+    state, old_state = random.getstate(), np.random.get_state()
+    try:
+        for trial, record in zip(trials, records, strict=True):
+            random.seed(f"another start {trial.seed}")
+            np.random.seed(12345)
+            if canonical_json(conduct(found, trial)) != canonical_json(record):
+                return f"{_where(record)}, a second run asked or recommended something else; draw from the given `rng` alone"
+    finally:
+        random.setstate(state)
+        np.random.set_state(old_state)
+    return ""
+
+
+def _seed_dependent(landscape: Landscape, found: FoundMethod, settings: dict[str, Any], queries: int) -> str:
+    runs = [conduct(found, trial) for trial in _trials(landscape, LIMITS[0], found, settings, 2, queries)]
+    return "" if runs[0]["questions"] == runs[1]["questions"] else "two seeds asked different questions; leave `deterministic` out"
+
+
+def _worse_than_random(landscape: Landscape, records: Sequence[Sequence[Record]], seeds: int, queries: int) -> str:
+    from scipy.stats import combine_pvalues, mannwhitneyu
+
+    rival = find_method("random_search")
+    p_values, means = [], []
+    for limits, group in zip(LIMITS, records, strict=True):
+        # Seeds of its own, so that a method that draws as random search does is still independent of it.
+        randoms = [conduct(rival, trial) for trial in _trials(landscape, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)]
+        own, random_regret = _regrets(landscape, group), _regrets(landscape, randoms)
+        p_values.append(float(mannwhitneyu(own, random_regret, alternative="greater").pvalue) if np.ptp(own + random_regret) else 0.5)
+        means.append((float(np.mean(own)), float(np.mean(random_regret))))
+    p = float(combine_pvalues(np.clip(p_values, 1e-12, 1 - 1e-12), method="stouffer").pvalue)
+    if p >= FALSE_ALARM_RATE:
+        return ""
+    pairs = ", ".join(f"{own:.2f} against {rival_mean:.2f}" for own, rival_mean in means)
+    return f"its mean regrets are {pairs} points; a method as good as random search does so with probability {p:.1g}"
+
+
+def _regrets(landscape: Landscape, records: Sequence[Record]) -> list[float]:
+    """Return the regrets; nothing feasible counts as guessing."""
+    best = [record["oracle"]["best_by_test"]["test"] for record in records]
+    return [
+        record["regret"] if record["regret"] is not None else optimum - landscape.task.chance for record, optimum in zip(records, best, strict=True)
+    ]

@@ -1,0 +1,60 @@
+"""The command `budgetnas`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from budgetnas.harness.commands import check, data, leaderboard, listing, query, run
+
+app = typer.Typer(
+    name="budgetnas",
+    help="Rank neural architecture searches that must respect a budget: parameters, multiply-adds, milliseconds, millijoules.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("run")(run.run_command)
+app.command("leaderboard")(leaderboard.leaderboard_command)
+app.command("query")(query.query_command)
+app.command("oracle")(query.oracle_command)
+app.command("check")(check.check_command)
+app.add_typer(data.app, name="data")
+app.add_typer(listing.app, name="list")
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from budgetnas import __version__
+
+        typer.echo(f"budgetnas {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command. What a person can mend ends in one line on standard error and exit code 1 (2 for a wrong command line).
+
+    Every error that the project raises on purpose is a ValueError with a message for people; anything else is a defect, and keeps its
+    traceback.
+    """
+    try:
+        app()
+    except ValueError as error:
+        if not type(error).__module__.startswith("budgetnas."):
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped; what is done is kept, run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _fail(message: str) -> None:
+    print(f"budgetnas: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(1)

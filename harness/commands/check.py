@@ -1,0 +1,57 @@
+"""`budgetnas check module:Class`: the contract of a method, for users' CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def check_command(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="module:Class, file.py:Class, or the name of a method.", show_default=False)],
+    setting: Annotated[list[str] | None, typer.Option(help="A setting, NAME=VALUE; may be given several times.", show_default=False)] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which the check ends as failed.")] = 60.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Megabytes of data that the method may use.")] = 2048,
+) -> None:
+    """Check that a method keeps the contract: within its allowance, feasible, repeatable, no worse than random search."""
+    from pebble import ProcessExpired
+    from rich.console import Console
+
+    from budgetnas.harness.check import ContractBroken, check_reference
+    from budgetnas.harness.executors.local import Confinement, call_confined
+
+    console = Console()
+    with Console(stderr=True).status(f"checking {method}"):
+        try:
+            clauses = call_confined(check_reference, (method, Path.cwd(), _settings(setting or [])), Confinement(timeout, memory_mb))
+        except TimeoutError:
+            raise ContractBroken(f"{method} did not end within {timeout:g} s (--timeout)") from None
+        except ProcessExpired as death:
+            raise ContractBroken(f"{method} ended its process with exit code {death.exitcode}") from None
+        except MemoryError:
+            raise ContractBroken(f"{method} used more than {memory_mb} MB of data (--memory-mb)") from None
+    for clause in clauses:
+        console.print(f"{'[red]broken[/]' if clause.broken else '[green]holds [/]'}  {clause.text}", highlight=False)
+        if clause.broken:
+            console.print(f"        {clause.broken}", highlight=False, markup=False)
+    broken = sum(bool(clause.broken) for clause in clauses)
+    if broken:
+        raise ContractBroken(f"{method} breaks {broken} of {len(clauses)} clauses")
+    typer.echo(f"{method} keeps the contract")
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """Return settings from NAME=VALUE texts; values are read as TOML reads them, else as text."""
+    import tomllib
+
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"'{text}' is not NAME=VALUE")
+        try:
+            settings[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[name] = value
+    return settings

@@ -1,0 +1,183 @@
+"""`budgetnas query`: everything known of one architecture. `budgetnas oracle`: the exact best under limits."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from budgetnas.harness.landscape import Landscape
+    from budgetnas.spaces.space import Architecture, Space
+
+SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space, such as nasbench201.", show_default=False)]
+Dataset = Annotated[str, typer.Option(help="A dataset: see `budgetnas list datasets`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def query_command(
+    space: SpaceName,
+    arch: Annotated[str, typer.Argument(metavar="ARCH|INDEX", help="The published text of an architecture, or its index.", show_default=False)],
+    dataset: Dataset = "cifar10",
+    as_json: AsJson = False,
+) -> None:
+    """Print everything known of one architecture: complexity, accuracy, latency and energy on every device."""
+    from budgetnas.harness.landscape import landscape_of
+    from budgetnas.spaces.registry import space_of
+
+    architecture = _architecture(space_of(space), arch)
+    known = describe(landscape_of(space, dataset), architecture)
+    if as_json:
+        typer.echo(json.dumps(known))
+        return
+    from rich.console import Console
+
+    typer.echo(known["arch"])
+    Console().print(_sheet(known))
+
+
+def _architecture(space: Space, text: str) -> Architecture:
+    from budgetnas.spaces.space import Enumerable
+
+    if isinstance(space, Enumerable) and text.strip().lstrip("+-").isdigit():
+        return space.at(int(text))
+    return space.decode(text)
+
+
+def describe(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
+    """Return all that is known of an architecture as JSON values; None is 'not supported' or 'not known'."""
+    from budgetnas.spaces.devices import DEVICE_RESOURCES, DEVICES
+    from budgetnas.spaces.tables import accuracy, hardware
+
+    space, table, dataset = landscape.space, landscape.table, landscape.task.dataset
+    index = space.index(arch)
+    complexity = space.complexity(arch, landscape.task)
+    costs: dict[str, dict[str, float | None]] = {}
+    for resource in DEVICE_RESOURCES:
+        devices = [device for device in DEVICES if resource in hardware.metrics(table, dataset, device)]
+        table.load([hardware.cost_column(resource, dataset, device) for device in devices])
+        costs[resource] = {device: _number(hardware.device_cost(table, resource, dataset, device)[index]) for device in devices}
+    return {
+        "space": space.name,
+        "dataset": dataset,
+        "arch": space.encode(arch),
+        "index": index,
+        "connected": space.connected(arch),
+        "params": complexity.params,
+        "macs": complexity.macs,
+        "accuracy": {"validation": _number(landscape.validation[index]), "test": _number(landscape.test[index])},
+        **costs,
+        "training_seconds": _number(landscape.training_seconds[index]),
+        "accuracy_by_seed": {
+            split: {str(seed): _number(accuracy.accuracy(table, dataset, split, seed=seed)[index]) for seed in accuracy.seeds(table, dataset, split)}
+            for split in ("validation", "test")
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _sheet(known: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    from budgetnas.spaces.devices import DEVICES
+
+    def shown(value: float | None, digits: int = 2) -> str:
+        return "not supported" if value is None else f"{value:,.{digits}f}"
+
+    sheet = Table("what", "value", "unit", title=f"{known['space']} {known['index']} on {known['dataset']}", title_justify="left")
+    sheet.columns[1].justify = "right"
+    sheet.add_row("connected", "yes" if known["connected"] else "no: it cannot know anything", "")
+    sheet.add_row("parameters", f"{known['params']:,}", "")
+    sheet.add_row("multiply-adds", f"{known['macs']:,}", "")
+    sheet.add_row("validation accuracy", shown(known["accuracy"]["validation"]), "%")
+    sheet.add_row("test accuracy", shown(known["accuracy"]["test"]), "%")
+    sheet.add_row("training time", shown(known["training_seconds"], 0), "s")
+    for resource, unit in (("latency_ms", "ms"), ("energy_mj", "mJ")):
+        for device, value in known[resource].items():
+            sheet.add_row(f"{resource.split('_')[0]} on {device} ({DEVICES[device].metrics[resource]})", shown(value, 3), unit)
+    return sheet
+
+
+def oracle_command(
+    space: SpaceName,
+    dataset: Dataset = "cifar10",
+    device: Annotated[str | None, typer.Option(help="A device: see `budgetnas list devices`.", show_default=False)] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="A limit, such as 'latency_ms<=5', 'params>=300k' or 'energy_mj@q10'; may be given several times.", show_default=False),
+    ] = None,
+    front: Annotated[str | None, typer.Option(help="The resource of the Pareto front; by default the first limited one.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the exact best architecture under limits, by validation and by test accuracy, and the exact Pareto front."""
+    from budgetnas.harness.landscape import landscape_of
+
+    answer = solve(landscape_of(space, dataset, device), limit or [], front)
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for sheet in _answer_sheets(answer):
+        console.print(sheet, soft_wrap=isinstance(sheet, str))
+
+
+def solve(landscape: Landscape, limits: list[str], front: str | None) -> dict[str, Any]:
+    """Return the oracle's answer as JSON values. The front is of test accuracy against `front`, within the limits."""
+    from budgetnas.harness.landscape import finite
+    from budgetnas.harness.limits import axis, resolve
+    from budgetnas.harness.oracle import oracle, pareto_front
+
+    bounds = resolve(landscape, limits)
+    best = oracle(landscape, bounds.limits)
+    resource = front or axis(bounds.limits, landscape)
+    landscape.resource(resource)  # an unknown one is refused before anything is printed
+
+    def entry(index: int | None) -> dict[str, Any] | None:
+        if index is None:
+            return None
+        return {
+            "arch": landscape.space.encode(landscape.architecture(index)),
+            "index": index,
+            "validation": float(landscape.validation[index]),
+            "test": float(landscape.test[index]),
+            "cost": finite(landscape.cost_at(index)),
+        }
+
+    return {
+        "space": landscape.space.name,
+        "dataset": landscape.task.dataset,
+        "device": landscape.device,
+        "limits": [{"resource": x.resource, "upper": None if x.upper == math.inf else x.upper, "lower": x.lower} for x in bounds.limits],
+        "feasible": best.feasible,
+        "share": bounds.share,
+        "best_by_validation": entry(best.best_by_validation),
+        "best_by_test": entry(best.best_by_test),
+        "front_resource": resource,
+        "front": [entry(int(index)) for index in pareto_front(landscape, resource, bounds.limits)],
+    }
+
+
+def _answer_sheets(answer: dict[str, Any]) -> list[Any]:
+    from rich.table import Table
+
+    where = f"{answer['space']} on {answer['dataset']}" + (f", {answer['device']}" if answer["device"] else "")
+    heading = f"{where}: {answer['feasible']:,} architectures are feasible ({answer['share']:.1%} of those connected and supported)"
+    if answer["feasible"] == 0:
+        return [heading]
+    # What the limits are on, and what the front is drawn against: the rest is in --json.
+    resources = list(dict.fromkeys([answer["front_resource"], *(limit["resource"] for limit in answer["limits"])]))
+    best = [("best by validation", answer["best_by_validation"]), ("best by test", answer["best_by_test"])]
+    fronts = [(f"front {number}", entry) for number, entry in enumerate(answer["front"], start=1)]
+    sheet = Table("", "index", "validation %", "test %", *resources, box=None, header_style="bold", title_justify="left")
+    for name, entry in [*best, *fronts]:
+        costs = [f"{value:,.6g}" if isinstance(value := entry["cost"][resource], float) else f"{value:,}" for resource in resources]
+        sheet.add_row(name, str(entry["index"]), f"{entry['validation']:.2f}", f"{entry['test']:.2f}", *costs)
+    cells = [f"{name}: {entry['arch']}" for name, entry in best]
+    return [heading, *cells, f"front: test accuracy against {answer['front_resource']}, exact", sheet]

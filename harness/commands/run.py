@@ -1,0 +1,41 @@
+"""`budgetnas run STUDY.toml`: run what is missing of a study."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run_command(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study file (TOML), or the name of one that comes with the project.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The folder of the run; by default runs/NAME.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that run trials; by default one a core.", show_default=False)] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again; otherwise they stay as results.")] = False,
+) -> None:
+    """Run every trial of a study that has no record yet. It may be stopped at any moment and run again: nothing done is done twice."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from budgetnas.harness.runner import default_folder, run
+    from budgetnas.harness.store import Store
+    from budgetnas.harness.study import expand, read_study
+
+    described, folder = read_study(study)
+    plan = expand(described, folder, study)
+    store = Store(out or default_folder(described.name))
+    console = Console(stderr=True)
+    for line in plan.skipped:
+        console.print(f"left out: {line}", highlight=False, soft_wrap=True)
+    bars = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failures]}"), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=console) as progress:
+        bar = progress.add_task("trials", total=len(plan.trials), failures="")
+
+        def show(done: int, planned: int, failed: int) -> None:
+            progress.update(bar, completed=done, total=planned, failures=f"{failed} failed" if failed else "")
+
+        result = run(plan, store, workers or os.cpu_count() or 1, retry_failed, show)
+    failures = f", {result.failed} of them failed: see `budgetnas leaderboard {store.root}`" if result.failed else ""
+    typer.echo(f"{result.planned} trials ({result.found} were there already){failures}; records in {store.records}")

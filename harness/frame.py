@@ -1,0 +1,91 @@
+"""The records of a run as one pandas table, a row a trial: what the leaderboards are made from."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from budgetnas.harness.store import RunError, Store
+from budgetnas.spaces.devices import RESOURCES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]]:
+    """Return the table of a run's finished trials, the paths of its context files, and its plan.
+
+    Only trials of the run's present plan are taken. `RunError` if there is no run, or none of its trials has ended.
+    """
+    import pandas as pd
+
+    if not (store.root / "plan.json").is_file():
+        raise RunError(f"{store.root} holds no run; make one with `budgetnas run STUDY.toml --out {store.root}`")
+    plan = store.read(store.root / "plan.json")
+    contexts = sorted(store.context.glob("*.json"))
+    problems = _problems(store, contexts)
+    done = store.done()
+    rows = [_row(store.get(identity), label, problems, plan) for identity, label in sorted(plan["trials"].items()) if identity in done]
+    if not rows:
+        raise RunError(f"no trial of {store.root} has ended yet; run the study first")
+    return pd.DataFrame(rows), contexts, plan
+
+
+def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:
+    """Return, for every problem, how pages call it and the resource they draw along."""
+    found = {}
+    for path in contexts:
+        context = store.read(path)
+        for problem in context["problems"]:
+            found[_key(context["space"], context["dataset"], context["device"], problem["limits"])] = (problem["problem"], context["resource"])
+    return found
+
+
+def _key(space: str, dataset: str, device: str, limits: list[dict[str, Any]]) -> str:
+    return json.dumps([space, dataset, device, limits], sort_keys=True)
+
+
+def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]], plan: dict[str, Any]) -> dict[str, Any]:
+    trial, final = record["trial"], record["final"]
+    device = trial["device"] or ""
+    try:
+        problem, resource = problems[_key(trial["space"], trial["dataset"], device, trial["limits"])]
+    except KeyError:
+        raise RunError(f"the context of trial {record['identity'][:12]} is missing; run the study again: what is there is kept") from None
+    return {
+        "identity": record["identity"],
+        "space": trial["space"],
+        "dataset": trial["dataset"],
+        "device": device,
+        "problem": problem,
+        "resource": resource,
+        "method": label,
+        "settings": json.dumps(trial["method"]["settings"], sort_keys=True),
+        "ranking_class": "queries",
+        "deterministic": label in plan["deterministic"],
+        "seed": trial["seed"],
+        "status": record["status"],
+        "failure": record["failure"],
+        "feasible": bool(final and final["feasible"]),
+        "violation": math.inf if final is None or final["violation"] is None else final["violation"],
+        "test": final["test"] if final else math.nan,
+        "validation": final["validation"] if final else math.nan,
+        "regret": math.nan if record["regret"] is None else record["regret"],
+        "queries": record["queries"],
+        "repeats": record["repeats"],
+        "cost_questions": sum(len(keys) for kind, keys in record["questions"] if kind == "cost"),
+        "simulated_seconds": record["simulated_seconds"],
+        "recommendation": final["text"] if final else "",
+        **_costs(final["cost"] if final else {}),
+        "front": [
+            {"test": entry["test"], "validation": entry["validation"], "feasible": entry["feasible"], **_costs(entry["cost"])}
+            for entry in record["front"]
+        ],
+        "report": record["report"],
+    }
+
+
+def _costs(cost: dict[str, Any]) -> dict[str, float]:
+    return {name: math.nan if cost.get(name) is None else float(cost[name]) for name in RESOURCES}

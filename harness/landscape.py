@@ -1,0 +1,138 @@
+"""All of an enumerable space on one task and device, as arrays by index: what limits, oracles, evaluators and pages are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.harness.problem import Limit
+from budgetnas.spaces.devices import DEVICE_RESOURCES, NETWORK_RESOURCES, RESOURCES
+from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.space import Architecture, Enumerable
+from budgetnas.spaces.tables import accuracy as accuracies
+from budgetnas.spaces.tables import hardware
+from budgetnas.spaces.tables.columnar import Column, Table
+from budgetnas.spaces.tables.home import open_table
+from budgetnas.spaces.task import Task, task_of
+
+Mask = NDArray[np.bool_]
+
+
+class UnknownResource(ValueError):
+    """A resource that is not known here; the message lists those that are."""
+
+
+class NotEnumerable(ValueError):
+    """The question needs a space whose architectures can all be listed."""
+
+
+class Landscape:
+    """Accuracy, training time and every known resource of all architectures of a space, on a task and, if given, a device."""
+
+    def __init__(self, space: Enumerable, table: Table, task: Task, device: str | None):
+        self.space = space
+        self.table = table
+        self.task = task
+        self.device = device
+
+    @cached_property
+    def resources(self) -> tuple[str, ...]:
+        """The resources known here: the device's, then params and macs."""
+        on_device = tuple(hardware.metrics(self.table, self.task.dataset, self.device)) if self.device else ()
+        return (*on_device, *NETWORK_RESOURCES)
+
+    def resource(self, name: str) -> Column:
+        """Return a resource of all architectures, shape (size,), unit in its name; NaN where not supported. `UnknownResource` lists others."""
+        if name in NETWORK_RESOURCES:
+            # A space that lists its architectures gives all complexities at once.
+            params, macs = cast(Any, self.space).complexities(self.task)
+            return np.asarray(params if name == "params" else macs, dtype=np.float64)
+        if name not in RESOURCES:
+            raise UnknownResource(f"unknown resource '{name}'; choose one of {', '.join(RESOURCES)}")
+        if self.device is None:
+            raise UnknownResource(f"{name} is a device's; name a device, or limit one of {', '.join(NETWORK_RESOURCES)}")
+        return hardware.device_cost(self.table, name, self.task.dataset, self.device)
+
+    @cached_property
+    def eligible(self) -> Mask:
+        """Which architectures are connected and supported on the device, shape (size,)."""
+        mask = np.array(cast(Any, self.space).connected_mask())
+        for name in self.resources:
+            if name in DEVICE_RESOURCES:
+                mask &= ~np.isnan(self.resource(name))
+        return mask
+
+    def admitted(self, limits: Sequence[Limit]) -> Mask:
+        """Return which architectures are eligible and within all limits, shape (size,)."""
+        mask = self.eligible.copy()
+        for limit in limits:
+            values = self.resource(limit.resource)
+            mask &= (values <= limit.upper) & (values >= limit.lower)
+        return mask
+
+    @cached_property
+    def validation(self) -> Column:
+        """Validation accuracy [%], mean over the table's seeds, shape (size,)."""
+        return accuracies.accuracy(self.table, self.task.dataset, "validation")
+
+    def validation_of_seed(self, search_seed: int) -> Column:
+        """Return validation accuracy [%] of one training seed of each architecture: the search seed modulo the seeds it was trained with."""
+        known = accuracies.seeds(self.table, self.task.dataset, "validation")
+        if not known:
+            return self.validation
+        each = np.stack([accuracies.accuracy(self.table, self.task.dataset, "validation", seed=seed) for seed in known])
+        trained = ~np.isnan(each)
+        wanted = search_seed % np.maximum(trained.sum(axis=0), 1)
+        chosen = np.argmax((np.cumsum(trained, axis=0) == wanted + 1) & trained, axis=0)
+        return np.where(trained.any(axis=0), each[chosen, np.arange(each.shape[1])], self.validation)
+
+    @cached_property
+    def test(self) -> Column:
+        """Test accuracy [%], mean over the table's seeds, shape (size,)."""
+        return accuracies.accuracy(self.table, self.task.dataset, "test")
+
+    @cached_property
+    def training_seconds(self) -> Column:
+        """Seconds that one full training takes, shape (size,)."""
+        return accuracies.training_seconds(self.table, self.task.dataset)
+
+    def cost_at(self, index: int) -> dict[str, float]:
+        """Return every known resource of one architecture."""
+        return {name: float(self.resource(name)[index]) for name in self.resources}
+
+    def architecture(self, index: int) -> Architecture:
+        """Return the architecture with an index."""
+        return self.space.at(index)
+
+
+@lru_cache(maxsize=64)
+def _landscape(space: str, dataset: str, device: str | None, table: Table) -> Landscape:
+    return Landscape(cast(Enumerable, space_of(space)), table, task_of(dataset), device)
+
+
+def landscape_of(space: str, dataset: str, device: str | None = None) -> Landscape:
+    """Return the landscape of a space on a dataset and device, kept for the next call.
+
+    Unknown names raise `UnknownSpace`, `UnknownDataset`, `UnknownDevice`; a missing table `TableError`; a space too large to be listed
+    `NotEnumerable`.
+    """
+    if not isinstance(space_of(space), Enumerable):
+        raise NotEnumerable(f"the architectures of '{space}' cannot all be listed, so it has no table; query one architecture instead")
+    table = open_table(space, dataset)
+    if device is not None:
+        from budgetnas.spaces.devices import UnknownDevice, device_of
+
+        device_of(device)
+        if not hardware.metrics(table, dataset, device):
+            known = ", ".join(hardware.devices(table, dataset)) or "none"
+            raise UnknownDevice(f"device '{device}' is not known for {dataset}; its table has {known}")
+    return _landscape(space, dataset, device, table)
+
+
+def finite(cost: Mapping[str, float]) -> dict[str, float | None]:
+    """Return a cost with None for what is not supported, as JSON wants it; whole numbers of params and macs stay whole."""
+    return {name: None if value != value else int(value) if name in NETWORK_RESOURCES else value for name, value in cost.items()}

@@ -1,0 +1,130 @@
+"""Limits as people write them: `latency_ms<=5`, `params<=500k`, `latency_ms@q10`; read, resolved and merged."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from budgetnas.harness.landscape import Landscape
+from budgetnas.harness.problem import Limit
+from budgetnas.spaces.devices import DEVICE_RESOURCES, RESOURCES
+
+UNLIMITED = "unlimited"
+_BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([kMG]?)\s*")
+_QUANTILE = re.compile(r"\s*(\w+)\s*@\s*q([0-9]+(?:\.[0-9]+)?)\s*")
+_FACTOR = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+_FORMS = "write resource<=NUMBER, resource>=NUMBER (k, M or G may follow) or resource@qNN, such as latency_ms<=5, params<=1.2M, energy_mj@q10"
+
+
+class InvalidLimit(ValueError):
+    """A limit that cannot be read or that nothing can meet; the message says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileLimit:
+    """An upper limit that admits about `percent` per cent of the eligible architectures; resolved on a landscape."""
+
+    resource: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits that hold together, resolved: their label, and how many and what share of the eligible architectures they admit."""
+
+    label: str
+    limits: tuple[Limit, ...]
+    feasible: int
+    share: float
+
+    @property
+    def text(self) -> str:
+        """The limits in numbers, such as `latency_ms<=3.52,params<=500000`."""
+        return ",".join(str(limit) for limit in self.limits) or UNLIMITED
+
+
+def parse_limit(text: str) -> Limit | QuantileLimit:
+    """Return one limit from its text form. `InvalidLimit` says what was expected."""
+    if match := _QUANTILE.fullmatch(text):
+        resource, percent = match[1], float(match[2])
+        if not 0 < percent <= 100:
+            raise InvalidLimit(f"limit '{text}': the quantile must be above 0 and at most 100")
+        limit: Limit | QuantileLimit = QuantileLimit(resource, percent)
+    elif match := _BOUND.fullmatch(text):
+        resource, relation, number, suffix = match.groups()
+        try:
+            value = float(number) * _FACTOR[suffix]
+        except ValueError:
+            raise InvalidLimit(f"limit '{text}': '{number}' is no number; {_FORMS}") from None
+        if not math.isfinite(value):
+            raise InvalidLimit(f"limit '{text}': the bound must be finite")
+        limit = Limit(resource, upper=value) if relation == "<=" else Limit(resource, lower=value)
+    else:
+        raise InvalidLimit(f"limit '{text}' cannot be read; {_FORMS}")
+    if resource not in RESOURCES:
+        raise InvalidLimit(f"limit '{text}': unknown resource '{resource}'; choose one of {', '.join(RESOURCES)}")
+    return limit
+
+
+def parse_limits(texts: Sequence[str]) -> tuple[Limit | QuantileLimit, ...]:
+    """Return the limits of several texts, each of which may hold several joined by commas; `unlimited` or nothing is no limit."""
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    return tuple(parse_limit(part) for part in parts if part not in ("", UNLIMITED))
+
+
+def quantile(landscape: Landscape, resource: str, percent: float) -> Limit:
+    """Return the limit halfway between two attained values that admits the share of eligible architectures nearest to `percent`.
+
+    Ties go to the smaller share; at least one attained value is admitted. With everything admitted, the limit is the largest value.
+    """
+    values = landscape.resource(resource)[landscape.eligible]
+    if len(values) == 0:
+        raise InvalidLimit(f"no architecture is both connected and supported on {landscape.device}, so {resource}@q{percent:g} has no meaning")
+    attained, counts = np.unique(values, return_counts=True)
+    shares = np.cumsum(counts) / len(values)
+    nearest = int(np.argmin(np.abs(shares - percent / 100.0)))
+    following = attained[min(nearest + 1, len(attained) - 1)]
+    return Limit(resource, upper=float((attained[nearest] + following) / 2.0))
+
+
+def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
+    """Return one limit a resource, in order of first mention: the tightest bounds of all."""
+    joined: dict[str, Limit] = {}
+    for limit in limits:
+        old = joined.get(limit.resource, Limit(limit.resource))
+        joined[limit.resource] = Limit(limit.resource, min(old.upper, limit.upper), max(old.lower, limit.lower))
+    for limit in joined.values():
+        if limit.lower > limit.upper:
+            raise InvalidLimit(f"nothing can meet {limit}: the lower bound is above the upper one")
+    return tuple(joined.values())
+
+
+def resolve(landscape: Landscape, texts: Sequence[str]) -> Bounds:
+    """Return the limits of `texts`, to hold together, in numbers for a landscape. `InvalidLimit` and `UnknownResource` say what is wrong."""
+    parsed = parse_limits(texts)
+    limits = _joined([quantile(landscape, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
+    admitted = int(landscape.admitted(limits).sum())
+    eligible = int(landscape.eligible.sum())
+    label = ",".join(part.strip() for text in texts for part in text.split(",") if part.strip()) or UNLIMITED
+    return Bounds(label, limits, admitted, admitted / eligible if eligible else 0.0)
+
+
+def resolve_all(landscape: Landscape, groups: Sequence[Sequence[str]]) -> list[Bounds]:
+    """Return every group of limits resolved, in order; groups that come out equal are merged and keep both labels."""
+    merged: dict[tuple[Limit, ...], Bounds] = {}
+    for texts in groups:
+        bounds = resolve(landscape, texts)
+        if bounds.limits in merged and merged[bounds.limits].label != bounds.label:
+            bounds = replace(bounds, label=f"{merged[bounds.limits].label} = {bounds.label}")
+        merged[bounds.limits] = bounds
+    return list(merged.values())
+
+
+def axis(limits: Sequence[Limit], landscape: Landscape) -> str:
+    """Return the resource that a page draws along: the first limited one of the device, else the first limited, else the first known."""
+    names = [limit.resource for limit in limits]
+    return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else landscape.resources[0])

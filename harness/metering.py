@@ -1,0 +1,107 @@
+"""The wrapper through which every method asks: it charges new accuracies, answers repeats free, and records every question in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Evaluator, Need, Relaxation
+from budgetnas.spaces.space import Enumerable, Space, check_genes
+
+Key = int | tuple[int, ...]
+MOST_QUESTIONS = 2_000_000  # of a whole search, free ones included: far beyond any sensible one, and still a record that fits in memory
+MOST_REFUSALS = 1_000
+
+
+class Runaway(RuntimeError):
+    """A method that goes on asking for ever: after its allowance was spent, or questions that cost nothing."""
+
+
+class Meter:
+    """An evaluator around another one. What was asked is in `log`; what it came to in `queries`, `repeats` and `seconds`."""
+
+    def __init__(self, evaluator: Evaluator, seconds: Sequence[float] | None, space: Space, allowance: Allowance):
+        self._evaluator = evaluator
+        self._space = space
+        self._index = space.index if isinstance(space, Enumerable) else None
+        self._training_seconds = seconds
+        self._most_queries = float("inf") if allowance.queries is None else allowance.queries
+        self._most_seconds = float("inf") if allowance.seconds is None else allowance.seconds
+        self._costs: dict[Key, Mapping[str, float]] = {}
+        self.answers: dict[Key, float] = {}
+        self.log: list[tuple[bool, Key]] = []  # (is it about accuracy, which architecture), in order
+        self.queries = 0
+        self.repeats = 0
+        self.refusals = 0
+        self.seconds = 0.0
+
+    @property
+    def offers(self) -> frozenset[Need]:
+        """What the evaluator can answer."""
+        return self._evaluator.offers
+
+    def key(self, arch: Architecture) -> Key:
+        """Return how records name `arch`: its index where the space has one, else its genes. `InvalidArchitecture` if it is none."""
+        if self._index is None:
+            check_genes(self._space, arch)
+            return arch.genes
+        if not isinstance(arch, Architecture) or arch.space != self._space.name:
+            check_genes(self._space, arch)
+        key = self._index(arch)
+        if min(arch.genes) < 0:  # Python would read a negative gene from the end
+            check_genes(self._space, arch)
+        return key
+
+    def cost(self, arch: Architecture) -> Mapping[str, float]:
+        """Return every known resource of `arch`; free."""
+        key = self.key(arch)
+        self._note(False, key)
+        found = self._costs.get(key)
+        if found is None:
+            found = self._costs[key] = self._evaluator.cost(arch)
+        return found
+
+    def accuracy(self, arch: Architecture) -> float:
+        """Return validation accuracy [%]; a new one is charged, and refused with `AllowanceSpent` if it is not covered."""
+        key = self.key(arch)
+        known = self.answers.get(key)
+        if known is not None:
+            self.repeats += 1
+            self._note(True, key)
+            return known
+        seconds = self._seconds_of(key)
+        if self.queries + 1 > self._most_queries or self.seconds + seconds > self._most_seconds:
+            self.refusals += 1
+            if self.refusals > MOST_REFUSALS:
+                raise Runaway(f"the method goes on asking: {self.refusals} questions after its allowance was spent")
+            raise AllowanceSpent(f"the allowance is spent: {self.queries} queries, {self.seconds:.0f} s of training")
+        answer = self._evaluator.accuracy(arch)
+        self.answers[key] = answer
+        self.queries += 1
+        self.seconds += seconds
+        self._note(True, key)
+        return answer
+
+    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
+        """Return the accuracies of a batch, charged one after the other; `AllowanceSpent` at the first that is not covered."""
+        return [self.accuracy(arch) for arch in archs]
+
+    def relaxation(self, options: Mapping[str, Any]) -> Relaxation:
+        """Return the evaluator's relaxation."""
+        return self._evaluator.relaxation(options)
+
+    def _note(self, about_accuracy: bool, key: Key) -> None:
+        self.log.append((about_accuracy, key))
+        if len(self.log) > MOST_QUESTIONS:
+            raise Runaway(f"the method asked {MOST_QUESTIONS:,} questions and does not end")
+
+    def _seconds_of(self, key: Key) -> float:
+        if self._training_seconds is None or not isinstance(key, int):
+            return 0.0
+        return self._training_seconds[key]
+
+    def questions(self) -> Iterator[tuple[str, list[Key]]]:
+        """Yield every question in order, neighbours of one kind together: ("cost" or "accuracy", architectures)."""
+        for about_accuracy, group in groupby(self.log, key=lambda entry: entry[0]):
+            yield "accuracy" if about_accuracy else "cost", [key for _, key in group]

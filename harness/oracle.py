@@ -1,0 +1,45 @@
+"""The exact best under limits, and the exact Pareto front: what a perfect search would find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.harness.landscape import Landscape
+from budgetnas.harness.problem import Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """The exact best of a problem by index; None where nothing is feasible. Ties go to the lowest index."""
+
+    feasible: int
+    best_by_validation: int | None
+    best_by_test: int | None
+
+
+def oracle(landscape: Landscape, limits: Sequence[Limit]) -> Oracle:
+    """Return the best feasible architecture by mean validation accuracy and by mean test accuracy."""
+    admitted = np.flatnonzero(landscape.admitted(limits))
+    if len(admitted) == 0:
+        return Oracle(0, None, None)
+    # argmax returns the first of equals, and `admitted` ascends, so ties go to the lowest index.
+    best = [int(admitted[np.argmax(values[admitted])]) for values in (landscape.validation, landscape.test)]
+    return Oracle(len(admitted), *best)
+
+
+def pareto_front(landscape: Landscape, resource: str, limits: Sequence[Limit] = ()) -> NDArray[np.int64]:
+    """Return the indices of the exact front of test accuracy (high) against a resource (low) within limits, by ascending cost.
+
+    An architecture is on it if no feasible one costs at most as much and is at least as accurate, one of the two strictly. Of those equal
+    in both, the lowest index stands.
+    """
+    admitted = np.flatnonzero(landscape.admitted(limits))
+    cost, test = landscape.resource(resource)[admitted], landscape.test[admitted]
+    order = np.lexsort((admitted, -test, cost))
+    best_so_far = np.maximum.accumulate(np.concatenate([[-np.inf], test[order][:-1]]))
+    front: NDArray[np.int64] = admitted[order][test[order] > best_so_far]
+    return front

@@ -1,0 +1,87 @@
+"""Runs what is missing of a study, and writes what its pages need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from budgetnas import __version__
+from budgetnas.harness.catalogue import find_method
+from budgetnas.harness.context import board
+from budgetnas.harness.executors.local import Confinement, run_trials
+from budgetnas.harness.store import Store
+from budgetnas.harness.study import Plan
+from budgetnas.harness.trial import Trial
+
+_PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended: trials in the plan, those that had a record before, and those that failed, old and new."""
+
+    planned: int
+    found: int
+    failed: int
+    skipped: tuple[str, ...]
+
+
+Progress = Callable[[int, int, int], None]  # done, planned, failed
+
+
+def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Progress) -> RunResult:
+    """Run every trial of the plan that has no record yet; nothing done is done twice.
+
+    The order of trials is that of their identities: an arbitrary but fixed one, in which long and short ones are mixed, so that the time
+    left can be told. `RunError` if the folder cannot be written or another process holds it.
+    """
+    with store.locked():
+        write_plan(plan, store)
+        done = store.done()
+        if retry_failed:
+            again = [t.identity for t in plan.trials if t.identity in done and store.get(t.identity)["status"] == "failed"]
+            store.discard(again)
+            done -= set(again)
+        found = sum(trial.identity in done for trial in plan.trials)
+        failed = sum(store.get(trial.identity)["status"] == "failed" for trial in plan.trials if trial.identity in done)
+        state = {"done": found, "failed": failed}
+        progress(found, len(plan.trials), failed)
+
+        def settled(trial: Trial, ok: bool) -> None:
+            state["done"] += 1
+            state["failed"] += not ok
+            progress(state["done"], len(plan.trials), state["failed"])
+
+        missing = sorted((trial for trial in plan.trials if trial.identity not in done), key=lambda trial: trial.identity)
+        confinement = Confinement(plan.study.plugin.timeout_seconds, plan.study.plugin.memory_mb)
+        for plugin in (False, True):
+            chosen = [trial for trial in missing if (trial.folder is not None) == plugin]
+            run_trials(chosen, store, min(workers, max(len(chosen), 1)), confinement if plugin else None, settled)
+        return RunResult(len(plan.trials), found, state["failed"], plan.skipped)
+
+
+def write_plan(plan: Plan, store: Store) -> None:
+    """Write what the pages need beside the records: the plan, and a context file for every board."""
+    cells = {f"{cell.landscape.task.dataset}-{cell.landscape.device or 'no-device'}": board(cell) for cell in plan.cells}
+    for path in store.context.glob("*.json"):
+        path.unlink()
+    for name, content in cells.items():
+        store.write(store.context / f"{plan.study.problem.space}-{name}.json", content)
+    store.write(
+        store.root / "plan.json",
+        {
+            "study": plan.study.name,
+            "title": plan.study.title or plan.study.name,
+            "trials": plan.labels,
+            "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if find_method(t.method, t.folder).deterministic}),
+            "skipped": list(plan.skipped),
+        },
+    )
+    store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})
+
+
+def default_folder(study: str) -> Path:
+    """Return where a study's run goes unless told otherwise."""
+    return Path("runs") / study

@@ -1,0 +1,229 @@
+"""A study file (TOML): problems x methods x seeds, read, checked and expanded into trials."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import Landscape, landscape_of
+from budgetnas.harness.limits import Bounds, parse_limits, resolve_all
+from budgetnas.harness.problem import Allowance
+from budgetnas.harness.trial import Trial
+from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class StudyError(ValueError):
+    """A study file that cannot be read or does not make sense; the message names the file, the key and what was expected."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class AllowancePart(_Part):
+    """`allowance = {queries = 200, seconds = 1e6}`; what is left out is not limited, but one of them must be given."""
+
+    queries: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+class ProblemPart(_Part):
+    """`[problem]`: every dataset with every device and every group of limits is a problem."""
+
+    space: Name = "nasbench201"
+    datasets: Annotated[list[Name], Field(min_length=1)]
+    devices: list[Name] = []
+    limits: Annotated[list[str | list[str]], Field(min_length=1)]
+    allowance: AllowancePart = AllowancePart(queries=200)
+    validation: Literal["mean", "seed"] = "mean"
+    skip_unsupported: bool = False
+
+    @field_validator("allowance")
+    @classmethod
+    def _something_ends_a_search(cls, allowance: AllowancePart) -> AllowancePart:
+        if allowance.queries is None and allowance.seconds is None:
+            raise ValueError("give queries, seconds or both: without either a search would never end")
+        return allowance
+
+
+class MethodPart(BaseModel):
+    """`[[method]]`: its name, how pages call it, and its settings beside them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: Name
+    label: Name | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings given in the file."""
+        return dict(self.model_extra or {})
+
+
+class PluginPart(_Part):
+    """`[plugin]`: what a trial of a user's own method may take before it is ended."""
+
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    memory_mb: Annotated[int, Field(ge=64)] = 2048
+
+
+class Study(_Part):
+    """A study. `seeds` is how many, or a list of them."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    title: str = ""
+    problem: ProblemPart
+    method: Annotated[list[MethodPart], Field(min_length=1)]
+    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 10
+    plugin: PluginPart = PluginPart()
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The search seeds, each once."""
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
+
+
+def own_studies() -> list[str]:
+    """Return the names of the studies that come with the project."""
+    return sorted(entry.name.removesuffix(".toml") for entry in resources.files("budgetnas.harness.studies").iterdir() if entry.name.endswith(".toml"))
+
+
+def read_study(reference: str) -> tuple[Study, Path]:
+    """Return a study from a path or from the name of one that comes with the project, and the folder that its plug-ins are named from.
+
+    `StudyError` names the file, the key and what was expected.
+    """
+    path = Path(reference)
+    folder = path.resolve().parent
+    try:
+        if not path.exists() and reference in own_studies():
+            text = resources.files("budgetnas.harness.studies").joinpath(f"{reference}.toml").read_text(encoding="utf-8")
+            folder = Path.cwd()
+        else:
+            text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise StudyError(f"there is no study {reference}; give a path, or one of {', '.join(own_studies())}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{reference} cannot be read: {error}") from None
+    try:
+        return Study.model_validate(tomllib.loads(text)), folder
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{reference} is no TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "int", "list[", "str")))
+        raise StudyError(f"{reference}: {key or 'study'}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of problems of a plan: a dataset and a device with their resolved limits."""
+
+    landscape: Landscape
+    bounds: tuple[Bounds, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study expanded: its boards, its trials, how each method is called on pages, and what was left out and why."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
+    labels: dict[str, str]  # a trial's identity -> how pages call its method
+    skipped: tuple[str, ...]
+
+
+def expand(study: Study, folder: Path, reference: str) -> Plan:
+    """Return the plan of a study. Whatever is wrong with a method, a limit or a name is a `StudyError` that names the study."""
+    try:
+        methods = [(part, find_method(part.name, folder)) for part in study.method]
+        settings = [found.settings(part.settings) for part, found in methods]
+        cells, skipped = _cells(study)
+    except (MethodError, ValueError) as error:
+        raise StudyError(f"{reference}: {error}") from None
+    labels = _labels(study)
+    trials: dict[str, Trial] = {}
+    called: dict[str, str] = {}
+    for (part, found), chosen, label in zip(methods, settings, labels, strict=True):
+        if not found.needs <= TableEvaluator.offers:
+            lacking = ", ".join(sorted(need.value for need in found.needs - TableEvaluator.offers))
+            skipped.append(f"method '{part.name}': it needs {lacking}, which a table does not offer")
+            continue
+        for trial in _trials(study, cells, found, chosen, folder):
+            trials[trial.identity] = trial
+            called[trial.identity] = label
+    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))
+
+
+def _labels(study: Study) -> list[str]:
+    """Return what pages call each method: its label, else its name, with its settings where a name stands twice."""
+    names = [part.label or part.name for part in study.method]
+    labels = [
+        f"{name} ({', '.join(f'{key}={value}' for key, value in part.settings.items()) or 'defaults'})" if names.count(name) > 1 else name
+        for name, part in zip(names, study.method, strict=True)
+    ]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise StudyError(f"study '{study.name}': two methods are called '{label}'; give each [[method]] a label of its own")
+    return labels
+
+
+def _cells(study: Study) -> tuple[list[Cell], list[str]]:
+    problem = study.problem
+    groups = [[group] if isinstance(group, str) else group for group in problem.limits]
+    cells: list[Cell] = []
+    skipped: list[str] = []
+    for dataset in dict.fromkeys(problem.datasets):
+        for device in dict.fromkeys(problem.devices) or [None]:
+            wanted = groups
+            if device is not None:
+                wanted = [group for group in groups if not _unsupported(group, device)]
+                for group in groups:
+                    if group not in wanted:
+                        line = f"{dataset} on {device}, limit {','.join(group)}: the device has no {_unsupported(group, device)}"
+                        if not problem.skip_unsupported:
+                            raise UnknownDevice(f"{line}; leave it out, or set problem.skip_unsupported = true")
+                        skipped.append(line)
+            if wanted:
+                landscape = landscape_of(problem.space, dataset, device)
+                cells.append(Cell(landscape, tuple(resolve_all(landscape, wanted))))
+    return cells, skipped
+
+
+def _unsupported(group: list[str], device: str) -> str:
+    """Return the first resource of a group of limits that a device has no figures of, or ''."""
+    named = [limit.resource for limit in parse_limits(group)]
+    return next((name for name in named if name in DEVICE_RESOURCES and name not in device_of(device).metrics), "")
+
+
+def _trials(study: Study, cells: list[Cell], found: FoundMethod, settings: dict[str, Any], folder: Path) -> Iterator[Trial]:
+    problem = study.problem
+    # A method that draws nothing says the same every time, unless the table shows it another training seed.
+    once = found.deterministic and problem.validation == "mean"
+    for cell in cells:
+        for bounds in cell.bounds:
+            for seed in [0] if once else study.seed_list:
+                yield Trial(
+                    space=problem.space,
+                    dataset=cell.landscape.task.dataset,
+                    device=cell.landscape.device,
+                    limits=bounds.limits,
+                    allowance=Allowance(problem.allowance.queries, problem.allowance.seconds),
+                    validation=problem.validation,
+                    method=found.reference,
+                    settings=tuple(sorted(settings.items())),
+                    version=found.version,
+                    table=cell.landscape.table.checksum,
+                    seed=seed,
+                    folder=folder if found.plugin else None,
+                )

@@ -1,0 +1,214 @@
+"""One seeded trial: a method on a problem, made into one record."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from budgetnas.harness.canonical import identity_of
+from budgetnas.harness.catalogue import FoundMethod, find_method
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import Landscape, finite, landscape_of
+from budgetnas.harness.metering import Key, Meter
+from budgetnas.harness.oracle import oracle
+from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
+from budgetnas.spaces.tables.columnar import TableError
+
+SCHEMA = 1
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Everything that decides what a trial does. `folder` is where a plug-in was named from; it is no part of the identity."""
+
+    space: str
+    dataset: str
+    device: str | None
+    limits: tuple[Limit, ...]
+    allowance: Allowance
+    validation: Literal["mean", "seed"]
+    method: str
+    settings: tuple[tuple[str, Any], ...]
+    version: str
+    table: str
+    seed: int
+    folder: Path | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """Return what the identity is the hash of."""
+        return {
+            "schema": SCHEMA,
+            "space": self.space,
+            "dataset": self.dataset,
+            "device": self.device,
+            "limits": [{"resource": x.resource, "lower": x.lower, "upper": None if x.upper == math.inf else x.upper} for x in self.limits],
+            "allowance": asdict(self.allowance),
+            "validation": self.validation,
+            "method": {"name": self.method, "settings": dict(self.settings), "version": self.version},
+            "table": self.table,
+            "seed": self.seed,
+        }
+
+    @property
+    def identity(self) -> str:
+        """The sha256 of the canonical JSON of all that decides the trial."""
+        return identity_of(self.payload())
+
+    def rng(self) -> np.random.Generator:
+        """Return the trial's own generator, seeded with its identity."""
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(self.identity, 16))))
+
+
+@lru_cache(maxsize=64)
+def _evaluator(landscape: Landscape, search_seed: int | None) -> tuple[TableEvaluator, list[float]]:
+    return TableEvaluator(landscape, search_seed), landscape.training_seconds.tolist()
+
+
+def run_trial(trial: Trial) -> tuple[Record, dict[str, Any]]:
+    """Run a trial and return its record, and what a clock said of it.
+
+    Whatever a method raises makes a failed record with the reason; what is wrong with the trial itself (a table that is not the one
+    planned with, a method of another version) is raised.
+    """
+    if landscape_of(trial.space, trial.dataset, trial.device).table.checksum != trial.table:
+        raise TableError(f"the table of {trial.dataset} changed since the run was planned; start the run again")
+    found = find_method(trial.method, trial.folder)
+    if found.version != trial.version:
+        raise TableError(f"the source of method '{trial.method}' changed since the run was planned; start the run again")
+    # The global generators, which no method should use, get a start that no earlier trial in this process can have touched.
+    random.seed(trial.identity)
+    np.random.seed(int(trial.identity[:8], 16))
+    started = time.perf_counter()
+    record = conduct(found, trial)
+    return record, {"trial_seconds": time.perf_counter() - started}
+
+
+def conduct(found: FoundMethod, trial: Trial) -> Record:
+    """Return the record of a search by `found` as the trial describes it."""
+    landscape = landscape_of(trial.space, trial.dataset, trial.device)
+    problem = Problem(landscape.space, landscape.task, trial.device, trial.limits, trial.allowance)
+    evaluator, seconds = _evaluator(landscape, trial.seed if trial.validation == "seed" else None)
+    meter = Meter(evaluator, seconds, landscape.space, trial.allowance)
+    return _record(trial, problem, landscape, meter, _search(found, trial, problem, meter))
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How a search went."""
+
+    recommendations: list[tuple[int, float, tuple[Key, ...]]]  # queries, seconds, architectures; changes only
+    report: Mapping[str, float]
+    failure: str = ""
+
+
+def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) -> _Outcome:
+    outcome = _Outcome([], {})
+    try:
+        method: Method = found.make(dict(trial.settings))
+        search = iter(method.search(problem, meter, trial.rng()))
+        outcome.report = _listen(search, meter, outcome)
+    except AllowanceSpent:
+        pass  # the normal end of a search that does not count for itself
+    except (Exception, SystemExit) as error:
+        outcome.failure = f"{type(error).__name__}: {error}".split("\n")[0][:500]
+    return outcome
+
+
+def _listen(search: Iterator[tuple[Architecture, ...]], meter: Meter, outcome: _Outcome) -> Mapping[str, float]:
+    """Note every change of the recommendation until the search ends; return its report."""
+    while True:
+        try:
+            recommended = next(search)
+        except StopIteration as end:
+            return {str(name): float(value) for name, value in dict(end.value or {}).items()}
+        if isinstance(recommended, Architecture):
+            recommended = (recommended,)
+        keys = tuple([meter.key(arch) for arch in recommended])
+        if keys and (not outcome.recommendations or outcome.recommendations[-1][2] != keys):
+            outcome.recommendations.append((meter.queries, meter.seconds, keys))
+
+
+def _record(trial: Trial, problem: Problem, landscape: Landscape, meter: Meter, outcome: _Outcome) -> Record:
+    best = oracle(landscape, trial.limits)
+    front = _last(problem, landscape, meter, outcome)
+    final = _choose(front)
+    optimum = None if best.best_by_test is None else float(landscape.test[best.best_by_test])
+    return {
+        "schema": SCHEMA,
+        "identity": trial.identity,
+        "trial": trial.payload(),
+        "status": "failed" if outcome.failure else "ok",
+        "failure": outcome.failure,
+        "queries": meter.queries,
+        "repeats": meter.repeats,
+        "simulated_seconds": meter.seconds,
+        "questions": [[kind, keys] for kind, keys in meter.questions()],
+        "recommendations": [{"queries": q, "simulated_seconds": s, "architectures": list(keys)} for q, s, keys in outcome.recommendations],
+        "front": front,
+        "final": final,
+        "oracle": {
+            "feasible": best.feasible,
+            "best_by_test": _described(landscape, best.best_by_test),
+            "best_by_validation": _described(landscape, best.best_by_validation),
+        },
+        "regret": max(optimum - final["test"], 0.0) if final and final["feasible"] and optimum is not None else None,
+        "report": {name: value if math.isfinite(value) else None for name, value in outcome.report.items()},
+    }
+
+
+def _last(problem: Problem, landscape: Landscape, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
+    """Return the last recommendation judged, each architecture once; with none, the best feasible architecture asked about."""
+    keys: tuple[Key, ...] = outcome.recommendations[-1][2] if outcome.recommendations else ()
+    if not keys:
+        asked = sorted(meter.answers.items(), key=lambda entry: (-entry[1], entry[0]))
+        keys = next(((key,) for key, _ in asked if _judged(problem, landscape, meter, key)["feasible"]), ())
+    return [_judged(problem, landscape, meter, key) for key in dict.fromkeys(keys)]
+
+
+def _judged(problem: Problem, landscape: Landscape, meter: Meter, key: Key) -> dict[str, Any]:
+    """Return one architecture with its costs and accuracies, and whether and by how much it breaks the limits (None: infinitely)."""
+    index = int(key) if isinstance(key, int) else landscape.space.index(Architecture(problem.space.name, key))
+    arch, cost = landscape.architecture(index), landscape.cost_at(index)
+    violation = problem.violation(arch, cost)
+    return {
+        "architecture": index,
+        "text": landscape.space.encode(arch),
+        "feasible": violation == 0.0,
+        "violation": None if violation == math.inf else violation,
+        "cost": finite(cost),
+        # What the search saw; an architecture that it recommends without having asked is judged by the table's mean.
+        "validation": meter.answers.get(key, float(landscape.validation[index])),
+        "asked": key in meter.answers,
+        "test": float(landscape.test[index]),
+    }
+
+
+def _choose(front: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the recommendation that counts: of the feasible ones, if any, the best by validation; ties to the lowest index."""
+    if not front:
+        return None
+    feasible = [entry for entry in front if entry["feasible"]]
+    return min(feasible or front, key=lambda entry: (-entry["validation"], entry["architecture"]))
+
+
+def _described(landscape: Landscape, index: int | None) -> dict[str, Any] | None:
+    if index is None:
+        return None
+    return {"architecture": index, "test": float(landscape.test[index]), "validation": float(landscape.validation[index])}
+
+
+def failed_record(trial: Trial, reason: str) -> Record:
+    """Return the record of a trial whose process ended, hung or ran out of memory before it could write one."""
+    return {"schema": SCHEMA, "identity": trial.identity, "trial": trial.payload(), "status": "failed", "failure": reason} | {
+        "queries": 0, "repeats": 0, "simulated_seconds": 0.0, "questions": [], "recommendations": [], "front": [], "final": None,
+        "oracle": None, "regret": None, "report": {},
+    }  # fmt: skip

@@ -1,0 +1,178 @@
+"""A board: one space, dataset and device, with what no record holds: the cloud of all cells, the exact front, quoted results."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The exact best feasible cell of a problem. Accuracies in percent; `cost` in the unit of the board's resource."""
+
+    arch: str
+    index: int
+    test: float
+    validation: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoardLimit:
+    """A bound on a resource, both ends allowed, in the unit of its name."""
+
+    resource: str
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoardProblem:
+    """A problem of the board: its limits, how many cells they admit (and what share), and the exact best by test and by validation."""
+
+    label: str
+    limits_text: str
+    limits: tuple[BoardLimit, ...]
+    feasible: int
+    share: float
+    best_by_test: Optimum
+    best_by_validation: Optimum
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A published result, without any limit: test accuracy [%], its deviation where the source gives one, and the source."""
+
+    method: str
+    test: float
+    deviation: float | None
+    source: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One space, dataset and device. `cloud` and `front` have shape (n, 2): cost in `unit`, test accuracy [%]; `chance` in percent."""
+
+    space: str
+    dataset: str
+    device: str
+    device_title: str
+    resource: str
+    unit: str
+    origin: str
+    chance: float
+    table_checksum: str
+    seeds_note: str
+    cloud: Floats
+    front: Floats
+    problems: tuple[BoardProblem, ...]
+    quoted: tuple[Quoted, ...]
+
+    @property
+    def key(self) -> Key:
+        """What records name the board by: space, dataset, device."""
+        return self.space, self.dataset, self.device
+
+    @property
+    def stem(self) -> str:
+        """File name of the board's page, without ending; characters that a link or a file system may trip over become a hyphen."""
+        return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(part for part in self.key if part)).strip("-")
+
+    @property
+    def hypervolume_reference(self) -> tuple[float, float]:
+        """The largest upper bound on the board's resource among its problems (the cloud's largest cost if one has none), and chance [%]."""
+        uppers = [min((limit.upper for limit in problem.limits if limit.resource == self.resource), default=math.inf) for problem in self.problems]
+        largest = max(uppers, default=math.inf)
+        return (largest if math.isfinite(largest) else float(self.cloud[:, 0].max())), self.chance
+
+    def problem(self, label: str) -> BoardProblem:
+        """Return the problem with that label; ValueError lists those there are."""
+        for problem in self.problems:
+            if problem.label == label:
+                return problem
+        known = ", ".join(problem.label for problem in self.problems)
+        raise ValueError(f"records name the problem '{label}' on {self.stem}; its context file has {known}: make the context again from this run")
+
+
+def _points(rows: Sequence[tuple[float, float]]) -> Floats:
+    return np.asarray(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def _optimum(entry: Mapping[str, Any]) -> Optimum:
+    return Optimum(str(entry["arch"]), int(entry["index"]), float(entry["test"]), float(entry["validation"]), float(entry["cost"]))
+
+
+def _limit(entry: Mapping[str, Any]) -> BoardLimit:
+    upper, lower = entry.get("upper"), entry.get("lower")
+    return BoardLimit(str(entry["resource"]), 0.0 if lower is None else float(lower), math.inf if upper is None else float(upper))
+
+
+def _problem(entry: Mapping[str, Any]) -> BoardProblem:
+    return BoardProblem(
+        label=str(entry["problem"]),
+        limits_text=str(entry["limits_text"]),
+        limits=tuple(_limit(limit) for limit in entry["limits"]),
+        feasible=int(entry["feasible"]),
+        share=float(entry["share"]),
+        best_by_test=_optimum(entry["best_by_test"]),
+        best_by_validation=_optimum(entry["best_by_validation"]),
+    )
+
+
+def _quoted(entry: Mapping[str, Any]) -> Quoted:
+    deviation = entry.get("deviation")
+    return Quoted(
+        str(entry["method"]),
+        float(entry["test"]),
+        None if deviation is None else float(deviation),
+        str(entry["source"]),
+        str(entry.get("note") or ""),
+    )
+
+
+def _board(entry: Mapping[str, Any]) -> Board:
+    text = {name: str(entry[name]) for name in ("space", "dataset", "device_title", "resource", "unit", "origin", "table_checksum", "seeds_note")}
+    return Board(
+        **text,
+        device=str(entry["device"] or ""),
+        chance=float(entry["chance"]),
+        cloud=_points(list(zip(entry["cloud"]["cost"], entry["cloud"]["test"], strict=True))),
+        front=_points([(cell["cost"], cell["test"]) for cell in entry["front"]]),
+        problems=tuple(_problem(problem) for problem in entry["problems"]),
+        quoted=tuple(_quoted(row) for row in entry["quoted"]),
+    )
+
+
+def read_board(path: Path) -> Board:
+    """Return the board that a context file describes; ValueError names the file and what is wrong with it."""
+    try:
+        board = _board(json.loads(path.read_text(encoding="utf-8")))
+    except KeyError as error:
+        raise ValueError(f"{path}: the key {error} is missing; make the context again with this version") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; make the context again with this version") from None
+    if not len(board.cloud) or not len(board.front):
+        raise ValueError(f"{path}: no cell in the cloud or on the front; a board needs at least one supported cell")
+    return board
+
+
+def read_boards(paths: Sequence[Path]) -> list[Board]:
+    """Return all boards in the order of their space, dataset and device; ValueError if two would share a page."""
+    boards = sorted((read_board(path) for path in paths), key=lambda board: board.key)
+    stems = [board.stem for board in boards]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise ValueError(f"two context files describe '{stem}'; give each space, dataset and device one")
+    return boards

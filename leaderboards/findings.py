@@ -1,0 +1,131 @@
+"""What has to be said about a set of outcomes: warnings, trials that count as chance, methods' own figures, verdicts in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+
+import pandas as pd
+
+from budgetnas.leaderboards.standings import (
+    ADVISED_SEEDS, BEATS, FEWEST_SEEDS, LOSES, NO_REFERENCE, RANDOM_SEARCH, REFERENCE, SIGNIFICANCE, TOO_FEW_PROBLEMS, Ranking, Standing,
+)  # fmt: skip
+from budgetnas.leaderboards.tables import escape, number, p_value, several
+
+
+def fewest_seeds(table: pd.DataFrame) -> int | None:
+    """Return the smallest number of seeds that a method with randomness has on a problem; None if there is no such method."""
+    random = table[~table["deterministic"].astype(bool)]
+    if random.empty:
+        return None
+    return int(random.groupby(["space", "dataset", "device", "problem", "method"]).size().min())
+
+
+def most_seeds(table: pd.DataFrame) -> int:
+    """Return the largest number of seeds that a method has on a problem."""
+    return int(table.groupby(["space", "dataset", "device", "problem", "method"]).size().max())
+
+
+def _seed_warnings(table: pd.DataFrame) -> list[str]:
+    fewest = fewest_seeds(table)
+    if fewest is None or fewest >= ADVISED_SEEDS:
+        return []
+    if fewest < FEWEST_SEEDS:
+        return [
+            f"**Too few seeds.** Some method has run {several(fewest, 'seed')} on some problem. Below {FEWEST_SEEDS} seeds a bootstrap interval means little, "
+            f"and no verdict on a single problem is given; run {ADVISED_SEEDS} or more."
+        ]
+    return [
+        f"**Few seeds.** Some method has run only {several(fewest, 'seed')} on some problem. Bootstrap intervals from fewer than {ADVISED_SEEDS} seeds are "
+        "shorter than they should be; read the verdicts with that in mind."
+    ]
+
+
+def _problem_warnings(ranking: Ranking) -> list[str]:
+    warnings = []
+    if ranking.left_out:
+        warnings.append(
+            f"**Incomplete.** {several(ranking.left_out, 'problem')} on which some method has no trial yet left out of the ranking and the tests; "
+            "finish the run for a full one."
+        )
+    if ranking.smallest_p > SIGNIFICANCE and len(ranking.standings) > 1:
+        warnings.append(
+            f"**Too few problems to tell.** With {several(ranking.problems, 'problem')} and {len(ranking.standings)} methods the smallest p-value that "
+            f"Wilcoxon's signed-rank test with Holm's correction can give is {p_value(ranking.smallest_p)}: no difference over these problems can be "
+            f"shown at {SIGNIFICANCE}, however large. Average ranks are a description here, not a finding."
+        )
+    return warnings
+
+
+def warnings_of(table: pd.DataFrame, ranking: Ranking) -> list[str]:
+    """Return in plain sentences why there may be too little to tell: too few seeds, too few problems, trials missing."""
+    found = [*_seed_warnings(table), *_problem_warnings(ranking)]
+    if RANDOM_SEARCH not in set(table["method"]):
+        found.append(f"**No random search.** The run has no method `{RANDOM_SEARCH}`, so nothing says whether any method is better than chance sampling.")
+    return found
+
+
+def counted_as_chance(table: pd.DataFrame) -> list[tuple[str, str, str, int]]:
+    """Return (method, problems, reason, count) for all trials that count with chance accuracy, by method, then most frequent first."""
+    lost = table[table["reason"] != ""]
+    rows = []
+    for (method, reason), trials in lost.groupby(["method", "reason"], sort=True):
+        problems = sorted(set(trials["problem"]))
+        rows.append((str(method), ", ".join(problems), str(reason), len(trials)))
+    return sorted(rows, key=lambda row: (row[0], -row[3], row[2]))
+
+
+def own_figures(table: pd.DataFrame) -> list[tuple[str, str, float, int]]:
+    """Return (method, figure, mean, trials) of the numbers that methods report about themselves, by method and figure."""
+    rows = [
+        (str(method), str(name), float(value))
+        for method, report in zip(table["method"], table["report"], strict=True)
+        if isinstance(report, dict)
+        for name, value in report.items()
+        if isinstance(value, Real) and not isinstance(value, bool) and value == value
+    ]
+    figures = pd.DataFrame(rows, columns=["method", "figure", "value"])
+    grouped = figures.groupby(["method", "figure"], sort=True)["value"]
+    return [(method, figure, float(values.mean()), len(values)) for (method, figure), values in grouped]
+
+
+def verdict_sentence(row: Standing, problems: int) -> str:
+    """Return in one sentence whether a method beats random search over the problems, with the test's figures."""
+    name = f"**{escape(row.method)}**"
+    if row.verdict == REFERENCE:
+        return f"{name} is what the others are measured against."
+    if row.verdict == NO_REFERENCE:
+        return f"{name}: not known, for the run has no random search."
+    single = f"on single problems it beats it on {row.beats} and loses on {row.loses} of {problems}"
+    test = f"p = {p_value(row.p)}, effect {number(row.effect)}"
+    if row.verdict == TOO_FEW_PROBLEMS:
+        return f"{name}: too few problems to tell ({test}); {single}."
+    words = {BEATS: "beats random search", LOSES: "loses to random search"}.get(row.verdict, "is not shown to differ from random search")
+    return f"{name} {words} ({test}); {single}."
+
+
+def full_information_sentences(regrets: pd.DataFrame, random: pd.Series | None) -> list[str]:
+    """Return one sentence a method of the full information class on how it stands to random search, without ranking the two.
+
+    `regrets` has one row a problem and one column a method [points]; `random` holds random search's on the same problems.
+    """
+    sentences = []
+    for method in regrets.columns:
+        own = regrets[method].dropna()
+        shared = own.index.intersection(random.index) if random is not None else own.index[:0]
+        start = f"**{escape(str(method))}** reads the whole table, so it is not ranked with methods that paid for their queries"
+        if random is None or shared.empty:
+            sentences.append(f"{start}, and there is no random search to set beside it.")
+            continue
+        lower = int((own.loc[shared] < random.loc[shared] - 1e-9).sum())
+        sentences.append(f"{start}; its mean regret is below random search's on {lower} of {len(shared)} problems, which is no like-for-like win.")
+    return sentences
+
+
+def winners(names_and_figures: Sequence[tuple[str, float]], highest: bool) -> list[str]:
+    """Return the names with the best figure, all of those that tie to nine decimals; none if there is no figure."""
+    known = [(name, round(value, 9)) for name, value in names_and_figures if value == value]
+    if not known:
+        return []
+    best = (max if highest else min)(value for _, value in known)
+    return [name for name, value in known if value == best]

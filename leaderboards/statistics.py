@@ -1,0 +1,216 @@
+"""Intervals, ranks and paired tests. Pure functions of arrays; nothing here knows what a record is.
+
+Intervals are percentile bootstrap intervals. The random generator of each is seeded with a constant, so equal data give equal intervals.
+Lower scores are better wherever a function ranks: a score is a regret.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.95
+RESAMPLES = 5000
+BOOTSTRAP_SEED = 20211
+# Two means that differ by less than this are a tie: they differ only in the order in which the same figures were added up.
+TIE_DECIMALS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, both ends in the unit of what it is about."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its interval; None where a single run, or a method without randomness, leaves nothing to resample."""
+
+    value: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Friedman:
+    """Friedman's test: the chi-squared statistic, its p-value and the number of blocks."""
+
+    statistic: float
+    p: float
+    blocks: int
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng(BOOTSTRAP_SEED)
+
+
+def _sample(values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"a sample of shape {array.shape} was given; one dimension with at least one value is expected")
+    if not np.isfinite(array).all():
+        raise ValueError("a sample holds a value that is not finite; fill failed trials before resampling")
+    return array
+
+
+def _interval(resampled: Floats) -> Interval:
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.quantile(resampled, [tail, 1.0 - tail])
+    return Interval(float(low), float(high))
+
+
+def resampled_means(values: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
+    """Return the means of `resamples` draws with replacement, shape (resamples,), in the unit of `values`, shape (runs,).
+
+    Raises ValueError for an empty sample or one with a value that is not finite.
+    """
+    sample = _sample(values)
+    if sample.size == 1:
+        return np.full(resamples, sample[0])
+    drawn: Floats = sample[rng.integers(0, sample.size, size=(resamples, sample.size))].mean(axis=1)
+    return drawn
+
+
+def mean_estimate(values: ArrayLike) -> Estimate:
+    """Return the mean of `values`, shape (runs,), with its 95 % bootstrap interval; no interval for a single run. ValueError if empty."""
+    sample = _sample(values)
+    interval = _interval(resampled_means(sample, _generator())) if sample.size > 1 else None
+    return Estimate(float(sample.mean()), interval)
+
+
+def difference_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
+    """Return mean(first) - mean(second) with its 95 % interval, in their unit. The samples, shapes (m,) and (n,), are independent.
+
+    Each is resampled within itself (stratified); one of a single run is held fixed. No interval where both hold one run. ValueError if
+    either is empty.
+    """
+    left, right = _sample(first), _sample(second)
+    value = float(left.mean() - right.mean())
+    if left.size == right.size == 1:
+        return Estimate(value)
+    rng = _generator()
+    return Estimate(value, _interval(resampled_means(left, rng) - resampled_means(right, rng)))
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Return the mean of the middle half of `values`, shape (runs,): a quarter of the runs is cut at either end. ValueError if empty."""
+    from scipy.stats import trim_mean
+
+    return float(trim_mean(_sample(values), 0.25))
+
+
+def interquartile_mean_estimate(strata: Sequence[ArrayLike]) -> Estimate:
+    """Return the interquartile mean over all runs of all strata, with its stratified 95 % bootstrap interval.
+
+    `strata` holds one sample a problem, shape (runs,) each; runs are resampled within their problem (Agarwal et al., 2021, section 4).
+    No interval where every problem has one run. ValueError if there is no stratum, or an empty one.
+    """
+    from scipy.stats import trim_mean
+
+    samples = [_sample(stratum) for stratum in strata]
+    pooled = _sample(np.concatenate(samples) if samples else [])
+    value = interquartile_mean(pooled)
+    if all(sample.size == 1 for sample in samples):
+        return Estimate(value)
+    rng = _generator()
+    drawn = np.concatenate([sample[rng.integers(0, sample.size, size=(RESAMPLES, sample.size))] for sample in samples], axis=1)
+    return Estimate(value, _interval(np.asarray(trim_mean(drawn, 0.25, axis=1), dtype=np.float64)))
+
+
+def ranks(scores: ArrayLike) -> Floats:
+    """Return the ranks within each row of `scores`, shape (blocks, methods): 1 is the lowest score, ties share the average rank."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS), axis=1), dtype=np.float64)
+
+
+def average_rank_estimates(samples: Sequence[Sequence[ArrayLike]]) -> list[Estimate]:
+    """Return each method's rank by mean score, averaged over problems, with a 95 % interval; `samples[problem][method]` has shape (runs,).
+
+    The interval says what other seeds might have given on these same problems: runs are resampled within problem and method. It does not
+    say what other problems might have given. No interval where nothing can be resampled. ValueError if the problems list different numbers
+    of methods.
+    """
+    widths = {len(row) for row in samples}
+    if len(widths) != 1:
+        raise ValueError(f"problems list {sorted(widths)} methods; every problem must list the same ones")
+    value = ranks([[_sample(sample).mean() for sample in row] for row in samples]).mean(axis=0)
+    if all(np.size(sample) == 1 for row in samples for sample in row):
+        return [Estimate(float(rank)) for rank in value]
+    rng = _generator()
+    total = np.zeros((RESAMPLES, widths.pop()))
+    for row in samples:
+        total += ranks(np.stack([resampled_means(sample, rng) for sample in row], axis=1))
+    return [Estimate(float(rank), _interval(column)) for rank, column in zip(value, (total / len(samples)).T, strict=True)]
+
+
+def friedman(scores: ArrayLike) -> Friedman | None:
+    """Return Friedman's test of `scores`, shape (blocks, methods); None with fewer than three methods or two blocks, where there is none.
+
+    The p-value is the chi-squared approximation, which is rough below about ten blocks. Scores that tie in every block give p = 1.
+    """
+    from scipy.stats import friedmanchisquare
+
+    table = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
+    if table.ndim != 2:
+        raise ValueError(f"scores of shape {table.shape} were given; (blocks, methods) is expected")
+    blocks, methods = table.shape
+    if methods < 3 or blocks < 2:
+        return None
+    if (table == table[:, :1]).all():
+        return Friedman(0.0, 1.0, blocks)
+    result = friedmanchisquare(*table.T)
+    return Friedman(float(result.statistic), float(result.pvalue), blocks)
+
+
+def pairwise_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return two-sided Wilcoxon signed-rank p-values between all columns, Holm-adjusted over all pairs, shape (methods, methods).
+
+    `scores` has one row a problem and one column a method: the pairs are problems, never seeds. Problems on which two methods tie are left
+    out of their comparison (Wilcoxon's own rule). The diagonal is 1. ValueError on a missing score.
+    """
+    from scikit_posthocs import posthoc_wilcoxon
+
+    if scores.isna().to_numpy().any():
+        raise ValueError("a score is missing; compare only problems that every method has run on")
+    names = list(scores.columns)
+    if len(names) < 2 or scores.empty:
+        return pd.DataFrame(np.ones((len(names), len(names))), index=names, columns=names)
+    rounded = scores.round(TIE_DECIMALS)
+    rounded.columns = pd.RangeIndex(len(names))
+    with warnings.catch_warnings():
+        # Two methods that tie everywhere: scipy divides 0 by 0 on its way to p = 1.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        table = posthoc_wilcoxon(rounded.melt(), val_col="value", group_col="variable", p_adjust="holm")
+    return pd.DataFrame(np.nan_to_num(table.to_numpy(dtype=np.float64), nan=1.0), index=names, columns=names)
+
+
+def rank_biserial(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the matched-pairs rank-biserial correlation, -1 to 1: -1 if every difference first - second is negative; 0 if all tie.
+
+    It is (W+ - W-) / (W+ + W-) of Wilcoxon's signed ranks: the direction and size of what the test is about (Kerby, 2014).
+    """
+    from scipy.stats import wilcoxon
+
+    differences = np.round(_sample(first) - _sample(second), TIE_DECIMALS)
+    pairs = int(np.count_nonzero(differences))
+    if pairs == 0:
+        return 0.0
+    total = pairs * (pairs + 1) / 2.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        above = float(wilcoxon(differences, alternative="greater").statistic)
+    return 2.0 * above / total - 1.0
+
+
+def smallest_p(blocks: int, comparisons: int) -> float:
+    """Return the smallest Holm-adjusted p-value that a two-sided signed-rank test can reach: min(1, comparisons * 2^(1 - blocks))."""
+    return min(1.0, comparisons * 2.0 ** (1 - blocks))

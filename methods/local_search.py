@@ -1,0 +1,105 @@
+"""Local search: climb to the best neighbour until none is better, then start again elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem
+from budgetnas.spaces.space import neighbours, sample
+
+
+@dataclass(frozen=True)
+class LocalSearch:
+    """Move to a better neighbour until there is none; restart from a random architecture.
+
+    White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search" (UAI 2021), algorithm 1. A neighbour differs in
+    one gene; neighbours are asked about in random order. By default all of them are, and the best is moved to if it improves; with
+    `first_improvement` the first that improves is.
+
+    Limits come first: a start that violates them moves, without a query, to the neighbour that violates them least (the first of those
+    in a random order) until it is feasible or stuck; a stuck one is given up. From then on infeasible neighbours are passed over. What
+    was asked about once is not asked again. The search ends with its allowance, or when `patience` restarts in a row brought no query.
+    """
+
+    first_improvement: bool = False
+    patience: int = 500  # restarts in a row without a query, after which the search ends
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience of local search is {self.patience} restarts; give 1 or more")
+
+    def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
+        """Yield every architecture that is better than all before it, as a tuple of one."""
+        walk = _Walk(problem, evaluator, rng)
+        best, idle = -math.inf, 0
+        while idle < self.patience:
+            idle += 1
+            start = walk.descend(sample(problem.space, rng))
+            if start is None:
+                continue
+            for arch, accuracy in walk.climb(start, self.first_improvement):
+                idle = 0
+                if accuracy > best:
+                    best = accuracy
+                    yield (arch,)
+
+
+@dataclass
+class _Walk:
+    """The moves, and what was learnt on the way."""
+
+    problem: Problem
+    evaluator: Evaluator
+    rng: np.random.Generator
+    accuracies: dict[Architecture, float] = field(default_factory=dict)  # [%]
+    violations: dict[Architecture, float] = field(default_factory=dict)
+
+    def violation(self, arch: Architecture) -> float:
+        """Return by how much `arch` violates the limits, looking its cost up once."""
+        if arch not in self.violations:
+            self.violations[arch] = self.problem.violation(arch, self.evaluator.cost(arch))
+        return self.violations[arch]
+
+    def around(self, arch: Architecture) -> list[Architecture]:
+        """Return the neighbours of `arch` in random order."""
+        near = list(neighbours(self.problem.space, arch))
+        return [near[place] for place in self.rng.permutation(len(near)).tolist()]
+
+    def descend(self, arch: Architecture) -> Architecture | None:
+        """Return a feasible architecture reached from `arch` by ever smaller violations, or None where that gets stuck."""
+        while self.violation(arch) > 0.0:
+            nearest = min(self.around(arch), key=self.violation, default=arch)
+            if self.violation(nearest) >= self.violation(arch):
+                return None
+            arch = nearest
+        return arch
+
+    def climb(self, arch: Architecture, first_improvement: bool) -> Iterator[tuple[Architecture, float]]:
+        """Yield every architecture that is asked about, with its accuracy [%], on the way from a feasible one to a local optimum."""
+        yield from self._ask(arch)
+        while True:
+            top = arch
+            for near in self.around(arch):
+                if self.violation(near) > 0.0:
+                    continue
+                yield from self._ask(near)
+                if self.accuracies[near] > self.accuracies[top]:
+                    top = near
+                    if first_improvement:
+                        break
+            if top == arch:
+                return
+            arch = top
+
+    def _ask(self, arch: Architecture) -> Iterator[tuple[Architecture, float]]:
+        """Learn the accuracy of `arch` and yield both if they were not known."""
+        if arch not in self.accuracies:
+            self.accuracies[arch] = self.evaluator.accuracy(arch)
+            yield arch, self.accuracies[arch]

@@ -1,0 +1,54 @@
+"""Random search: the baseline that every other method has to beat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem
+
+_BLOCK = 256  # drawing many architectures at once is cheaper than one by one
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """Ask about feasible architectures drawn uniformly, none of them twice, and keep the best.
+
+    Costs are free, so an architecture that breaks a limit is drawn, looked at and dropped without a query: what is asked about is a
+    uniform sample without replacement of the feasible architectures. The search ends with its allowance, when the whole space has been
+    drawn, or when `patience` draws in a row brought nothing new that is feasible.
+    """
+
+    patience: int = 100_000  # draws in a row; a single feasible one among 15,625 is missed with probability 0.0017
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
+
+    def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
+        """Yield every architecture that is better than all before it, as a tuple of one."""
+        best = -math.inf
+        for arch in self._feasible(problem, evaluator, rng):
+            accuracy = evaluator.accuracy(arch)
+            if accuracy > best:
+                best = accuracy
+                yield (arch,)
+
+    def _feasible(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[Architecture]:
+        """Yield feasible architectures in random order, each once."""
+        space = problem.space
+        name, arity = space.name, space.arity
+        size, seen = math.prod(arity), set[tuple[int, ...]]()
+        fruitless = 0
+        while len(seen) < size and fruitless < self.patience:
+            for genes in map(tuple, rng.integers(arity, size=(_BLOCK, len(arity))).tolist()):
+                fruitless += 1
+                if genes in seen:
+                    continue
+                seen.add(genes)
+                arch = Architecture(name, genes)
+                if problem.feasible(arch, evaluator.cost(arch)):
+                    fruitless = 0
+                    yield arch

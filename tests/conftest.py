@@ -1,0 +1,60 @@
+"""What several rooms' tests share: where the real tables are, a data home made of them, the command as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the upstream files, beside the project."""
+    if not (SHARED_DATA / "mirror").is_dir():
+        pytest.skip("the real tables (../shared/data) are not on this machine")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def real_home(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data home with the table made of the real files; point $BUDGETNAS_DATA at it."""
+    from budgetnas.spaces.tables.convert import convert
+
+    mirror = real_data / "mirror"
+    home = tmp_path_factory.mktemp("home")
+    convert({str(path.relative_to(mirror)): path for path in sorted(mirror.rglob("*")) if path.is_file()}).write(home / "nasbench201.parquet")
+    return home
+
+
+@pytest.fixture
+def real_tables(real_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The real tables as this process sees them."""
+    monkeypatch.setenv("BUDGETNAS_DATA", str(real_home))
+    return real_home
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run `budgetnas ARGUMENTS` in a process of its own, in an empty folder; `home` is its data home (an empty one if not given)."""
+
+    def run(*arguments: str, home: Path | None = None, cwd: Path | None = None, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+        places = {"BUDGETNAS_DATA": str(home or tmp_path / "no-data"), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=cwd or tmp_path,
+            timeout=timeout,
+            env=os.environ | places | environment,
+            check=False,
+        )
+
+    return run
