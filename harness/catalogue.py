@@ -9,8 +9,9 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from budgetnas.harness.canonical import canonical_json
 from budgetnas.harness.problem import Method, Need
 
 ENTRY_POINTS = "budgetnas.methods"
@@ -49,35 +51,60 @@ class FoundMethod:
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all settings, defaults filled in. `MethodError` names one that the method does not have or that has the wrong type."""
         fields = {field.name: field for field in dataclasses.fields(self.cls) if field.init}
-        kinds = typing.get_type_hints(self.cls)
+        kinds = _kinds(self.cls)
         for name, value in given.items():
             if name not in fields:
                 raise MethodError(f"method '{self.reference}' has no setting '{name}'; it has {', '.join(fields) or 'none'}")
-            if not _fits(value, kinds[name]):
-                kind = getattr(kinds[name], "__name__", str(kinds[name]))
+            if not _fits(value, kinds.get(name, Any)):
+                kind = kinds[name].__name__ if isinstance(kinds[name], type) else str(kinds[name])
                 raise MethodError(f"setting '{name}' of method '{self.reference}' is {value!r}; expected {kind}")
-        return {name: value for name, value in dataclasses.asdict(self.make(given)).items() if name in fields}
+        method = self.make(given)
+        chosen = {}
+        for name in fields:
+            try:
+                chosen[name] = getattr(method, name)
+                canonical_json(chosen[name])
+            except (TypeError, ValueError, RecursionError, AttributeError) as error:
+                reason = f"setting '{name}' of method '{self.reference}' is no plain value ({error})"
+                raise MethodError(f"{reason}; use numbers, text, truth values, and lists of them") from None
+        return chosen
 
     def make(self, settings: Mapping[str, Any]) -> Method:
         """Return the method with settings. `MethodError` carries the method's own objection."""
         try:
             method: Method = self.cls(**settings)
-        except (TypeError, ValueError) as error:
-            raise MethodError(f"method '{self.reference}' refuses its settings: {error}") from None
+        except Exception as error:
+            reason = str(error) if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: {error}"
+            raise MethodError(f"method '{self.reference}' refuses its settings: {reason}") from None
         return method
 
 
+def _kinds(cls: type[Any]) -> dict[str, Any]:
+    """Return the types of a class's settings; nothing of them where one names what only a type checker imports."""
+    try:
+        return typing.get_type_hints(cls)
+    except Exception:
+        return {}
+
+
 def _fits(value: Any, kind: Any) -> bool:
-    """Return whether a value from a study file may be a setting of this type."""
-    options = typing.get_args(kind) if not isinstance(kind, type) else (kind,)
-    for option in options or (kind,):
-        if not isinstance(option, type):
-            return True  # a type that a study file cannot write: left to the method
-        if option is float and isinstance(value, int) and not isinstance(value, bool):
-            return True
-        if isinstance(value, option) and not (isinstance(value, bool) and option is not bool):
-            return True
-    return False
+    """Return whether a value from a study file may be a setting of this type; what a study file cannot write is left to the method."""
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in options)
+    if origin is typing.Literal:
+        return any(value == option and type(value) is type(option) for option in options)
+    plain = origin or kind
+    if not isinstance(plain, type) or plain in (object, Any):
+        return True
+    if isinstance(value, bool) or plain is bool:
+        return isinstance(value, bool) and plain is bool
+    if plain is float and isinstance(value, int):
+        return True
+    if isinstance(value, list) and issubclass(plain, (tuple, list, Sequence)) and plain is not str:
+        element = options[0] if options and (len(options) == 1 or options[1] is ...) else object
+        return all(_fits(part, element) for part in value)
+    return isinstance(value, plain)
 
 
 def own_methods() -> list[str]:
@@ -111,9 +138,16 @@ def find_method(reference: str, folder: Path | None = None) -> FoundMethod:
     if cls is None:
         raise MethodError(f"'{place}' has no class '{name}'")
     check_class(reference, cls)
-    source = inspect.getsourcefile(cls) or module.__file__
-    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else "unknown"
-    return FoundMethod(reference, cls, f"sha256:{digest}", plugin=True)
+    return FoundMethod(reference, cls, f"sha256:{_source_digest(reference, cls)}", plugin=True)
+
+
+def _source_digest(reference: str, cls: type[Any]) -> str:
+    try:
+        return hashlib.sha256(Path(inspect.getsourcefile(cls) or "").read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        raise MethodError(
+            f"the source of '{reference}' cannot be read, so nothing would tell its versions apart; write it into a file"
+        ) from None
 
 
 def _own(name: str) -> FoundMethod:

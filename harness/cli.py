@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 import typer
 
@@ -35,24 +38,36 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
+class Stopped(BaseException):
+    """A signal asked the command to stop."""
+
+
 def main() -> None:
     """Run the command. What a person can mend ends in one line on standard error and exit code 1 (2 for a wrong command line).
 
     Every error that the project raises on purpose is a ValueError with a message for people; anything else is a defect, and keeps its
-    traceback.
+    traceback. Ctrl-C and SIGTERM let what is at work clean up, and end in one line and 128 plus the signal's number.
     """
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _stop)
         app()
     except ValueError as error:
         if not type(error).__module__.startswith("budgetnas."):
             raise
         _fail(str(error))
-    except KeyboardInterrupt:
-        print("\nstopped; what is done is kept, run the same command to go on", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stopped:
+        print("budgetnas: stopped; what is done is kept, run the same command to go on", file=sys.stderr)
+        sys.exit(128 + stopped.args[0])
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # the clean-up takes a moment; an impatient second Ctrl-C must not break it
+    raise Stopped(number)
 
 
 def _fail(message: str) -> None:

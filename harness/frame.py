@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from budgetnas.harness.store import RunError, Store
+from budgetnas.harness.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES
 
 if TYPE_CHECKING:
@@ -23,14 +24,30 @@ def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]
 
     if not (store.root / "plan.json").is_file():
         raise RunError(f"{store.root} holds no run; make one with `budgetnas run STUDY.toml --out {store.root}`")
-    plan = store.read(store.root / "plan.json")
+    plan = _plan(store)
     contexts = sorted(store.context.glob("*.json"))
     problems = _problems(store, contexts)
     done = store.done()
-    rows = [_row(store.get(identity), label, problems, plan) for identity, label in sorted(plan["trials"].items()) if identity in done]
+    rows = []
+    for identity, label in sorted(plan["trials"].items()):
+        if identity in done:
+            record = store.get(identity)
+            try:
+                rows.append(_row(record, label, problems, plan))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise RunError(f"{store.path(identity)} is damaged ({reason_of(error)}); delete it and run the study again") from None
     if not rows:
         raise RunError(f"no trial of {store.root} has ended yet; run the study first")
     return pd.DataFrame(rows), contexts, plan
+
+
+def _plan(store: Store) -> dict[str, Any]:
+    path = store.root / "plan.json"
+    plan = store.read(path)
+    kinds = {"study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
+    if not isinstance(plan, dict) or not all(isinstance(plan.get(name), kind) for name, kind in kinds.items()):
+        raise RunError(f"{path} is no plan of a run; run the study again: what is there is kept")
+    return plan
 
 
 def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:
@@ -38,8 +55,12 @@ def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:
     found = {}
     for path in contexts:
         context = store.read(path)
-        for problem in context["problems"]:
-            found[_key(context["space"], context["dataset"], context["device"], problem["limits"])] = (problem["problem"], context["resource"])
+        try:
+            for problem in context["problems"]:
+                place = _key(context["space"], context["dataset"], context["device"], problem["limits"])
+                found[place] = (problem["problem"], context["resource"])
+        except (KeyError, TypeError):
+            raise RunError(f"{path} is no context of a run; run the study again: what is there is kept") from None
     return found
 
 

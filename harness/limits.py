@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -14,9 +16,9 @@ from budgetnas.harness.problem import Limit
 from budgetnas.spaces.devices import DEVICE_RESOURCES, RESOURCES
 
 UNLIMITED = "unlimited"
-_BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([kMG]?)\s*")
+_BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+)(?:[eE]([+-]?[0-9]+))?\s*([kMG]?)\s*")
 _QUANTILE = re.compile(r"\s*(\w+)\s*@\s*q([0-9]+(?:\.[0-9]+)?)\s*")
-_FACTOR = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+_ZEROS = {"": 0, "k": 3, "M": 6, "G": 9}
 _FORMS = "write resource<=NUMBER, resource>=NUMBER (k, M or G may follow) or resource@qNN, such as latency_ms<=5, params<=1.2M, energy_mj@q10"
 
 
@@ -55,9 +57,10 @@ def parse_limit(text: str) -> Limit | QuantileLimit:
             raise InvalidLimit(f"limit '{text}': the quantile must be above 0 and at most 100")
         limit: Limit | QuantileLimit = QuantileLimit(resource, percent)
     elif match := _BOUND.fullmatch(text):
-        resource, relation, number, suffix = match.groups()
+        resource, relation, number, exponent, suffix = match.groups()
         try:
-            value = float(number) * _FACTOR[suffix]
+            # Read as one number: 1.009 times a thousand is a little less than 1,009, and a limit must admit the value that it names.
+            value = float(f"{number}e{int(exponent or 0) + _ZEROS[suffix]}")
         except ValueError:
             raise InvalidLimit(f"limit '{text}': '{number}' is no number; {_FORMS}") from None
         if not math.isfinite(value):
@@ -85,10 +88,15 @@ def quantile(landscape: Landscape, resource: str, percent: float) -> Limit:
     if len(values) == 0:
         raise InvalidLimit(f"no architecture is both connected and supported on {landscape.device}, so {resource}@q{percent:g} has no meaning")
     attained, counts = np.unique(values, return_counts=True)
-    shares = np.cumsum(counts) / len(values)
-    nearest = int(np.argmin(np.abs(shares - percent / 100.0)))
+    admitted: list[int] = np.cumsum(counts).tolist()
+    # In whole cells and fractions: rounding must not decide a tie.
+    wanted = Fraction(str(percent)) * len(values) / 100
+    enough = bisect_left(admitted, wanted)
+    nearest = enough - 1 if enough > 0 and wanted - admitted[enough - 1] <= admitted[enough] - wanted else enough
     following = attained[min(nearest + 1, len(attained) - 1)]
-    return Limit(resource, upper=float((attained[nearest] + following) / 2.0))
+    # Between two neighbouring floating-point numbers there is nothing halfway; the following value is never admitted.
+    upper = min((attained[nearest] + following) / 2.0, np.nextafter(following, attained[nearest]))
+    return Limit(resource, upper=float(upper))
 
 
 def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
@@ -114,14 +122,12 @@ def resolve(landscape: Landscape, texts: Sequence[str]) -> Bounds:
 
 
 def resolve_all(landscape: Landscape, groups: Sequence[Sequence[str]]) -> list[Bounds]:
-    """Return every group of limits resolved, in order; groups that come out equal are merged and keep both labels."""
-    merged: dict[tuple[Limit, ...], Bounds] = {}
+    """Return every group of limits resolved, in order; groups that come out equal, in whatever order, are merged and keep all labels."""
+    merged: dict[frozenset[Limit], list[Bounds]] = {}
     for texts in groups:
         bounds = resolve(landscape, texts)
-        if bounds.limits in merged and merged[bounds.limits].label != bounds.label:
-            bounds = replace(bounds, label=f"{merged[bounds.limits].label} = {bounds.label}")
-        merged[bounds.limits] = bounds
-    return list(merged.values())
+        merged.setdefault(frozenset(bounds.limits), []).append(bounds)
+    return [replace(equal[0], label=" = ".join(dict.fromkeys(bounds.label for bounds in equal))) for equal in merged.values()]
 
 
 def axis(limits: Sequence[Limit], landscape: Landscape) -> str:

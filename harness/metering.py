@@ -43,15 +43,11 @@ class Meter:
 
     def key(self, arch: Architecture) -> Key:
         """Return how records name `arch`: its index where the space has one, else its genes. `InvalidArchitecture` if it is none."""
-        if self._index is None:
-            check_genes(self._space, arch)
-            return arch.genes
-        if not isinstance(arch, Architecture) or arch.space != self._space.name:
-            check_genes(self._space, arch)
-        key = self._index(arch)
-        if min(arch.genes) < 0:  # Python would read a negative gene from the end
-            check_genes(self._space, arch)
-        return key
+        if self._index is not None:
+            return self._index(arch)
+        check_genes(self._space, arch)
+        # Records are JSON, which has no numpy numbers.
+        return tuple([int(gene) for gene in arch.genes])
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource of `arch`; free."""

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from budgetnas.harness.canonical import canonical_json
+from budgetnas.harness.canonical import canonical_json, identity_of
 
 
 class RunError(ValueError):
@@ -34,21 +34,28 @@ class Store:
             for folder in (self.records, self.timings, self.context):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot write the run into {self.root}: {error.strerror}") from None
+            raise RunError(f"cannot write the run into {self.root}: {error.strerror}; choose another folder with --out") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. `RunError` if another one holds it. What an interrupted process left half-written is removed."""
         self.create()
-        with (self.root / ".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"another process is at work in {self.root}; wait for it, or choose another folder with --out") from None
+        with self._lock():
             for folder in (self.root, self.records, self.timings, self.context):
                 for leftover in folder.glob(".*.partial"):
                     leftover.unlink(missing_ok=True)
             yield
+
+    def _lock(self) -> IO[str]:
+        try:
+            handle = (self.root / ".lock").open("w")
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            raise RunError(f"another process is at work in {self.root}; wait for it, or choose another folder with --out") from None
+        except OSError as error:
+            raise RunError(f"cannot write the run into {self.root}: {error.strerror}; choose another folder with --out") from None
+        return handle
 
     def path(self, identity: str) -> Path:
         """Return where the record with an identity is."""
@@ -65,8 +72,13 @@ class Store:
         self.write(self.path(record["identity"]), record)
 
     def get(self, identity: str) -> dict[str, Any]:
-        """Return a record. `RunError` if it is missing or damaged."""
-        return self.read(self.path(identity))
+        """Return a record. `RunError` if it is missing or damaged, or says another trial than its name."""
+        path = self.path(identity)
+        record: dict[str, Any] = self.read(path)
+        whole = isinstance(record, dict) and record.get("identity") == identity and record.get("status") in ("ok", "failed")
+        if not whole or identity_of(record.get("trial")) != identity:
+            raise RunError(f"{path} is no record of the trial that it is named after; delete it and run the study again")
+        return record
 
     def write(self, path: Path, value: Any) -> None:
         """Write canonical JSON to `path`, whole or not at all. `RunError` if the disk refuses."""
@@ -74,12 +86,15 @@ class Store:
         try:
             handle, partial = tempfile.mkstemp(prefix=f".{path.stem[:16]}.", suffix=".partial", dir=path.parent)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchmod(handle, 0o644)  # a temporary file is its owner's alone; a record is for whoever may read the folder
                 file.write(canonical_json(value) + "\n")
             Path(partial).replace(path)
+            partial = ""
         except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another folder, and run the study again") from None
+        finally:
             if partial:
                 Path(partial).unlink(missing_ok=True)
-            raise RunError(f"cannot write {path}: {error.strerror}") from None
 
     def read(self, path: Path) -> Any:
         """Return the JSON value of a file of the run. `RunError` if it is missing or damaged."""
@@ -87,7 +102,7 @@ class Store:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{path} is missing; run the study again: what is there is kept") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise RunError(f"{path} is damaged ({error}); delete it and run the study again") from None
 
     def discard(self, identities: Iterable[str]) -> None:

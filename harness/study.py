@@ -20,6 +20,7 @@ from budgetnas.harness.trial import Trial
 from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
 
 Name = Annotated[str, Field(min_length=1)]
+MOST_SEEDS = 1_000_000
 
 
 class StudyError(ValueError):
@@ -27,7 +28,7 @@ class StudyError(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class AllowancePart(_Part):
@@ -47,6 +48,14 @@ class ProblemPart(_Part):
     allowance: AllowancePart = AllowancePart(queries=200)
     validation: Literal["mean", "seed"] = "mean"
     skip_unsupported: bool = False
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _texts_and_lists_of_texts(cls, limits: Any) -> Any:
+        groups = limits if isinstance(limits, list) else [None]
+        if not all(isinstance(text, str) for group in groups for text in (group if isinstance(group, list) else [group])):
+            raise ValueError(f"expected a list whose members are limits, or lists of limits that hold together, not {limits!r:.60}")
+        return limits
 
     @field_validator("allowance")
     @classmethod
@@ -72,8 +81,8 @@ class MethodPart(BaseModel):
 class PluginPart(_Part):
     """`[plugin]`: what a trial of a user's own method may take before it is ended."""
 
-    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
-    memory_mb: Annotated[int, Field(ge=64)] = 2048
+    timeout_seconds: Annotated[float, Field(gt=0, le=1e7)] = 600.0
+    memory_mb: Annotated[int, Field(ge=64, le=2**30)] = 2048
 
 
 class Study(_Part):
@@ -83,8 +92,17 @@ class Study(_Part):
     title: str = ""
     problem: ProblemPart
     method: Annotated[list[MethodPart], Field(min_length=1)]
-    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 10
+    seeds: int | list[int] = 10
     plugin: PluginPart = PluginPart()
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds_in_range(cls, seeds: Any) -> Any:
+        each = seeds if isinstance(seeds, list) and seeds else [seeds]
+        most = 2**63 - 1 if each is seeds else MOST_SEEDS
+        if not all(type(seed) is int and (each is not seeds) <= seed <= most for seed in each):
+            raise ValueError(f"expected how many seeds (1 to {MOST_SEEDS}), or a list of seeds (each 0 to 2^63 - 1), not {seeds!r:.60}")
+        return seeds
 
     @property
     def seed_list(self) -> list[int]:
@@ -92,9 +110,14 @@ class Study(_Part):
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
 
 
+_PARTS: dict[str, type[BaseModel]] = {"problem": ProblemPart, "allowance": AllowancePart, "plugin": PluginPart}
+
+
 def own_studies() -> list[str]:
     """Return the names of the studies that come with the project."""
-    return sorted(entry.name.removesuffix(".toml") for entry in resources.files("budgetnas.harness.studies").iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in resources.files("budgetnas.harness.studies").iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def read_study(reference: str) -> tuple[Study, Path]:
@@ -116,12 +139,22 @@ def read_study(reference: str) -> tuple[Study, Path]:
         raise StudyError(f"{reference} cannot be read: {error}") from None
     try:
         return Study.model_validate(tomllib.loads(text)), folder
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise StudyError(f"{reference} is no TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "int", "list[", "str")))
-        raise StudyError(f"{reference}: {key or 'study'}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise StudyError(f"{reference}: {_objection(error)}") from None
+
+
+def _objection(error: ValidationError) -> str:
+    """Return the first thing that is wrong with a study: its key and what was expected there."""
+    # A key that is misspelt is also missing; the misspelling says more.
+    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+    key = ".".join(map(str, first["loc"])) or "study"
+    if first["type"] == "extra_forbidden":
+        part = _PARTS[str(first["loc"][-2])] if len(first["loc"]) > 1 else Study
+        return f"{key}: there is no such key; expected one of {', '.join(part.model_fields)}"
+    given = "" if first["type"] in ("missing", "value_error", "too_short") else f", not {first['input']!r:.60}"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +193,8 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
             skipped.append(f"method '{part.name}': it needs {lacking}, which a table does not offer")
             continue
         for trial in _trials(study, cells, found, chosen, folder):
+            if trial.identity in trials:
+                raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
             trials[trial.identity] = trial
             called[trial.identity] = label
     return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))

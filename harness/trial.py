@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, L
 from budgetnas.spaces.tables.columnar import TableError
 
 SCHEMA = 1
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 Record = dict[str, Any]
 
 
@@ -114,16 +116,28 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
     outcome = _Outcome([], {})
     try:
         method: Method = found.make(dict(trial.settings))
-        search = iter(method.search(problem, meter, trial.rng()))
-        outcome.report = _listen(search, meter, outcome)
+        search: Any = method.search(problem, meter, trial.rng())
+        if not isinstance(search, Iterable):
+            raise TypeError(f"search returned {search!r}; expected a generator, or another iterable, of recommendations")
+        outcome.report = _listen(iter(search), meter, outcome)
     except AllowanceSpent:
         pass  # the normal end of a search that does not count for itself
     except (Exception, SystemExit) as error:
-        outcome.failure = f"{type(error).__name__}: {error}".split("\n")[0][:500]
+        outcome.failure = reason_of(error)
     return outcome
 
 
-def _listen(search: Iterator[tuple[Architecture, ...]], meter: Meter, outcome: _Outcome) -> Mapping[str, float]:
+def reason_of(error: BaseException) -> str:
+    """Return an exception in one line that is the same in every run: its type and text, without addresses in memory."""
+    try:
+        text = str(error).strip().split("\n")[0]
+    except Exception:
+        text = "(its text cannot be had)"
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return _ADDRESS.sub("", said)[:500].encode("utf-8", "backslashreplace").decode()
+
+
+def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome) -> Mapping[str, float]:
     """Note every change of the recommendation until the search ends; return its report."""
     while True:
         try:
@@ -132,6 +146,8 @@ def _listen(search: Iterator[tuple[Architecture, ...]], meter: Meter, outcome: _
             return {str(name): float(value) for name, value in dict(end.value or {}).items()}
         if isinstance(recommended, Architecture):
             recommended = (recommended,)
+        if not isinstance(recommended, Iterable):
+            raise TypeError(f"search yielded {recommended!r}; expected a tuple of architectures")
         keys = tuple([meter.key(arch) for arch in recommended])
         if keys and (not outcome.recommendations or outcome.recommendations[-1][2] != keys):
             outcome.recommendations.append((meter.queries, meter.seconds, keys))

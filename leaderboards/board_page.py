@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from budgetnas.leaderboards import findings
 from budgetnas.leaderboards.boards import Board, BoardProblem
-from budgetnas.leaderboards.findings import (
-    counted_as_chance, fewest_seeds, full_information_sentences, most_seeds, own_figures, warnings_of,
-)  # fmt: skip
-from budgetnas.leaderboards.notes import CHANCE_RULE, board_notes
 from budgetnas.leaderboards.outcomes import FULL_INFORMATION, QUERIES, of_class
-from budgetnas.leaderboards.standings import RANDOM_SEARCH, ProblemStanding, ProblemStandings, Ranking
-from budgetnas.leaderboards.tables import (
-    csv_text, escape, estimate, estimate_columns, markdown_table, number, p_value, percent, several,
-)  # fmt: skip
+from budgetnas.leaderboards.standings import RANDOM_SEARCH, SIGNIFICANCE, ProblemStanding, ProblemStandings, Ranking
+from budgetnas.leaderboards.statistics import Friedman
+from budgetnas.leaderboards.tables import csv_text, escape, estimate, estimate_columns, markdown_table, number, p_value, percent, several
 
 ClassStandings = Mapping[str, ProblemStandings]  # ranking class -> standings by problem
 Rankings = Mapping[str, Ranking]  # ranking class -> ranking over the board's problems
@@ -39,19 +34,23 @@ def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
     ]
     if compared:
         header.append("against random search [points]")
-        cells = [[*line, row.verdict if row.difference is None else f"{row.verdict}: {estimate(row.difference)}"] for line, row in zip(cells, rows, strict=True)]
-    return markdown_table(header, cells, left=2)
+        cells = [
+            [*line, row.verdict if row.difference is None else f"{row.verdict}: {estimate(row.difference)}"]
+            for line, row in zip(cells, rows, strict=True)
+        ]
+    return markdown_table(header, cells, left=(1, 7))
 
 
 def _problem_text(problem: BoardProblem, board: Board) -> str:
     best, chosen = problem.best_by_test, problem.best_by_validation
+    keeps = "keeps" if problem.feasible == 1 else "keep"
+    share = f"{percent(problem.share)} of the connected, supported ones"
+    regret = number(best.test - chosen.test)
     lines = [
-        f"Limit: `{problem.limits_text}`, which {several(problem.feasible, 'cell')} keep ({percent(problem.share)} of the connected, supported ones).".replace(
-            "1 cell keep", "1 cell keeps"
-        ),
+        f"Limit: `{problem.limits_text}`, which {several(problem.feasible, 'cell')} {keeps} ({share}).",
         f"Best by test: {number(best.test)} % (cell {best.index}, `{best.arch}`, {number(best.cost, 3)} {board.unit}).",
-        f"Best by validation, the most that any search could rely on finding: {number(chosen.test)} % (cell {chosen.index}, {number(chosen.cost, 3)} {board.unit}), "
-        f"a regret of {number(best.test - chosen.test)}.",
+        f"Best by validation, the most that any search could rely on finding: {number(chosen.test)} % test",
+        f"(cell {chosen.index}, {number(chosen.cost, 3)} {board.unit}), a regret of {regret}.",
     ]
     return "\n".join(lines)
 
@@ -59,7 +58,8 @@ def _problem_text(problem: BoardProblem, board: Board) -> str:
 def _board_table(ranking: Ranking, compared: bool) -> str:
     header = ["method", "average rank", "hypervolume, share of the exact front's", "regret, interquartile mean [points]", "feasible"]
     rows = [
-        [escape(row.method), estimate(row.rank), estimate(row.hypervolume, 4), estimate(row.regret), percent(row.feasible_share)] for row in ranking.standings
+        [escape(row.method), estimate(row.rank), estimate(row.hypervolume, 4), estimate(row.regret), percent(row.feasible_share)]
+        for row in ranking.standings
     ]
     if compared:
         header += ["beats / loses to random search on", "signed-rank p", "over the board"]
@@ -70,69 +70,76 @@ def _board_table(ranking: Ranking, compared: bool) -> str:
     return markdown_table(header, rows)
 
 
-def _board_text(ranking: Ranking) -> str:
-    test = ranking.friedman
-    sentences = [
-        f"Friedman's test over the {several(test.blocks, 'problem')}: chi-squared {number(test.statistic)}, p = {p_value(test.p)}."
-        if test is not None
-        else "Friedman's test needs at least three methods and two problems."
-    ]
-    if len(ranking.standings) > 1:
-        sentences.append("The signed-rank p-values compare with random search over the problems, Holm-adjusted over all pairs of methods.")
-    sentences.append("All problems of a board share one table of accuracies, so they are not independent.")
-    return " ".join(sentences)
+def friedman_text(test: Friedman | None, noun: str) -> str:
+    """Return the outcome of Friedman's test in a sentence; `noun` names a block."""
+    if test is None:
+        return "Friedman's test needs at least three methods and two blocks."
+    outcome = "the methods differ somewhere" if test.p <= SIGNIFICANCE else "no difference is shown"
+    figures = f"chi-squared {number(test.statistic)}, p = {p_value(test.p)}"
+    return f"Friedman's test over {several(test.blocks, noun)}: {figures}: {outcome} at {SIGNIFICANCE}."
 
 
 def _quoted_table(board: Board) -> str:
     rows = [
-        [escape(row.method), number(row.test) + ("" if row.deviation is None else f" ± {number(row.deviation)}"), escape(row.source), escape(row.note)]
+        [
+            escape(row.method),
+            number(row.test) + ("" if row.deviation is None else f" ± {number(row.deviation)}"),
+            escape(row.source),
+            escape(row.note),
+        ]
         for row in sorted(board.quoted, key=lambda row: (-row.test, row.method, row.source))
     ]
-    return markdown_table(["method (quoted)", "test accuracy [%]", "source", "note"], rows)
+    return markdown_table(["method (quoted)", "test accuracy [%]", "source", "note"], rows, left=(0, 2, 3))
 
 
 def chance_table(table: pd.DataFrame) -> str:
     """Return the Markdown table of trials that count as chance; '' if there are none."""
-    rows = [[escape(method), escape(problems), escape(reason), f"{count:,}"] for method, problems, reason, count in counted_as_chance(table)]
-    return markdown_table(["method", "problems", "reason", "trials"], rows, left=3) if rows else ""
+    rows = [
+        [escape(method), escape(problems), escape(reason), f"{count:,}"]
+        for method, problems, reason, count in findings.counted_as_chance(table)
+    ]
+    return markdown_table(["method", "problems", "reason", "trials"], rows, left=(0, 1, 2)) if rows else ""
 
 
 def _own_table(table: pd.DataFrame) -> str:
-    rows = [[escape(method), escape(figure), number(mean), f"{count:,}"] for method, figure, mean, count in own_figures(table)]
-    return markdown_table(["method", "figure", "mean", "trials"], rows, left=2) if rows else ""
+    rows = [[escape(method), escape(figure), number(mean), f"{count:,}"] for method, figure, mean, count in findings.own_figures(table)]
+    return markdown_table(["method", "figure", "mean", "trials"], rows, left=(0, 1)) if rows else ""
 
 
 def _seed_count(table: pd.DataFrame) -> str:
-    fewest, most = fewest_seeds(table), most_seeds(table)
+    fewest, most = findings.fewest_seeds(table), findings.most_seeds(table)
     if fewest is None:
         return "one run each (no method here has randomness)"
     return several(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
 
 
-def _below_text(board: Board, bottom: float) -> str:
-    hidden = int(np.count_nonzero(board.cloud[:, 1] < bottom))
-    return f"{several(hidden, 'cell')} of {len(board.cloud):,} lie below the picture." if hidden else ""
+def _problem_sections(board: Board, standings: ClassStandings, labels: Collection[str], compared: bool) -> list[dict[str, str]]:
+    """Return what the template prints of each problem in `labels`, in the board's order."""
+    sections = []
+    for problem in board.problems:
+        if problem.label not in labels:
+            continue
+        paid, full = (standings[name].get((*board.key, problem.label), []) for name in (QUERIES, FULL_INFORMATION))
+        sections.append(
+            {
+                "heading": escape(problem.label),
+                "text": _problem_text(problem, board),
+                "table": _problem_table(paid, compared),
+                "full_table": _problem_table(full, False) if full else "",
+            }
+        )
+    return sections
 
 
 def board_context(
-    board: Board, table: pd.DataFrame, standings: ClassStandings, rankings: Rankings, picture_bottom: float, index: str
+    board: Board, table: pd.DataFrame, standings: ClassStandings, rankings: Rankings, hidden_cells: int, index: str
 ) -> dict[str, Any]:
-    """Return what the template of a board's page prints; `table` holds the board's outcomes, `picture_bottom` [%] is the picture's lower edge."""
+    """Return what the template of a board's page prints; `table` holds the board's outcomes, `hidden_cells` lie outside the picture."""
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
-    ranked = set(table["problem"])
     compared = RANDOM_SEARCH in set(paid["method"])
-    problems = [
-        {
-            "heading": escape(problem.label),
-            "text": _problem_text(problem, board),
-            "table": _problem_table(standings[QUERIES].get((*board.key, problem.label), []), compared),
-            "full_table": _problem_table(rows, False) if (rows := standings[FULL_INFORMATION].get((*board.key, problem.label), [])) else "",
-        }
-        for problem in board.problems
-        if problem.label in ranked
-    ]
+    problems = _problem_sections(board, standings, set(table["problem"]), compared)
     random = rankings[QUERIES].scores.get(RANDOM_SEARCH)
-    lost = int((table["reason"] != "").sum())
+    reference_cost, chance = board.hypervolume_reference
     return {
         "index": index,
         "stem": board.stem,
@@ -142,23 +149,28 @@ def board_context(
         "device_name": f" (`{board.device}`)" if board.device else "",
         "resource": board.resource,
         "unit": board.unit,
-        "origin_text": {"measured": "measured on the device", "estimated": "estimated by a model of the device"}.get(board.origin, board.origin),
+        "origin_text": {"measured": "measured on the device", "estimated": "estimated by a model of the device"}.get(
+            board.origin, board.origin
+        ),
         "problem_count": several(len(problems), "problem"),
         "method_count": several(table["method"].nunique(), "method"),
         "seed_count": _seed_count(table),
         "seeds_note": escape(board.seeds_note),
-        "warnings": warnings_of(paid, rankings[QUERIES]),
-        "below_text": _below_text(board, picture_bottom),
+        "warnings": findings.warnings_of(paid, rankings[QUERIES]),
+        "hidden_text": f"{several(hidden_cells, 'cell')} of {len(board.cloud):,} outside the picture." if hidden_cells else "",
         "board_table": _board_table(rankings[QUERIES], compared),
-        "board_text": _board_text(rankings[QUERIES]),
+        "friedman_text": friedman_text(rankings[QUERIES].friedman, "problem"),
+        "compared": compared,
         "problems": problems,
         "full_board_table": _board_table(rankings[FULL_INFORMATION], False) if len(full) else "",
-        "full_sentences": full_information_sentences(rankings[FULL_INFORMATION].scores, random) if len(full) else [],
+        "full_sentences": findings.full_information_sentences(rankings[FULL_INFORMATION].scores, random) if len(full) else [],
         "quoted_table": _quoted_table(board) if board.quoted else "",
-        "chance_text": f"{lost:,} of {several(len(table), 'trial')}. {CHANCE_RULE}" if lost else f"None of {several(len(table), 'trial')}.",
+        "lost": f"{int((table['reason'] != '').sum()):,}",
+        "trials": several(len(table), "trial"),
         "chance_table": chance_table(table),
         "own_table": _own_table(table),
-        "counted": board_notes(board.hypervolume_reference, board.unit, board.table_checksum),
+        "reference": f"{number(reference_cost, 4)} {board.unit} and {number(chance)} %",
+        "checksum": board.table_checksum,
     }
 
 

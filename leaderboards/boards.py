@@ -61,7 +61,7 @@ class Quoted:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Board:
     """One space, dataset and device. `cloud` and `front` have shape (n, 2): cost in `unit`, test accuracy [%]; `chance` in percent."""
 
@@ -93,7 +93,9 @@ class Board:
     @property
     def hypervolume_reference(self) -> tuple[float, float]:
         """The largest upper bound on the board's resource among its problems (the cloud's largest cost if one has none), and chance [%]."""
-        uppers = [min((limit.upper for limit in problem.limits if limit.resource == self.resource), default=math.inf) for problem in self.problems]
+        uppers = [
+            min((limit.upper for limit in problem.limits if limit.resource == self.resource), default=math.inf) for problem in self.problems
+        ]
         largest = max(uppers, default=math.inf)
         return (largest if math.isfinite(largest) else float(self.cloud[:, 0].max())), self.chance
 
@@ -103,7 +105,9 @@ class Board:
             if problem.label == label:
                 return problem
         known = ", ".join(problem.label for problem in self.problems)
-        raise ValueError(f"records name the problem '{label}' on {self.stem}; its context file has {known}: make the context again from this run")
+        raise ValueError(
+            f"records name the problem '{label}' on {self.stem}; its context file has {known}: make the context again from this run"
+        )
 
 
 def _points(rows: Sequence[tuple[float, float]]) -> Floats:
@@ -143,7 +147,10 @@ def _quoted(entry: Mapping[str, Any]) -> Quoted:
 
 
 def _board(entry: Mapping[str, Any]) -> Board:
-    text = {name: str(entry[name]) for name in ("space", "dataset", "device_title", "resource", "unit", "origin", "table_checksum", "seeds_note")}
+    text = {
+        name: str(entry[name])
+        for name in ("space", "dataset", "device_title", "resource", "unit", "origin", "table_checksum", "seeds_note")
+    }
     return Board(
         **text,
         device=str(entry["device"] or ""),
@@ -170,7 +177,7 @@ def read_board(path: Path) -> Board:
 
 def read_boards(paths: Sequence[Path]) -> list[Board]:
     """Return all boards in the order of their space, dataset and device; ValueError if two would share a page."""
-    boards = sorted((read_board(path) for path in paths), key=lambda board: board.key)
+    boards = sorted((read_board(path) for path in paths), key=lambda board: [part.casefold() for part in board.key])
     stems = [board.stem for board in boards]
     for stem in stems:
         if stems.count(stem) > 1:

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,30 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Paul Tol's "bright" colours without the grey and the yellow: told apart with any common colour blindness, and dark enough on white.
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#66CCEE", "#BB5500")
-CLOUD, FRONT, LIMIT = "#B8B8B8", "#111111", "#777777"
+# After Paul Tol's "bright" scheme, without its grey: told apart with any common colour blindness.
+COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#33BBEE", "#CC6600", "#999933", "#555555")
+CLOUD, FRONT, LIMIT, INK = "#B8B8B8", "#111111", "#777777", "#222222"
 COLUMNS = 3
 DOTS_PER_INCH = 110
+PALETTE = 128
 # A cost range wider than this factor is drawn on a logarithmic axis.
 LOGARITHMIC_FROM = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a board that a picture shows: costs in the board's unit, accuracies in percent."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+    logarithmic: bool
+
+    def hides(self, points: Floats) -> int:
+        """Return how many of `points`, shape (n, 2), lie outside."""
+        cost, quality = points[:, 0], points[:, 1]
+        return int(np.count_nonzero((cost < self.left) | (cost > self.right) | (quality < self.bottom) | (quality > self.top)))
 
 
 @contextmanager
@@ -36,7 +54,9 @@ def _plain_style() -> Iterator[None]:
     """Draw with matplotlib's own defaults, whatever the user's settings are."""
     import matplotlib
 
-    settings = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(("backend", "interactive", "toolbar"))}
+    settings = {
+        key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(("backend", "interactive", "toolbar"))
+    }
     with matplotlib.rc_context(settings | {"font.size": 11.0, "svg.hashsalt": "budgetnas"}), warnings.catch_warnings():
         # A method's name may hold a letter that the bundled font lacks: an empty box is no reason to warn.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -44,28 +64,47 @@ def _plain_style() -> Iterator[None]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # matplotlib would write its own version into the file: no bytes may depend on it.
-    figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None}, facecolor="white")
+    """Write the figure as PNG with a palette of its own: a third of the size, and no difference to the eye."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure.set_dpi(DOTS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
+    # Written by Pillow rather than savefig, which would put matplotlib's version into the file.
+    pixels.quantize(PALETTE).save(path, format="PNG", optimize=True)
 
 
-def _quality_window(board: Board, points: Floats) -> tuple[float, float]:
-    """Return the accuracies [%] to show: everything that the front and the recommendations reach, and no more of the cloud than helps."""
-    highest = float(board.front[:, 1].max())
-    shown = board.front[:, 1] if not len(points) else np.concatenate([board.front[:, 1], points[:, 1]])
+def window(board: Board, points: Floats) -> Window:
+    """Return what part of the board to show: all that the front and the recommendations reach, and little of the cloud besides.
+
+    `points` has shape (n, 2): every recommendation. Beyond the loosest limit nothing can be recommended, so the picture ends soon after.
+    """
+    reference, _ = board.hypervolume_reference
+    left, largest = float(board.cloud[:, 0].min()), float(board.cloud[:, 0].max())
+    right = min(largest, reference + 0.25 * (reference - left))
+    logarithmic = left > 0.0 and right / left > LOGARITHMIC_FROM
+    reach = board.front[board.front[:, 0] <= right]
+    highest = float(reach[:, 1].max())
     # The front's cheapest cells and a search's worst runs may lie far down; a tenth of the points may leave the picture.
-    lowest = float(np.quantile(shown, 0.1))
-    margin = max(0.05 * (highest - lowest), 0.5)
-    return lowest - 3 * margin, highest + margin
+    lowest = float(np.quantile(np.concatenate([reach[:, 1], points[:, 1]]), 0.1))
+    margin = max(0.05 * (highest - lowest), 0.3)
+    side = 0.0 if logarithmic else 0.03 * max(right - left, 1e-12)
+    return Window(left - side if not logarithmic else left / 1.05, right + side, lowest - 3 * margin, highest + margin, logarithmic)
 
 
-def _staircase(front: Floats, left: float, right: float, bottom: float) -> tuple[Floats, Floats]:
-    """Return the corners of the best accuracy reached at each cost from `left` to `right`; `bottom` where nothing is reached."""
-    cost = np.concatenate([[left], front[:, 0], [right]])
-    quality = np.concatenate([[bottom], front[:, 1], [front[-1, 1] if len(front) else bottom]])
+def _staircase(front: Floats, right: float, bottom: float) -> tuple[Floats, Floats]:
+    """Return the corners of the best accuracy reached at each cost up to `right`, rising from `bottom` at the cheapest point."""
+    seen = front[front[:, 0] <= right]
+    if not len(seen):
+        return np.empty(0), np.empty(0)
+    cost = np.concatenate([seen[:1, 0], seen[:, 0], [right]])
+    quality = np.concatenate([[bottom], seen[:, 1], seen[-1:, 1]])
     return cost, quality
 
 
-def _attainment(axes: Axes, board: Board, runs: Sequence[Floats], colour: str) -> None:
+def _attainment(axes: Axes, runs: Sequence[Floats], colour: str) -> None:
     """Draw the median attainment front and the band between the fronts that a quarter and three quarters of the runs attain."""
     points = np.concatenate([*runs, np.empty((0, 2))])
     labels = np.concatenate([np.full(len(run), index) for index, run in enumerate(runs)] or [np.empty(0)])
@@ -73,11 +112,10 @@ def _attainment(axes: Axes, board: Board, runs: Sequence[Floats], colour: str) -
     (left, right), (bottom, _) = axes.get_xlim(), axes.get_ylim()
     if len(runs) > 1:
         grid = np.unique(np.concatenate([[left, right], quarter[:, 0], most[:, 0]]))
-        edges = [_at(front, grid, bottom) for front in (most, quarter)]
-        axes.fill_between(grid, *edges, step="post", color=colour, alpha=0.3, linewidth=0, zorder=2)
-    if len(half):
-        axes.step(*_staircase(half, left, right, bottom), where="post", color=colour, linewidth=1.8, zorder=4)
-    # A wide white rim keeps the points legible on the cloud and on each other.
+        low, high = (_at(front, grid, bottom) for front in (most, quarter))
+        axes.fill_between(grid, low, high, step="post", color=colour, alpha=0.3, linewidth=0, zorder=2)
+    axes.step(*_staircase(half, right, bottom), where="post", color=colour, linewidth=1.8, zorder=4)
+    # A white rim keeps the points legible on the cloud and on each other.
     axes.scatter(points[:, 0], points[:, 1], s=16, color=colour, alpha=0.75, edgecolors="white", linewidths=0.4, zorder=5)
 
 
@@ -89,25 +127,20 @@ def _at(front: Floats, cost: Floats, bottom: float) -> Floats:
 
 
 def _background(axes: Axes, board: Board) -> None:
-    axes.scatter(board.cloud[:, 0], board.cloud[:, 1], s=2, color=CLOUD, alpha=0.35, linewidths=0, rasterized=True, zorder=1)
+    axes.scatter(board.cloud[:, 0], board.cloud[:, 1], s=2, color=CLOUD, alpha=0.5, linewidths=0, rasterized=True, zorder=1)
     for problem in board.problems:
         for limit in problem.limits:
             for bound in (limit.lower, limit.upper):
                 if limit.resource == board.resource and 0.0 < bound < math.inf:
                     axes.axvline(bound, color=LIMIT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=2)
-    left, right = axes.get_xlim()
-    axes.step(*_staircase(board.front, left, right, axes.get_ylim()[0]), where="post", color=FRONT, linewidth=1.1, zorder=3)
+    axes.step(*_staircase(board.front, axes.get_xlim()[1], axes.get_ylim()[0]), where="post", color=FRONT, linewidth=1.1, zorder=3)
 
 
-def _frame(axes: Axes, board: Board, window: tuple[float, float]) -> None:
-    smallest, largest = float(board.cloud[:, 0].min()), float(board.cloud[:, 0].max())
-    if smallest > 0 and largest / smallest > LOGARITHMIC_FROM:
+def _frame(axes: Axes, view: Window) -> None:
+    if view.logarithmic:
         axes.set_xscale("log")
-        axes.set_xlim(smallest / 1.05, largest * 1.05)
-    else:
-        margin = 0.03 * max(largest - smallest, 1e-12)
-        axes.set_xlim(smallest - margin, largest + margin)
-    axes.set_ylim(*window)
+    axes.set_xlim(view.left, view.right)
+    axes.set_ylim(view.bottom, view.top)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
@@ -121,42 +154,53 @@ def _legend(figure: Figure) -> None:
         Line2D([], [], color=CLOUD, marker="o", markersize=4, linestyle="none", label="a cell"),
         Line2D([], [], color=FRONT, linewidth=1.1, label="exact front"),
         Line2D([], [], color=LIMIT, linewidth=0.8, linestyle=(0, (2, 2)), label="limit"),
-        Line2D([], [], color=COLOURS[0], marker="o", markersize=4, linestyle="none", label="recommended"),
-        Line2D([], [], color=COLOURS[0], linewidth=1.8, label="attained by half of the runs"),
-        Patch(facecolor=COLOURS[0], alpha=0.3, label="by a quarter to three quarters"),
+        Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", label="recommended"),
+        Line2D([], [], color=INK, linewidth=1.8, label="attained by half of the runs"),
+        Patch(facecolor=INK, alpha=0.3, label="by a quarter to three quarters"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10.5, handlelength=1.6, columnspacing=1.6)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=10.5, handlelength=1.6, columnspacing=1.6)
 
 
-def board_picture(board: Board, recommendations: dict[str, list[Floats]], path: Path) -> float:
-    """Return the lowest accuracy [%] shown, having written the board's picture: one panel a method on shared axes, in the order given.
+def colours(methods: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each method, the same whatever order they come in; they repeat after eight methods."""
+    return {method: COLOURS[index % len(COLOURS)] for index, method in enumerate(sorted(methods))}
 
-    PNG, 1,100 pixels wide.
-    `recommendations` holds, for each method, one array a run of shape (n, 2): (cost, test accuracy [%]) of its feasible recommendations.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A method in a board's picture. `runs` holds one array a run: (cost, test accuracy [%]) of what it recommended, shape (n, 2)."""
+
+    title: str
+    colour: str
+    runs: Sequence[Floats]
+
+
+def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
+    """Return what part of the board is shown, having written its picture: one panel a method on shared axes. PNG, 1,100 pixels wide."""
     from matplotlib.figure import Figure as NewFigure
 
-    columns = min(COLUMNS, max(1, len(recommendations)))
-    rows = max(1, math.ceil(len(recommendations) / columns))
+    columns = min(COLUMNS, max(1, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    view = window(board, np.concatenate([np.empty((0, 2)), *(run for panel in panels for run in panel.runs)]))
     with _plain_style():
-        figure = NewFigure(figsize=(10.0, 0.9 + 2.9 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        every = np.concatenate([np.empty((0, 2)), *(run for runs in recommendations.values() for run in runs)])
-        window = _quality_window(board, every)
-        for axes in panels.flat:
-            _frame(axes, board, window)
-        for index, (method, runs) in enumerate(recommendations.items()):
-            axes = panels.flat[index]
+        figure = NewFigure(figsize=(10.0, 1.3 + 2.7 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for index, axes in enumerate(grid.flat):
+            _frame(axes, view)
+            if index >= len(panels):
+                axes.set_visible(False)
+                continue
             _background(axes, board)
-            _attainment(axes, board, runs, COLOURS[index % len(COLOURS)])
-            axes.set_title(method, fontsize=12, loc="left", color=COLOURS[index % len(COLOURS)], weight="bold", parse_math=False)
-        for axes in panels.flat[len(recommendations) :]:
-            axes.set_visible(False)
-        figure.supxlabel(f"{board.resource.removesuffix('_' + board.unit).replace('_', ' ')} on {board.device or 'any device'} [{board.unit}]", fontsize=11)
-        figure.supylabel(f"test accuracy on {board.dataset} [%]", fontsize=11)
+            _attainment(axes, panels[index].runs, panels[index].colour)
+            axes.set_title(panels[index].title, fontsize=11.5, loc="left", color=INK, weight="bold", parse_math=False)
+            # The last panel of a column has the axis' figures, also where the row below is not full.
+            axes.tick_params(labelbottom=index + columns >= len(panels))
+        resource = board.resource.removesuffix(f"_{board.unit}").replace("_", " ")
+        figure.supxlabel(f"{resource} on {board.device_title or 'any device'} [{board.unit}]", fontsize=11.5, parse_math=False)
+        figure.supylabel(f"test accuracy on {board.dataset} [%]", fontsize=11.5, parse_math=False)
         _legend(figure)
         _save(figure, path)
-    return window[0]
+    return view
 
 
 def rank_picture(average_ranks: pd.Series, p_values: pd.DataFrame, path: Path) -> None:
@@ -168,10 +212,19 @@ def rank_picture(average_ranks: pd.Series, p_values: pd.DataFrame, path: Path) -
     from scikit_posthocs import critical_difference_diagram
 
     with _plain_style():
-        figure = NewFigure(figsize=(8.0, 0.9 + 0.32 * len(average_ranks)), layout="constrained")
+        figure = NewFigure(figsize=(8.0, 1.0 + 0.3 * len(average_ranks)), layout="constrained")
         axes = figure.subplots()
         # The library writes labels as given; a dollar sign would start a formula.
         names = {name: str(name).replace("$", r"\$") for name in average_ranks.index}
         table = p_values.rename(index=names, columns=names)
-        critical_difference_diagram(average_ranks.rename(index=names), table, ax=axes, label_fmt_left="{label} ({rank:.2f})", label_fmt_right="({rank:.2f}) {label}")
+        palette = {names[name]: colour for name, colour in colours(list(names)).items()}
+        critical_difference_diagram(
+            average_ranks.rename(index=names),
+            table,
+            ax=axes,
+            color_palette=palette,
+            text_h_margin=0.02 * float(average_ranks.max() - average_ranks.min()),
+            label_fmt_left="{label}  {rank:.2f} ",
+            label_fmt_right=" {rank:.2f}  {label}",
+        )
         _save(figure, path)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 
 import pandas as pd
 
 from budgetnas.leaderboards.standings import (
-    ADVISED_SEEDS, BEATS, FEWEST_SEEDS, LOSES, NO_REFERENCE, RANDOM_SEARCH, REFERENCE, SIGNIFICANCE, TOO_FEW_PROBLEMS, Ranking, Standing,
-)  # fmt: skip
+    ADVISED_SEEDS,
+    BEATS,
+    FEWEST_SEEDS,
+    LOSES,
+    NO_REFERENCE,
+    RANDOM_SEARCH,
+    REFERENCE,
+    SIGNIFICANCE,
+    TOO_FEW_PROBLEMS,
+    Ranking,
+    Standing,
+)
 from budgetnas.leaderboards.tables import escape, number, p_value, several
 
 
@@ -30,29 +39,32 @@ def _seed_warnings(table: pd.DataFrame) -> list[str]:
     fewest = fewest_seeds(table)
     if fewest is None or fewest >= ADVISED_SEEDS:
         return []
+    has_run = f"Some method has run {several(fewest, 'seed')} on some problem."
     if fewest < FEWEST_SEEDS:
         return [
-            f"**Too few seeds.** Some method has run {several(fewest, 'seed')} on some problem. Below {FEWEST_SEEDS} seeds a bootstrap interval means little, "
-            f"and no verdict on a single problem is given; run {ADVISED_SEEDS} or more."
+            f"**Too few seeds.** {has_run} Below {FEWEST_SEEDS} seeds a bootstrap interval means little, and no verdict on a single "
+            f"problem is given; run {ADVISED_SEEDS} or more."
         ]
     return [
-        f"**Few seeds.** Some method has run only {several(fewest, 'seed')} on some problem. Bootstrap intervals from fewer than {ADVISED_SEEDS} seeds are "
-        "shorter than they should be; read the verdicts with that in mind."
+        f"**Few seeds.** {has_run} Bootstrap intervals from fewer than {ADVISED_SEEDS} seeds are shorter than they should be; read the "
+        "verdicts with that in mind."
     ]
 
 
 def _problem_warnings(ranking: Ranking) -> list[str]:
     warnings = []
     if ranking.left_out:
+        are = "is" if ranking.left_out == 1 else "are"
         warnings.append(
-            f"**Incomplete.** {several(ranking.left_out, 'problem')} on which some method has no trial yet left out of the ranking and the tests; "
-            "finish the run for a full one."
+            f"**Incomplete.** {several(ranking.left_out, 'problem')} on which some method has no trial {are} left out of the ranking "
+            "and the tests; finish the run for a full one."
         )
     if ranking.smallest_p > SIGNIFICANCE and len(ranking.standings) > 1:
+        size = f"{several(ranking.problems, 'problem')} and {len(ranking.standings)} methods"
+        least = f"the smallest p-value that Wilcoxon's signed-rank test with Holm's correction can give is {p_value(ranking.smallest_p)}"
         warnings.append(
-            f"**Too few problems to tell.** With {several(ranking.problems, 'problem')} and {len(ranking.standings)} methods the smallest p-value that "
-            f"Wilcoxon's signed-rank test with Holm's correction can give is {p_value(ranking.smallest_p)}: no difference over these problems can be "
-            f"shown at {SIGNIFICANCE}, however large. Average ranks are a description here, not a finding."
+            f"**Too few problems to tell.** With {size} {least}: no difference over these problems can be shown at {SIGNIFICANCE}, "
+            "however large. Average ranks are a description here, not a finding."
         )
     return warnings
 
@@ -61,7 +73,9 @@ def warnings_of(table: pd.DataFrame, ranking: Ranking) -> list[str]:
     """Return in plain sentences why there may be too little to tell: too few seeds, too few problems, trials missing."""
     found = [*_seed_warnings(table), *_problem_warnings(ranking)]
     if RANDOM_SEARCH not in set(table["method"]):
-        found.append(f"**No random search.** The run has no method `{RANDOM_SEARCH}`, so nothing says whether any method is better than chance sampling.")
+        found.append(
+            f"**No random search.** The run has no method `{RANDOM_SEARCH}`, so nothing says whether a method is better than random draws."
+        )
     return found
 
 
@@ -82,11 +96,11 @@ def own_figures(table: pd.DataFrame) -> list[tuple[str, str, float, int]]:
         for method, report in zip(table["method"], table["report"], strict=True)
         if isinstance(report, dict)
         for name, value in report.items()
-        if isinstance(value, Real) and not isinstance(value, bool) and value == value
+        if isinstance(value, int | float) and not isinstance(value, bool) and value == value
     ]
     figures = pd.DataFrame(rows, columns=["method", "figure", "value"])
     grouped = figures.groupby(["method", "figure"], sort=True)["value"]
-    return [(method, figure, float(values.mean()), len(values)) for (method, figure), values in grouped]
+    return [(str(key[0]), str(key[1]), float(values.mean()), len(values)) for key, values in grouped]
 
 
 def verdict_sentence(row: Standing, problems: int) -> str:
@@ -118,7 +132,9 @@ def full_information_sentences(regrets: pd.DataFrame, random: pd.Series | None) 
             sentences.append(f"{start}, and there is no random search to set beside it.")
             continue
         lower = int((own.loc[shared] < random.loc[shared] - 1e-9).sum())
-        sentences.append(f"{start}; its mean regret is below random search's on {lower} of {len(shared)} problems, which is no like-for-like win.")
+        sentences.append(
+            f"{start}; its mean regret is below random search's on {lower} of {len(shared)} problems, which is no like-for-like win."
+        )
     return sentences
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from budgetnas.leaderboards.board_page import Rankings, chance_table
+from budgetnas.leaderboards.board_page import Rankings, chance_table, friedman_text
 from budgetnas.leaderboards.boards import Board
 from budgetnas.leaderboards.findings import full_information_sentences, verdict_sentence, warnings_of, winners
-from budgetnas.leaderboards.notes import dependence_note, index_notes
 from budgetnas.leaderboards.outcomes import FULL_INFORMATION, QUERIES, of_board, of_class
-from budgetnas.leaderboards.standings import RANDOM_SEARCH, SIGNIFICANCE, Ranking, dataset_scores, ranking_scores
-from budgetnas.leaderboards.statistics import Friedman, friedman, ranks
+from budgetnas.leaderboards.standings import RANDOM_SEARCH, Ranking, dataset_scores, ranking_scores
+from budgetnas.leaderboards.statistics import friedman, ranks, smallest_p
 from budgetnas.leaderboards.tables import (
-    csv_text, escape, estimate, estimate_columns, markdown_table, number, p_table, p_value, percent, several,
-)  # fmt: skip
+    csv_text,
+    escape,
+    estimate,
+    estimate_columns,
+    markdown_table,
+    number,
+    p_table,
+    p_value,
+    percent,
+    several,
+)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -56,46 +64,41 @@ def _ranking_table(ranking: Ranking, compared: bool) -> str:
     return markdown_table(header, rows)
 
 
-def _friedman_sentence(test: Friedman | None, noun: str) -> str:
-    if test is None:
-        return "Friedman's test needs at least three methods and two blocks."
-    outcome = "the methods differ somewhere" if test.p <= SIGNIFICANCE else "no difference is shown"
-    return f"Friedman's test over {several(test.blocks, noun)}: chi-squared {number(test.statistic)}, p = {p_value(test.p)}: {outcome} at {SIGNIFICANCE}."
-
-
 def _dataset_table(table: pd.DataFrame, methods: Sequence[str]) -> str:
     """Return average ranks by dataset, one row a method, with Friedman's test within each dataset in the last row."""
-    by_dataset = {f"{space} {dataset}": ranking_scores(rows, methods) for (space, dataset), rows in table.groupby(["space", "dataset"], sort=True)}
-    by_dataset = {name: scores for name, scores in by_dataset.items() if len(scores)}
+    by_dataset = {
+        f"{space} {dataset}": ranking_scores(rows, methods) for (space, dataset), rows in table.groupby(["space", "dataset"], sort=True)
+    }
+    by_dataset = {name: by_dataset[name] for name in sorted(by_dataset, key=str.casefold) if len(by_dataset[name])}
     blocks = dataset_scores(table, methods)
     block_ranks = ranks(blocks.to_numpy()).mean(axis=0)
     columns = {name: ranks(scores.to_numpy()).mean(axis=0) for name, scores in by_dataset.items()}
     rows = [
-        [escape(method), *(number(column[index]) for column in columns.values()), number(block_ranks[index])] for index, method in enumerate(methods)
+        [escape(method), *(number(column[index]) for column in columns.values()), number(block_ranks[index])]
+        for index, method in enumerate(methods)
     ]
     tests = [friedman(scores.to_numpy()) for scores in by_dataset.values()]
     across = friedman(blocks.to_numpy())
     rows.append(["*Friedman p*", *(p_value(test.p if test else None) for test in tests), p_value(across.p if across else None)])
-    header = ["average rank", *(f"{escape(name)} ({several(len(scores), 'problem')})" for name, scores in by_dataset.items()), "datasets as blocks"]
+    header = [
+        "average rank",
+        *(f"{escape(name)} ({several(len(scores), 'problem')})" for name, scores in by_dataset.items()),
+        "datasets as blocks",
+    ]
     return markdown_table(header, rows)
 
 
-def _blocks_text(datasets: int, ranking: Ranking) -> str:
-    least = min(1.0, 2.0 ** (1 - datasets))
-    return (
-        "Ranks within each dataset, with Friedman's test over its problems; in the last column each dataset is one block (a method's score is its mean regret over "
-        f"the dataset's problems), so that shared accuracies count once. With {several(datasets, 'such block')} a signed-rank test cannot give a p-value below "
-        f"{p_value(least)} for a single pair{', so it is not made' if least > SIGNIFICANCE else ''}; Friedman's p over so few blocks is rough."
-    )
-
-
-def _summary(boards: Sequence[Board], table: pd.DataFrame) -> str:
+def _summary(boards: int, table: pd.DataFrame) -> str:
     lost = int((table["reason"] != "").sum())
     return (
-        f"{several(len(table), 'trial')} of {several(table['method'].nunique(), 'method')} on {several(len(boards), 'board')}: "
+        f"{several(len(table), 'trial')} of {several(table['method'].nunique(), 'method')} on {several(boards, 'board')}: "
         f"{several(table['dataset'].nunique(), 'dataset')}, {several(table['device'].nunique(), 'device')}, "
         f"{several(len(table.drop_duplicates(['space', 'dataset', 'device', 'problem'])), 'problem')}. "
-        + (f"{several(lost, 'trial')} delivered nothing feasible and count as chance." if lost else "Every trial delivered a feasible network.")
+        + (
+            f"{several(lost, 'trial')} delivered nothing feasible and count as chance."
+            if lost
+            else "Every trial delivered a feasible network."
+        )
     )
 
 
@@ -105,39 +108,47 @@ def _ranking_context(table: pd.DataFrame, ranking: Ranking, picture: str) -> dic
     compared = RANDOM_SEARCH in methods
     return {
         "ranking_table": _ranking_table(ranking, compared),
-        "ranking_text": f"Over {several(ranking.problems, 'problem')}. " + dependence_note(datasets, table["device"].nunique(), ranking.problems),
+        "problem_count": several(ranking.problems, "problem"),
+        "devices": table["device"].nunique(),
+        "dataset_count": several(datasets, "dataset"),
         "rank_picture": picture,
         "verdicts": [verdict_sentence(row, ranking.problems) for row in ranking.standings],
-        "verdict_text": "Verdicts over all problems are Wilcoxon signed-rank tests on mean regrets, Holm-adjusted over all pairs of methods; those on single "
-        "problems are bootstrap intervals of the difference, not corrected for their number.",
-        "friedman_text": _friedman_sentence(ranking.friedman, "problem"),
+        "friedman_text": friedman_text(ranking.friedman, "problem"),
         "p_table": p_table(ranking.p_values) if len(methods) > 1 else "",
-        "blocks_text": _blocks_text(datasets, ranking),
+        "block_count": several(datasets, "such block"),
+        "block_p": p_value(smallest_p(datasets, 1)),
         "dataset_table": _dataset_table(table, methods),
     }
 
 
 def index_context(
-    title: str, command: str, boards: Sequence[Board], table: pd.DataFrame, by_board: Sequence[Rankings], overall: Rankings, picture: str
+    title: str,
+    command: str,
+    boards: Sequence[Board],
+    table: pd.DataFrame,
+    by_board: Mapping[Board, Rankings],
+    overall: Rankings,
+    picture: str,
 ) -> dict[str, Any]:
-    """Return what the template of the index prints; `by_board` goes with `boards`, `picture` is the rank picture's file name or ''."""
+    """Return what the template of the index prints.
+
+    `boards` are all that there is a context of, `by_board` those with trials; `picture` is the rank picture's file name or ''.
+    """
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
-    rows = [
-        _board_row(board, of_board(table, board), rankings[QUERIES]) for board, rankings in zip(boards, by_board, strict=True)
-    ]
+    rows = [_board_row(board, of_board(table, board), rankings[QUERIES]) for board, rankings in by_board.items()]
+    empty = [f"**No trials** on {escape(board.stem)}: it has no page." for board in boards if board not in by_board]
     context: dict[str, Any] = {
         "title": escape(title),
-        "summary": _summary(boards, table),
+        "summary": _summary(len(by_board), table),
         "command": " ".join(command.split()),
-        "warnings": warnings_of(paid, overall[QUERIES]),
-        "boards_table": markdown_table(["board", "cost", "problems", "best average rank", "largest hypervolume"], rows, left=2),
-        "boards_text": "A board is one dataset and device. In brackets: the average rank over the board's problems, and the share of the exact front's hypervolume. "
-        "Figures of all boards: [boards.csv](boards.csv); the ranking: [ranking.csv](ranking.csv).",
+        "warnings": [*empty, *warnings_of(paid, overall[QUERIES])],
+        "boards_table": markdown_table(["board", "cost", "problems", "best average rank", "largest hypervolume"], rows, left=(0, 1, 3, 4)),
         "ranking_table": "",
         "full_table": _ranking_table(overall[FULL_INFORMATION], False) if overall[FULL_INFORMATION].standings else "",
-        "full_sentences": full_information_sentences(overall[FULL_INFORMATION].scores, overall[QUERIES].scores.get(RANDOM_SEARCH)) if len(full) else [],
+        "full_sentences": full_information_sentences(overall[FULL_INFORMATION].scores, overall[QUERIES].scores.get(RANDOM_SEARCH))
+        if len(full)
+        else [],
         "chance_table": chance_table(table),
-        "counted": index_notes(),
     }
     if overall[QUERIES].standings:
         context |= _ranking_context(paid, overall[QUERIES], picture)

@@ -12,10 +12,11 @@ import pandas as pd
 
 from budgetnas.leaderboards.board_page import ClassStandings, Rankings, board_context, board_csv
 from budgetnas.leaderboards.boards import Board, read_boards
-from budgetnas.leaderboards.figures import Floats, board_picture, rank_picture
+from budgetnas.leaderboards.figures import Panel, board_picture, colours, rank_picture
 from budgetnas.leaderboards.index_page import index_context, standings_csv
-from budgetnas.leaderboards.outcomes import CLASSES, QUERIES, of_board, of_class, outcomes
-from budgetnas.leaderboards.standings import Ranking, ranking, standings_by_problem
+from budgetnas.leaderboards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
+from budgetnas.leaderboards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem
+from budgetnas.leaderboards.statistics import BOOTSTRAP_SEED, FEWEST_BLOCKS, RESAMPLES
 
 INDEX = "README.md"
 RANK_PICTURE = "ranking.png"
@@ -30,9 +31,16 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - the output is Markdown; every cell is escaped for it where it is made
+        autoescape=False,  # the output is Markdown: every cell is escaped for it where it is made
     )
-    return environment.get_template(template).render(context)
+    rules = {
+        "resamples": f"{RESAMPLES:,}",
+        "bootstrap_seed": BOOTSTRAP_SEED,
+        "fewest_seeds": FEWEST_SEEDS,
+        "advised_seeds": ADVISED_SEEDS,
+        "fewest_blocks": FEWEST_BLOCKS,
+    }
+    return environment.get_template(template).render(context, rules=rules)
 
 
 def _write(path: Path, text: str) -> Path:
@@ -40,15 +48,18 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _recommendations(table: pd.DataFrame, order: Sequence[str]) -> dict[str, list[Floats]]:
-    """Return for each method, in `order`, one array a seed of its feasible recommendations, shape (n, 2) of (cost, test accuracy [%])."""
-    return {
-        method: [
+def _panels(table: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str]) -> list[Panel]:
+    """Return a panel for each method, in `order`; a run is a seed, over all problems of the board."""
+    panels = []
+    for method in order:
+        trials = table[table["method"] == method]
+        runs = [
             np.asarray([point for points in seed["points"] for point in points], dtype=np.float64).reshape(-1, 2)
-            for _, seed in table[table["method"] == method].groupby("seed", sort=True)
+            for _, seed in trials.groupby("seed", sort=True, dropna=False)
         ]
-        for method in order
-    }
+        full = " (full information)" if trials["ranking_class"].iloc[0] == FULL_INFORMATION else ""
+        panels.append(Panel(method + full, palette[method], runs))
+    return panels
 
 
 def _of_board(standings: ClassStandings, board: Board) -> ClassStandings:
@@ -59,12 +70,14 @@ def _rankings(table: pd.DataFrame, standings: ClassStandings, board: Board | Non
     return {name: ranking(of_class(table, name), standings[name], board) for name in CLASSES}
 
 
-def _write_board(board: Board, table: pd.DataFrame, standings: ClassStandings, rankings: Rankings, out: Path) -> list[Path]:
+def _write_board(
+    board: Board, table: pd.DataFrame, standings: ClassStandings, rankings: Rankings, palette: Mapping[str, str], out: Path
+) -> list[Path]:
     picture = out / f"{board.stem}.png"
     placed = [row.method for name in CLASSES for row in rankings[name].standings]
     order = placed + sorted(set(table["method"]) - set(placed))
-    bottom = board_picture(board, _recommendations(table, order), picture)
-    context = board_context(board, table, standings, rankings, bottom, INDEX)
+    view = board_picture(board, _panels(table, order, palette), picture)
+    context = board_context(board, table, standings, rankings, view.hides(board.cloud), INDEX)
     return [
         _write(out / f"{board.stem}.md", _render("board.md.jinja", context)),
         _write(out / f"{board.stem}.csv", board_csv(board, standings)),
@@ -91,19 +104,19 @@ def write_pages(records: pd.DataFrame, boards: Sequence[Path], out: Path, title:
     known = read_boards(boards)
     table = outcomes(records, known)
     standings: ClassStandings = {name: standings_by_problem(of_class(table, name)) for name in CLASSES}
-    ranked = [(board, trials) for board in known if len(trials := of_board(table, board))]
-    by_board = [_rankings(trials, _of_board(standings, board), board) for board, trials in ranked]
+    by_board = {board: _rankings(trials, _of_board(standings, board), board) for board in known if len(trials := of_board(table, board))}
     overall = _rankings(table, standings)
     out.mkdir(parents=True, exist_ok=True)
+    palette = colours(sorted(set(table["method"])))
     written = []
-    for (board, trials), rankings in zip(ranked, by_board, strict=True):
-        written += _write_board(board, trials, _of_board(standings, board), rankings, out)
+    for board, rankings in by_board.items():
+        written += _write_board(board, of_board(table, board), _of_board(standings, board), rankings, palette, out)
     picture = _write_rank_picture(overall[QUERIES], out)
-    context = index_context(title, command, [board for board, _ in ranked], table, by_board, overall, RANK_PICTURE if picture else "")
+    context = index_context(title, command, known, table, by_board, overall, RANK_PICTURE if picture else "")
     return [
         _write(out / INDEX, _render("index.md.jinja", context)),
         _write(out / "ranking.csv", standings_csv([(None, overall)])),
-        _write(out / "boards.csv", standings_csv([(board, rankings) for (board, _), rankings in zip(ranked, by_board, strict=True)])),
+        _write(out / "boards.csv", standings_csv(list(by_board.items()))),
         *picture,
         *written,
     ]

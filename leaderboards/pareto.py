@@ -45,11 +45,13 @@ def normalised_hypervolume(points: ArrayLike, front: ArrayLike, reference: tuple
         return math.nan
     share = hypervolume(points, reference) / whole
     if share > 1.0 + TOLERANCE:
-        raise ValueError(f"a hypervolume of {share:.12g} times the exact front's; at most 1 is possible: make the context again from the table of the run")
+        raise ValueError(f"a hypervolume of {share:.12g} times the exact front's, where at most 1 is possible: make the context again")
     return min(share, 1.0)
 
 
-def attainment_levels(points: ArrayLike, runs: ArrayLike, total_runs: int, percents: tuple[float, ...] = (25.0, 50.0, 75.0)) -> list[Floats]:
+def attainment_levels(
+    points: ArrayLike, runs: ArrayLike, total_runs: int, percents: tuple[float, ...] = (25.0, 50.0, 75.0)
+) -> list[Floats]:
     """Return, for each percentage, the best front that at least that share of runs attains, shape (m, 2) by ascending cost.
 
     `points` is (n, 2) of (cost, accuracy [%]); `runs`, shape (n,), says which run each came from. `total_runs` counts runs that found

@@ -13,9 +13,19 @@ from budgetnas.leaderboards.boards import Board
 from budgetnas.leaderboards.outcomes import BOARD_COLUMNS, samples_by_method
 from budgetnas.leaderboards.pareto import normalised_hypervolume
 from budgetnas.leaderboards.statistics import (
-    TIE_DECIMALS, Estimate, Friedman, average_rank_estimates, difference_estimate, friedman, interquartile_mean_estimate, mean_estimate,
-    pairwise_wilcoxon, rank_biserial, ranks, smallest_p,
-)  # fmt: skip
+    TIE_DECIMALS,
+    Estimate,
+    Friedman,
+    average_rank_estimates,
+    difference_estimate,
+    friedman,
+    interquartile_mean_estimate,
+    mean_estimate,
+    pairwise_wilcoxon,
+    rank_biserial,
+    ranks,
+    smallest_p,
+)
 
 Floats = NDArray[np.float64]
 ProblemKey = tuple[str, ...]  # space, dataset, device, problem
@@ -23,10 +33,13 @@ ProblemStandings = Mapping[ProblemKey, Sequence["ProblemStanding"]]
 
 RANDOM_SEARCH = "random_search"
 SIGNIFICANCE = 0.05
-# A percentile interval from fewer runs than this is far too short (its coverage at 5 runs is nearer 85 % than 95 %), so no verdict hangs on it.
+# A percentile interval from fewer runs than this is far too short (at 5 runs it covers nearer 85 % than 95 %): no verdict hangs on it.
 FEWEST_SEEDS = 5
 # Below this number the intervals are still noticeably short: pages warn.
 ADVISED_SEEDS = 10
+
+# Means of equal figures may differ by this much [points], and no verdict may hang on it.
+ROUNDING = 10.0**-TIE_DECIMALS
 
 BEATS, LOSES, UNDECIDED = "beats", "loses", "no difference shown"
 TOO_FEW_SEEDS, TOO_FEW_PROBLEMS, NO_REFERENCE, REFERENCE = "too few seeds", "too few problems", "no random search", "reference"
@@ -87,9 +100,9 @@ def _verdict(method: str, table: pd.DataFrame, random: pd.DataFrame) -> tuple[Es
     seeds = [len(rows) for rows in (table, random) if not bool(rows["deterministic"].iloc[0])]
     if min(seeds, default=FEWEST_SEEDS) < FEWEST_SEEDS or difference.interval is None:
         return difference, TOO_FEW_SEEDS
-    if difference.interval.high < 0.0:
+    if difference.interval.high < -ROUNDING:
         return difference, BEATS
-    return difference, LOSES if difference.interval.low > 0.0 else UNDECIDED
+    return difference, LOSES if difference.interval.low > ROUNDING else UNDECIDED
 
 
 def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
@@ -119,7 +132,7 @@ def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
 
 def standings_by_problem(table: pd.DataFrame) -> dict[ProblemKey, list[ProblemStanding]]:
     """Return the standings on every problem of the outcomes of one ranking class, by (space, dataset, device, problem)."""
-    return {key: problem_standings(group) for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
+    return {tuple(map(str, key)): problem_standings(group) for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
 
 
 def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
@@ -129,7 +142,7 @@ def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
     """
     shares = {}
     for method, trials in table.groupby("method", sort=True):
-        points = [[point for row in seed["points"] for point in row] for _, seed in trials.groupby("seed", sort=True)]
+        points = [[point for row in seed["points"] for point in row] for _, seed in trials.groupby("seed", sort=True, dropna=False)]
         values = [normalised_hypervolume(seed, board.front, board.hypervolume_reference) for seed in points]
         shares[str(method)] = mean_estimate(values) if np.isfinite(values).all() else Estimate(float("nan"))
     return shares
@@ -139,7 +152,7 @@ def _complete(table: pd.DataFrame) -> tuple[dict[ProblemKey, dict[str, Floats]],
     """Return the regrets by problem and method, for problems that every method has run on, and how many problems were left out."""
     methods = set(table["method"])
     by_problem = {key: samples_by_method(group, "counted_regret") for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
-    complete = {key: samples for key, samples in by_problem.items() if set(samples) == methods}
+    complete = {tuple(map(str, key)): samples for key, samples in by_problem.items() if set(samples) == methods}
     return complete, len(by_problem) - len(complete)
 
 
@@ -169,15 +182,15 @@ def _overall_verdict(method: str, p: float | None, effect: float | None, least: 
 def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | None = None) -> Ranking:
     """Return the ranking over all problems of the outcomes of one ranking class; with `board`, hypervolumes on it as well.
 
-    `by_problem` is what `standings_by_problem` says of these outcomes, and no more. Only problems that every method has run on count. Regrets are pooled in points: datasets with large regrets weigh more in their
-    interquartile mean, not in the ranks.
+    `by_problem` is what `standings_by_problem` says of these outcomes, and no more. Only problems that every method has run on count.
+    Regrets are pooled in points: datasets with large regrets weigh more in their interquartile mean, not in the ranks.
     """
     methods = sorted(set(table["method"]))
     complete, left_out = _complete(table)
     scores = _scores(complete, methods)
     p_values = pairwise_wilcoxon(scores)
     least = smallest_p(len(complete), len(methods) * (len(methods) - 1) // 2)
-    rank = average_rank_estimates([[samples[method] for method in methods] for samples in complete.values()]) if complete else []
+    rank = average_rank_estimates(scores) if complete else []
     shares = hypervolumes(table, board) if board is not None else {}
     verdicts = [row for rows in by_problem.values() for row in rows]
     standings = []
@@ -200,7 +213,8 @@ def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | No
             )
         )
     standings.sort(key=lambda row: (round(row.rank.value, TIE_DECIMALS), row.method))
-    return Ranking(tuple(standings), len(complete), left_out, friedman(scores), p_values, least, scores)
+    order = [row.method for row in standings]
+    return Ranking(tuple(standings), len(complete), left_out, friedman(scores), p_values.loc[order, order], least, scores)
 
 
 def dataset_scores(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:

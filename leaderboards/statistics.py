@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 RESAMPLES = 5000
 BOOTSTRAP_SEED = 20211
+# An interval from fewer blocks than this says nothing.
+FEWEST_BLOCKS = 5
 # Two means that differ by less than this are a tie: they differ only in the order in which the same figures were added up.
 TIE_DECIMALS = 9
 
@@ -132,24 +134,16 @@ def ranks(scores: ArrayLike) -> Floats:
     return np.asarray(rankdata(np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS), axis=1), dtype=np.float64)
 
 
-def average_rank_estimates(samples: Sequence[Sequence[ArrayLike]]) -> list[Estimate]:
-    """Return each method's rank by mean score, averaged over problems, with a 95 % interval; `samples[problem][method]` has shape (runs,).
+def average_rank_estimates(scores: ArrayLike) -> list[Estimate]:
+    """Return each method's average rank over the blocks of `scores`, shape (blocks, methods), with a 95 % interval that resamples blocks.
 
-    The interval says what other seeds might have given on these same problems: runs are resampled within problem and method. It does not
-    say what other problems might have given. No interval where nothing can be resampled. ValueError if the problems list different numbers
-    of methods.
+    Blocks, not seeds: resampling seeds adds noise to every score, which draws all ranks towards the middle. No interval below
+    `FEWEST_BLOCKS` blocks. ValueError if there is no block.
     """
-    widths = {len(row) for row in samples}
-    if len(widths) != 1:
-        raise ValueError(f"problems list {sorted(widths)} methods; every problem must list the same ones")
-    value = ranks([[_sample(sample).mean() for sample in row] for row in samples]).mean(axis=0)
-    if all(np.size(sample) == 1 for row in samples for sample in row):
-        return [Estimate(float(rank)) for rank in value]
-    rng = _generator()
-    total = np.zeros((RESAMPLES, widths.pop()))
-    for row in samples:
-        total += ranks(np.stack([resampled_means(sample, rng) for sample in row], axis=1))
-    return [Estimate(float(rank), _interval(column)) for rank, column in zip(value, (total / len(samples)).T, strict=True)]
+    table = ranks(scores)
+    if len(table) < FEWEST_BLOCKS:
+        return [Estimate(float(_sample(column).mean())) for column in table.T]
+    return [mean_estimate(column) for column in table.T]
 
 
 def friedman(scores: ArrayLike) -> Friedman | None:

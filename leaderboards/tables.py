@@ -6,8 +6,9 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from budgetnas.leaderboards.statistics import Estimate
@@ -63,26 +64,24 @@ def several(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a table; the first `left` columns are set flush left, the others right. Cells must be escaped already.
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Return a table; the columns in `left` (counted from 0) are set flush left, the others right. Cells must be escaped already.
 
     Raises ValueError if a row is not as long as the header.
     """
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row has {len(row)} cells; the header has {len(header)}")
-    rule = [":---" if column < left else "---:" for column in range(len(header))]
+    rule = [":---" if column in left else "---:" for column in range(len(header))]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
 def p_table(p_values: pd.DataFrame) -> str:
     """Return the table of pairwise p-values, methods by methods, with the upper half left empty."""
-    names = [str(name) for name in p_values.columns]
-    rows = [
-        [escape(name), *(p_value(float(p_values.iat[i, j])) if j < i else ("" if j > i else NO_INTERVAL) for j in range(len(names)))]
-        for i, name in enumerate(names)
-    ]
-    return markdown_table(["p (Holm)", *map(escape, names)], rows)
+    names = [escape(str(name)) for name in p_values.columns]
+    values = p_values.to_numpy(dtype=np.float64)
+    rows = [[name, *map(p_value, values[i, :i]), NO_INTERVAL, *[""] * (len(names) - i - 1)] for i, name in enumerate(names)]
+    return markdown_table(["p (Holm)", *names], rows)
 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:

@@ -27,6 +27,10 @@ class RandomSearch:
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
 
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience of random search is {self.patience} draws; give 1 or more")
+
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
         """Yield every architecture that is better than all before it, as a tuple of one."""
         best = -math.inf

@@ -1,13 +1,14 @@
 """RCAS: resource-constrained architecture search by a lazy, cost-effective greedy.
 
-Xiong, Mehta and Singh, "Resource Constrained Neural Network Architecture Search" (ICCV 2019): equations 4 and 9, algorithms 1 to 3. `lazy_greedy` is the algorithm on any set function; `RCAS` applies it to a space.
+Xiong, Mehta and Singh, "Resource Constrained Neural Network Architecture Search" (ICCV 2019), equations 4 and 9, algorithms 1 to 3.
+`lazy_greedy` is the algorithm on any set function; `RCAS` applies it to a space.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -35,7 +36,7 @@ class Pick:
     chosen: Chosen
     value: float  # F(chosen)
     candidates: Chosen  # all that fitted when the last of `chosen` was picked: those that an eager greedy compares
-    changes: tuple[float, ...] = ()  # new gain minus old gain of every re-evaluation; diminishing returns promise that none is above 0
+    changes: Mapping[Element, float]  # new gain minus old gain of what was re-evaluated; with diminishing returns none is above 0
 
 
 def lazy_greedy(
@@ -60,19 +61,19 @@ def lazy_greedy(
     reached = dict(zip(candidates, singles, strict=True))  # F(S + v), where S is what had been chosen when v was last evaluated
     gains = {element: single - value for element, single in reached.items()}
     fresh = set(candidates)
-    yield Pick(chosen, value, candidates)
+    yield Pick(chosen, value, candidates, {})
     while candidates:
-        changes = []
+        changes = {}
         queue = [(_order(gains[v], cost(v) if cost else 1.0), v) for v in candidates]
         heapq.heapify(queue)
         while (top := queue[0][1]) not in fresh:
             (reached[top],) = values([(*chosen, top)])
-            changes.append(reached[top] - value - gains[top])
-            gains[top] = reached[top] - value
+            gain = reached[top] - value
+            changes[top], gains[top] = gain - gains[top], gain
             fresh.add(top)
-            heapq.heapreplace(queue, (_order(gains[top], cost(top) if cost else 1.0), top))
+            heapq.heapreplace(queue, (_order(gain, cost(top) if cost else 1.0), top))
         chosen, value = (*chosen, top), reached[top]
-        yield Pick(chosen, value, candidates, tuple(changes))
+        yield Pick(chosen, value, candidates, changes)
         candidates = _candidates(elements, chosen, fits)
         # What never fitted before has no gain that could stand in, so it is evaluated now.
         late = [v for v in candidates if v not in gains]
@@ -112,16 +113,17 @@ class RCAS:
     What the paper leaves open:
     - F is validation accuracy [%]. F(empty) is the identity's own, asked like any other, where the paper sets 0. It matters to ratios only.
     - A disconnected network scores chance, without a query; a run that cannot but take one ends.
-    - An element fits while the upper limits hold. Where the identity itself breaks them, what brings the network closer to them fits
-      too, until they hold. Lower limits do not steer the filling.
+    - An element fits while the upper limits hold. Where the identity itself breaks them, what brings the network closest to them fits,
+      until they hold. Lower limits do not steer the filling.
     - A run ends when nothing fits, not when gains turn negative. Recommended is the best by validation, among the feasible networks that
       the runs went through; where they went through none, the best feasible one asked about.
     The bound of theorem 1, half of 1 - 1/e, holds for a nondecreasing submodular F under one additive cost. Accuracy is neither, limits
     may be several and latencies are not additive: nothing is promised here.
 
     The figures that the search returns: `evaluations` made; `evaluations_saved`, what an eager greedy, sharing and knowing chance alike,
-    would have asked beyond them for the same picks; `reevaluations`; `reevaluations_rising`, those whose gain had grown, against
-    diminishing returns; and `largest_rise_percent`, `mean_rise_percent`, by how many percentage points of accuracy these grew.
+    would have asked beyond them for the same picks; `reevaluations`, each counted once over all runs; `reevaluations_rising`, those whose
+    gain had grown, against diminishing returns; and `largest_rise_percent`, `mean_rise_percent`, by how many percentage points of
+    accuracy these grew.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
@@ -136,7 +138,7 @@ class RCAS:
         """
         networks = _Networks.of(problem, evaluator)
         eager: set[Architecture] = set()
-        changes: list[float] = []
+        changes: dict[tuple[Architecture, Element], float] = {}
         best = -math.inf
         try:
             for resource in (None, *networks.resources()):
@@ -146,7 +148,8 @@ class RCAS:
                     if not problem.space.connected(arch):
                         break
                     eager |= networks.compared(pick)
-                    changes += pick.changes
+                    before = networks.build(pick.chosen[:-1])
+                    changes |= {(before, element): change for element, change in pick.changes.items()}
                     if networks.feasible(arch) and pick.value > best:
                         best = pick.value
                         yield (arch,)
@@ -156,10 +159,10 @@ class RCAS:
             asked = [arch for arch in networks.accuracies if networks.feasible(arch)]
             if asked:
                 yield (max(asked, key=networks.accuracies.__getitem__),)
-        return _figures(set(networks.accuracies), eager, changes)
+        return _figures(set(networks.accuracies), eager, changes.values())
 
 
-def _figures(asked: set[Architecture], eager: set[Architecture], changes: Sequence[float]) -> dict[str, float]:
+def _figures(asked: set[Architecture], eager: set[Architecture], changes: Collection[float]) -> dict[str, float]:
     """Return the figures that `RCAS` promises."""
     rises = [change for change in changes if change > _ROUNDING]
     return {
@@ -183,6 +186,7 @@ class _Networks:
     uppers: tuple[Limit, ...]
     accuracies: dict[Architecture, float] = field(default_factory=dict)  # [%], of those asked about
     costs: dict[Architecture, Mapping[str, float]] = field(default_factory=dict)
+    least: dict[Chosen, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, evaluator: Evaluator) -> _Networks:
@@ -219,12 +223,23 @@ class _Networks:
     def excess(self, arch: Architecture) -> float:
         """Return by how much `arch` breaks the upper limits, as a sum of shares; inf where it is not supported."""
         cost = self.cost(arch)
+        if any(value != value for value in cost.values()):  # NaN
+            return math.inf
         return sum([limit.excess(cost[limit.resource]) for limit in self.uppers])
 
     def fits(self, chosen: Chosen, element: Element) -> bool:
-        """Return whether the upper limits hold with `element`, or, where they do not hold without it either, it brings them closer."""
+        """Return whether the upper limits hold with `element` or, where they do not hold without it, no other brings them closer."""
         with_it = self.excess(self.build((*chosen, element)))
-        return with_it == 0.0 or with_it < self.excess(self.build(chosen))
+        before = self.excess(self.build(chosen))
+        return with_it == 0.0 if before == 0.0 else with_it < before and with_it == self.least_excess(chosen)
+
+    def least_excess(self, chosen: Chosen) -> float:
+        """Return the excess of the best that one more element does to it."""
+        if chosen not in self.least:
+            filled = {element.position for element in chosen}
+            excesses = [self.excess(self.build((*chosen, v))) for v in self.elements if v.position not in filled]
+            self.least[chosen] = min(excesses, default=math.inf)
+        return self.least[chosen]
 
     def resources(self) -> tuple[str, ...]:
         """Return the resources whose ratios rank: those of the paper and those with an upper limit, as far as they are known."""

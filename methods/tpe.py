@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -44,7 +45,7 @@ class TPE:
     candidates: int = 24
     """Draws from l for a suggestion (24 in hyperopt and optuna)."""
     infeasible: int = 100
-    """Infeasible trials that are told at most: every trial makes each later suggestion some 4 microseconds slower."""
+    """Infeasible trials that are told at most: every trial makes all later suggestions slower."""
     draws: int = 100
     """Uniform draws for a start-up trial, or in place of a suggestion told before."""
     patience: int = 100
@@ -71,11 +72,12 @@ class TPE:
             violation = known.violation(genes)
             trial.set_constraint("violation", violation)
             if violation > 0:
-                keep = infeasible_told < self.infeasible
-                infeasible_told += keep
-                suggestions.study.tell(trial, 0.0 if keep else None, None if keep else TrialState.FAIL)
-                if keep:
+                if infeasible_told < self.infeasible:
+                    suggestions.study.tell(trial, 0.0)
                     known.told.add(genes)
+                    infeasible_told += 1
+                else:
+                    suggestions.study.tell(trial, state=TrialState.FAIL)
                 continue
             arch = Architecture(problem.space.name, genes)
             accuracy = evaluator.accuracy(arch)
@@ -144,29 +146,39 @@ def _study(settings: TPE, known: _Known, rng: np.random.Generator) -> Study:
     """Return a study in memory that maximises; optuna's announcement of it is silenced, its level of logging left as it was."""
     import optuna
 
+    sampler = _constrained_sampler()(
+        known,
+        seed=int(rng.integers(2**31)),
+        multivariate=True,
+        constant_liar=False,  # one trial runs at a time
+        n_startup_trials=settings.startup,
+        n_ei_candidates=settings.candidates,
+    )
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.create_study(sampler=_sampler(settings, known, int(rng.integers(2**31))), direction="maximize")
+        return optuna.create_study(sampler=sampler, direction="maximize")
     finally:
         optuna.logging.set_verbosity(level)
 
 
-def _sampler(settings: TPE, known: _Known, seed: int) -> BaseSampler:
-    """Return optuna's sampler with the indicator of feasible, new candidates in its acquisition."""
+@cache  # one class a process: a class of its own for each search would hold on to the search's memory until a full collection
+def _constrained_sampler() -> Callable[..., BaseSampler]:
+    """Return the class of optuna's sampler with the indicator of feasible, new candidates in its acquisition."""
     from optuna.samplers import TPESampler
 
     class ConstrainedSampler(TPESampler):
+        def __init__(self, known: _Known, **settings: Any):
+            super().__init__(**settings)
+            self._known = known
+
         # Should optuna rename this, suggestions stay valid: the search checks each; only more of them would be in vain.
         def _compute_acquisition_func(self, samples: dict[str, NDArray[np.float64]], *densities: Any) -> NDArray[np.float64]:
             acquisition = super()._compute_acquisition_func(samples, *densities)
-            genes = np.zeros((len(acquisition), len(known.problem.space.arity)), dtype=int)  # a gene without a choice is not sampled
+            genes = np.zeros((len(acquisition), len(self._known.problem.space.arity)), dtype=int)  # a gene without a choice is not sampled
             for name, values in samples.items():
                 genes[:, int(name)] = values
-            worth = np.array([known.worth_asking(tuple(row)) for row in genes.tolist()])
+            worth = np.array([self._known.worth_asking(tuple(row)) for row in genes.tolist()])
             return np.where(worth, acquisition, -np.inf) if worth.any() else acquisition
 
-    # One trial runs at a time, so there is nobody to lie to.
-    return ConstrainedSampler(
-        seed=seed, multivariate=True, constant_liar=False, n_startup_trials=settings.startup, n_ei_candidates=settings.candidates
-    )
+    return ConstrainedSampler

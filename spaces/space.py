@@ -44,7 +44,7 @@ class Space(Protocol):
         """Number of choices of every gene."""
 
     def encode(self, arch: Architecture) -> str:
-        """Return the published text form."""
+        """Return the published text form; `InvalidArchitecture` for what is no point of the space, here and in the questions below."""
 
     def decode(self, text: str) -> Architecture:
         """Return the architecture that a text names; `InvalidArchitecture` says what is wrong and where. Nothing is evaluated."""
@@ -72,7 +72,7 @@ class Enumerable(Space, Protocol):
         """Number of architectures."""
 
     def index(self, arch: Architecture) -> int:
-        """Return the published index, 0 to `size - 1`."""
+        """Return the published index, 0 to `size - 1`; `InvalidArchitecture` for what is no point of the space."""
 
     def at(self, index: int) -> Architecture:
         """Return the architecture with that index; `InvalidArchitecture` beyond the range."""
@@ -84,11 +84,13 @@ def check_genes(space: Space, arch: Architecture) -> None:
         raise InvalidArchitecture(f"{arch!r} is no Architecture; use space.decode, space.at or Architecture(space.name, genes)")
     if arch.space != space.name:
         raise InvalidArchitecture(f"an architecture of the space '{arch.space}' was given where one of '{space.name}' is expected")
+    if not isinstance(arch.genes, tuple):
+        raise InvalidArchitecture(f"the genes are a {type(arch.genes).__name__}; an Architecture has a tuple of whole numbers")
     if len(arch.genes) != len(space.arity):
         raise InvalidArchitecture(f"{len(arch.genes)} genes given; '{space.name}' has {len(space.arity)}")
     for position, (gene, arity) in enumerate(zip(arch.genes, space.arity, strict=True)):
-        if not 0 <= gene < arity:
-            raise InvalidArchitecture(f"gene {position} is {gene}; '{space.name}' allows 0 to {arity - 1} there")
+        if gene not in range(arity):
+            raise InvalidArchitecture(f"gene {position} is {gene!r}; '{space.name}' allows 0 to {arity - 1} there")
 
 
 def sample(space: Space, rng: np.random.Generator) -> Architecture:

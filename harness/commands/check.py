@@ -9,17 +9,21 @@ import typer
 
 
 def check_command(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="module:Class, file.py:Class, or the name of a method.", show_default=False)],
-    setting: Annotated[list[str] | None, typer.Option(help="A setting, NAME=VALUE; may be given several times.", show_default=False)] = None,
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="module:Class, file.py:Class, or the name of a method.", show_default=False)
+    ],
+    setting: Annotated[
+        list[str] | None, typer.Option(help="A setting, NAME=VALUE; may be given several times.", show_default=False)
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which the check ends as failed.")] = 60.0,
     memory_mb: Annotated[int, typer.Option(min=64, help="Megabytes of data that the method may use.")] = 2048,
 ) -> None:
     """Check that a method keeps the contract: within its allowance, feasible, repeatable, no worse than random search."""
-    from pebble import ProcessExpired
     from rich.console import Console
 
     from budgetnas.harness.check import ContractBroken, check_reference
     from budgetnas.harness.executors.local import Confinement, call_confined
+    from budgetnas.harness.executors.worker import Died
 
     console = Console()
     with Console(stderr=True).status(f"checking {method}"):
@@ -27,8 +31,8 @@ def check_command(
             clauses = call_confined(check_reference, (method, Path.cwd(), _settings(setting or [])), Confinement(timeout, memory_mb))
         except TimeoutError:
             raise ContractBroken(f"{method} did not end within {timeout:g} s (--timeout)") from None
-        except ProcessExpired as death:
-            raise ContractBroken(f"{method} ended its process with exit code {death.exitcode}") from None
+        except Died as death:
+            raise ContractBroken(f"{method} cannot be checked: {death}") from None
         except MemoryError:
             raise ContractBroken(f"{method} used more than {memory_mb} MB of data (--memory-mb)") from None
     for clause in clauses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -72,8 +73,8 @@ def _table_listing(path: Path) -> TableListing:
         table.load(list(table))
     except TableError as error:
         return TableListing(str(path), "", 0, [], [], "", size_bytes, [], str(error))
-    # A column's name is QUANTITY/DATASET/..., whichever the quantity.
-    datasets = sorted({name.split("/")[1] for name in table if "/" in name})
+    # A column is named QUANTITY/DATASET/...; that of a single operator's cost, QUANTITY/DEVICE, is of no dataset.
+    datasets = sorted({name.split("/")[1] for name in table if name.count("/") > 1})
     sources = sorted(set(table.sources.values()))
     return TableListing(str(path), table.space, table.rows, datasets, sorted(table), table.checksum, size_bytes, sources, None)
 
@@ -108,7 +109,7 @@ def _show(home: Path, tables: list[TableListing], files: list[FileListing]) -> N
         if table.problem:
             shown["problem"] = table.problem
         else:
-            shown |= {"space": f"{table.space}, {table.rows:,} rows", "datasets": ", ".join(table.datasets)}
+            shown |= {"space": f"{table.space}, {table.rows:,} rows", "datasets": ", ".join(table.datasets) or "none"}
             shown |= {"columns": f"{len(table.columns)}: " + ", ".join(_quantities(table.columns))}
             shown |= {"checksum": table.checksum, "sources": "\n".join(table.sources)}
         for name, value in shown.items():
@@ -163,7 +164,7 @@ def import_(
 ) -> None:
     """Add original benchmark files that you have: their figures, seed by seed, win over downloaded ones."""
     from budgetnas.spaces.tables.columnar import Table, TableError
-    from budgetnas.spaces.tables.fetch import alone
+    from budgetnas.spaces.tables.fetch import alone, joined
     from budgetnas.spaces.tables.home import table_path
     from budgetnas.spaces.tables.importing import import_upstream
 
@@ -171,22 +172,30 @@ def import_(
         if not path.exists():
             raise TableError(f"there is no {path}; name a file or folder that exists")
     for path in paths:
-        with _progress(counts_bytes=False) as bar:
+        with warnings.catch_warnings(record=True) as caught, _progress(counts_bytes=False) as bar:
+            warnings.simplefilter("always")
             found = import_upstream(path, force, partial(bar, path.name))
+        notes = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
         with alone():
             merged = {}
+            # All is read and joined before the first table is replaced.
             for space, new in found.items():
                 old = Table.open(table_path(space)) if table_path(space).exists() else None
-                merged[space] = (old, new, old.merged(new) if old else new)
+                merged[space] = (old, new, new if old is None else joined(old, new, notes))
             for space, (old, new, table) in merged.items():
                 table.write(table_path(space))
-                typer.echo(_what_was_added(path, old, new, table_path(space)))
+                typer.echo(_what_was_added(path, old, new, table))
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
 
 
-def _what_was_added(source: Path, old: Table | None, new: Table, path: Path) -> str:
-    replaced = sum(name in old for name in new) if old else 0
-    added = len(list(new)) - replaced
-    return f"{source}: {new.space}, {added} columns added and {replaced} replaced in {path}: {', '.join(_quantities(list(new)))}"
+def _what_was_added(source: Path, old: Table | None, new: Table, table: Table) -> str:
+    from budgetnas.spaces.tables.home import table_path
+
+    added = [name for name in new if old is None or name not in old]
+    replaced = [name for name in new if name not in added and table.sources[name] == new.sources[name]]
+    kinds = ", ".join(_quantities(added + replaced)) or "nothing new"
+    return f"{source}: {new.space}, {len(added)} columns added, {len(replaced)} replaced in {table_path(new.space)} ({kinds})"
 
 
 @contextmanager

@@ -16,11 +16,12 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
         typer.echo(json.dumps(rows))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*[str(value) for value in row.values()])
+        table.add_row(*[escape(str(value)) for value in row.values()])
     Console().print(table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,7 +42,7 @@ def query_command(
 def _architecture(space: Space, text: str) -> Architecture:
     from budgetnas.spaces.space import Enumerable
 
-    if isinstance(space, Enumerable) and text.strip().lstrip("+-").isdigit():
+    if isinstance(space, Enumerable) and re.fullmatch(r"[+-]?[0-9]{1,4000}", text.strip()):
         return space.at(int(text))
     return space.decode(text)
 
@@ -145,8 +146,8 @@ def solve(landscape: Landscape, limits: list[str], front: str | None) -> dict[st
         return {
             "arch": landscape.space.encode(landscape.architecture(index)),
             "index": index,
-            "validation": float(landscape.validation[index]),
-            "test": float(landscape.test[index]),
+            "validation": _number(landscape.validation[index]),
+            "test": _number(landscape.test[index]),
             "cost": finite(landscape.cost_at(index)),
         }
 
@@ -173,11 +174,13 @@ def _answer_sheets(answer: dict[str, Any]) -> list[Any]:
         return [heading]
     # What the limits are on, and what the front is drawn against: the rest is in --json.
     resources = list(dict.fromkeys([answer["front_resource"], *(limit["resource"] for limit in answer["limits"])]))
-    best = [("best by validation", answer["best_by_validation"]), ("best by test", answer["best_by_test"])]
+    found = [("best by validation", answer["best_by_validation"]), ("best by test", answer["best_by_test"])]
+    best = [(name, entry) for name, entry in found if entry is not None]
     fronts = [(f"front {number}", entry) for number, entry in enumerate(answer["front"], start=1)]
     sheet = Table("", "index", "validation %", "test %", *resources, box=None, header_style="bold", title_justify="left")
     for name, entry in [*best, *fronts]:
         costs = [f"{value:,.6g}" if isinstance(value := entry["cost"][resource], float) else f"{value:,}" for resource in resources]
-        sheet.add_row(name, str(entry["index"]), f"{entry['validation']:.2f}", f"{entry['test']:.2f}", *costs)
+        percents = ["unknown" if entry[split] is None else f"{entry[split]:.2f}" for split in ("validation", "test")]
+        sheet.add_row(name, str(entry["index"]), *percents, *costs)
     cells = [f"{name}: {entry['arch']}" for name, entry in best]
     return [heading, *cells, f"front: test accuracy against {answer['front_resource']}, exact", sheet]

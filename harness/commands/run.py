@@ -10,9 +10,14 @@ import typer
 
 
 def run_command(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study file (TOML), or the name of one that comes with the project.", show_default=False)],
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY", help="A study file (TOML), or the name of one that comes with the project.", show_default=False),
+    ],
     out: Annotated[Path | None, typer.Option(help="The folder of the run; by default runs/NAME.", show_default=False)] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that run trials; by default one a core.", show_default=False)] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that run trials; by default one a core.", show_default=False)
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again; otherwise they stay as results.")] = False,
 ) -> None:
     """Run every trial of a study that has no record yet. It may be stopped at any moment and run again: nothing done is done twice."""
@@ -28,8 +33,15 @@ def run_command(
     store = Store(out or default_folder(described.name))
     console = Console(stderr=True)
     for line in plan.skipped:
-        console.print(f"left out: {line}", highlight=False, soft_wrap=True)
-    bars = (TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failures]}"), TimeElapsedColumn(), TimeRemainingColumn())
+        console.print(f"left out: {line}", highlight=False, markup=False, soft_wrap=True)
+    bars = (
+        TextColumn("trials"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failures]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*bars, console=console) as progress:
         bar = progress.add_task("trials", total=len(plan.trials), failures="")
 

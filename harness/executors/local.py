@@ -7,24 +7,27 @@ writes the record itself, so that nothing is lost if the run is stopped.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
-import resource
 import signal
-import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from pebble import ProcessExpired, ProcessPool
+from budgetnas.harness.executors import worker as inside
+from budgetnas.harness.executors.worker import Died
+from budgetnas.harness.store import RunError, Store
+from budgetnas.harness.trial import Trial, failed_record
+from budgetnas.spaces.tables.columnar import TableError
 
-from budgetnas.harness.store import Store
-from budgetnas.harness.trial import Trial, failed_record, run_trial
-
-_FAILED = 77  # the exit code of a worker that wrote a failed record and wants to be replaced
-_IN_FLIGHT = 4  # trials handed to the pool for each worker, so that it never waits and an interruption has little to undo
+_AHEAD = 2  # trials handed to a shared worker, so that it need not wait for this process between two
+# Imported once, and shared by the workers; the command among it, since a new process imports its program's main module again.
+_PRELOADED = ["budgetnas.harness.executors.worker", "pyarrow.parquet", "budgetnas.harness.cli"]
 Done = Callable[[Trial, bool], None]
 
 
@@ -36,103 +39,176 @@ class Confinement:
     memory_mb: int
 
 
+@dataclass(slots=True)
+class _Worker:
+    process: ForkServerProcess
+    link: inside.Link
+    confinement: Confinement | None
+    deadline: float  # by time.monotonic(), seconds
+    trials: deque[Trial] = field(default_factory=deque)  # handed over and not settled; the first is at work
+
+    def answers(self) -> list[Any]:
+        """Return what it has said since last asked."""
+        said = []
+        try:
+            while self.link.poll():
+                said.append(self.link.recv())
+        except Exception:  # closed, cut off or overwritten by a plug-in: its records count then, and its end
+            pass
+        return said
+
+    def end(self) -> None:
+        """End the process now; a confined one with all the children that it left."""
+        if self.confinement and self.process.pid:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass  # no group: it ended with all of its children, or before it had one
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self.link.close()
+
+
 def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement: Confinement | None, done: Done) -> None:
     """Run trials, each to a record in the store; `done(trial, ok)` is called in this process as each ends.
 
-    With a confinement every trial gets a process of its own. An interruption ends the workers and leaves only whole records.
+    With a confinement every trial gets a process of its own. An interruption ends the workers and leaves only whole records. `RunError`
+    and `TableError` if the run cannot go on: a full disk, a table that changed.
     """
-    if not trials:
-        return
-    context = multiprocessing.get_context("forkserver")
-    # The server imports once what every worker needs; workers share those pages.
-    context.set_forkserver_preload(["budgetnas.harness.executors.local", "pyarrow.parquet"])
-    limits: dict[str, Any] = {"initializer": _confine, "initargs": (confinement.memory_mb,), "max_tasks": 1} if confinement else {}
-    pool = ProcessPool(max_workers=workers, context=context, **limits)
-    timeout = confinement.timeout_seconds if confinement else None
+    waiting = deque(trials)
+    crew: list[_Worker] = []
     try:
-        _feed(pool, iter(trials), store, workers * _IN_FLIGHT, timeout, done)
-        pool.close()
-        pool.join()
-    except BaseException:
-        pool.stop()
-        pool.join()
-        raise
+        while waiting or any(worker.trials for worker in crew):
+            _hand_over(waiting, crew, workers, store, confinement)
+            _wait(crew)
+            for worker in list(crew):
+                if _settle(worker, store, done):
+                    crew.remove(worker)
+                    waiting.extendleft(reversed(worker.trials))
+    finally:
+        for worker in crew:
+            worker.end()
 
 
 def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confinement: Confinement) -> Any:
     """Return what a function of one of our modules returns in a process of its own; what it raises is raised here.
 
-    `TimeoutError` if it takes too long, `ProcessExpired` if its process dies.
+    `TimeoutError` if it takes too long, `Died` if its process ends without an answer.
     """
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPool(max_workers=1, max_tasks=1, context=context, initializer=_confine, initargs=(confinement.memory_mb,))
+    worker = _start(confinement, inside.serve_call, function, args, confinement.memory_mb)
     try:
-        return pool.schedule(function, args=args, timeout=confinement.timeout_seconds).result()
+        while True:
+            _wait([worker])
+            dead = not worker.process.is_alive()
+            for raised, value in worker.answers():
+                if raised:
+                    raise value
+                return value
+            if dead:
+                raise Died(_cause_of_death(worker.process.exitcode))
+            if time.monotonic() > worker.deadline:
+                raise TimeoutError(f"no end after {confinement.timeout_seconds:g} s")
     finally:
-        pool.stop()
-        pool.join()
+        worker.end()
 
 
-def _feed(pool: ProcessPool, trials: Iterable[Trial], store: Store, most: int, timeout: float | None, done: Done) -> None:
-    waiting: dict[Any, Trial] = {}
-    source = iter(trials)
-    while True:
-        while len(waiting) < most and (trial := next(source, None)) is not None:
-            waiting[pool.schedule(_work, args=(trial, store.root, timeout is not None), timeout=timeout)] = trial
-        if not waiting:
-            return
-        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        for future in finished:
-            trial = waiting.pop(future)
-            done(trial, _settle(future, trial, store, timeout))
-
-
-def _settle(future: Any, trial: Trial, store: Store, timeout: float | None) -> bool:
-    """Return whether a trial went well; write the record of one whose process could not."""
+def _start(confinement: Confinement | None, routine: Callable[..., None], *args: Any) -> _Worker:
+    """Return a new worker that runs a routine of `worker.py`. `RunError` if the machine has no process to give."""
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("forkserver")
     try:
-        ok: bool = future.result()
-        return ok
-    except TimeoutError:
-        reason = f"no end after {timeout:g} s"
-    except ProcessExpired as death:
-        if death.exitcode == _FAILED and store.path(trial.identity).exists():
-            return False
-        reason = _cause_of_death(death.exitcode)
-    except CancelledError:
-        reason = "cancelled"
-    if not store.path(trial.identity).exists():
-        store.put(failed_record(trial, reason))
-    return False
+        _start_server()
+        process = context.Process(target=routine, args=(theirs, *args), daemon=False)
+        process.start()
+    except (OSError, EOFError) as error:
+        ours.close()
+        raise RunError(f"no worker process can be started: {error or type(error).__name__}; try fewer --workers") from None
+    finally:
+        theirs.close()
+    return _Worker(process, ours, confinement, time.monotonic() + (confinement.timeout_seconds if confinement else math.inf))
+
+
+def _start_server() -> None:
+    """Start the process that workers are forked from, unless it runs.
+
+    What it inherits, workers inherit: SIGINT is blocked, so that Ctrl-C at a terminal, which reaches every process of the group, is this
+    process's to answer; and the hashes of strings are fixed, so that a method that walks through a set does the same in every run.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    seed = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = "0"
+    resource_tracker.ensure_running()  # first: starting it unblocks SIGINT
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if seed is None:
+            del os.environ["PYTHONHASHSEED"]
+        else:
+            os.environ["PYTHONHASHSEED"] = seed
+
+
+def _hand_over(waiting: deque[Trial], crew: list[_Worker], most: int, store: Store, confinement: Confinement | None) -> None:
+    """Start workers while there is work for more of them, and keep the shared ones supplied."""
+    while waiting and len(crew) < most:
+        if confinement is None:
+            crew.append(_start(None, inside.serve, store.root.absolute()))
+            _supply(crew[-1], waiting)
+        else:
+            crew.append(_start(confinement, inside.serve_plugin, store.root.absolute(), waiting[0], confinement.memory_mb))
+            crew[-1].trials.append(waiting.popleft())
+    if confinement is None:
+        for worker in crew:
+            while waiting and len(worker.trials) < _AHEAD and _supply(worker, waiting):
+                pass
+
+
+def _supply(worker: _Worker, waiting: deque[Trial]) -> bool:
+    """Hand a shared worker the next trial; return False if the worker is gone, which `_settle` will see."""
+    try:
+        worker.link.send(waiting[0])
+    except OSError:
+        return False
+    worker.trials.append(waiting.popleft())
+    return True
+
+
+def _wait(crew: Sequence[_Worker]) -> None:
+    """Wait until a worker says something, ends, or is overdue."""
+    patience = min(worker.deadline for worker in crew) - time.monotonic()
+    signs: list[Any] = [sign for worker in crew for sign in (worker.link, worker.process.sentinel)]
+    connection.wait(signs, None if patience == math.inf else max(patience, 0.0))
+
+
+def _settle(worker: _Worker, store: Store, done: Done) -> bool:
+    """Settle the trials that a worker has ended; return whether it is gone itself. What is left in its `trials` was not begun."""
+    dead = not worker.process.is_alive()  # asked before its answers are read, so that its last ones are among them
+    said = ""
+    for answer in worker.answers():
+        if isinstance(answer, TableError) or (isinstance(answer, RunError) and not worker.confinement):
+            raise answer
+        if isinstance(answer, RunError):
+            said = str(answer)  # perhaps the plug-in's own doing; if it is the disk, writing the failed record will tell
+        elif isinstance(answer, bool) and worker.trials:
+            done(worker.trials.popleft(), answer)
+    overdue = time.monotonic() > worker.deadline
+    if not (dead or overdue or (worker.confinement and not worker.trials)):
+        return False
+    worker.end()
+    if worker.trials:
+        trial = worker.trials.popleft()
+        late = worker.confinement and overdue and not dead
+        reason = f"no end after {worker.confinement.timeout_seconds:g} s" if late else said or _cause_of_death(worker.process.exitcode)
+        if not store.path(trial.identity).exists():
+            store.put(failed_record(trial, reason))
+        done(trial, store.get(trial.identity)["status"] == "ok")
+    return True
 
 
 def _cause_of_death(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
-        return f"its process was killed by {signal.Signals(-exitcode).name}"
+        known = {member.value: member.name for member in signal.Signals}
+        return f"its process was killed by {known.get(-exitcode, f'signal {-exitcode}')}"
     return f"its process ended by itself with exit code {exitcode}"
-
-
-def _confine(memory_mb: int) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _work(trial: Trial, root: Path, plugin: bool) -> bool:
-    """Run a trial in a worker and write its record; what a plug-in prints goes to a log beside it."""
-    store = Store(root)
-    if plugin:
-        _redirect(root / "logs" / f"{trial.identity}.txt")
-    record, timing = run_trial(trial)
-    timing |= {"process": os.getpid(), "python": sys.version.split()[0]}
-    store.put(record, timing)
-    if record["status"] == "failed":
-        sys.stdout.flush()
-        os._exit(_FAILED)  # whatever the failure left behind in this process goes with it
-    return True
-
-
-def _redirect(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for stream in (1, 2):
-        os.dup2(log, stream)
-    os.close(log)

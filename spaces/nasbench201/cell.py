@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from functools import cache, cached_property
 from typing import NoReturn
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from budgetnas.spaces.nasbench201 import complexity as closed_form
 from budgetnas.spaces.nasbench201.identity import canonical_indices
-from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes, code_at, index_of
+from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes
 from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture, check_genes
 from budgetnas.spaces.task import Task
 
 _GENE = {operation: gene for gene, operation in enumerate(OPERATIONS)}
 _CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
+_LONGEST = 100  # characters: a little more than the longest cell has
 _EXAMPLE = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 
@@ -47,6 +49,7 @@ class NASBench201:
 
     def encode(self, arch: Architecture) -> str:
         """Return the published string, such as `|nor_conv_3x3~0|+|none~0|...`."""
+        check_genes(self, arch)
         a, b, c, d, e, f = (OPERATIONS[gene] for gene in arch.genes)
         return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
 
@@ -62,23 +65,31 @@ class NASBench201:
             position = match.groups().index(name)
             source, target = EDGES[position]
             raise InvalidArchitecture(
-                f"unknown operation '{name}' on the edge from node {source} to node {target}; choose one of {', '.join(OPERATIONS)}"
+                f"unknown operation {_quoted(name)} on the edge from node {source} to node {target}; choose one of {', '.join(OPERATIONS)}"
             ) from None
 
     def index(self, arch: Architecture) -> int:
-        """Return the published index, 0 to 15,624."""
+        """Return the published index, 0 to 15,624; `InvalidArchitecture` for what is no cell."""
         try:
-            a, b, c, d, e, f = arch.genes
-            return self._index_of[((((a * 5 + b) * 5 + c) * 5 + d) * 5 + e) * 5 + f]
-        except (ValueError, IndexError, AttributeError, TypeError):
+            index = self._index_of[arch.genes]
+        except (AttributeError, KeyError, TypeError):
             check_genes(self, arch)
             raise
+        if arch.space != self.name:
+            check_genes(self, arch)
+        return index
 
     def at(self, index: int) -> Architecture:
         """Return the cell with a published index; `InvalidArchitecture` beyond 0 to 15,624."""
-        if not 0 <= index < SIZE:
-            raise InvalidArchitecture(f"index {index} is outside nasbench201; choose 0 to {SIZE - 1}")
-        return self._architectures[index]
+        try:
+            position = operator.index(index)
+        except TypeError:
+            raise InvalidArchitecture(f"index {index!r} is no whole number; choose 0 to {SIZE - 1}") from None
+        if not 0 <= position < SIZE:
+            # Python refuses to print the longest of numbers.
+            shown = position if abs(position) < 10**18 else "of more than 18 digits"
+            raise InvalidArchitecture(f"index {shown} is outside nasbench201; choose 0 to {SIZE - 1}")
+        return self._architectures[position]
 
     def connected(self, arch: Architecture) -> bool:
         """Return whether a path of edges other than `none` leads from input to output."""
@@ -103,8 +114,9 @@ class NASBench201:
         return connected_mask()
 
     @cached_property
-    def _index_of(self) -> tuple[int, ...]:
-        return index_of()
+    def _index_of(self) -> dict[tuple[int, ...], int]:
+        # A dictionary, since arithmetic on the genes would take one out of range for another cell's.
+        return {arch.genes: index for index, arch in enumerate(self._architectures)}
 
     @cached_property
     def _connected(self) -> list[bool]:
@@ -112,22 +124,27 @@ class NASBench201:
 
     @cached_property
     def _architectures(self) -> list[Architecture]:
-        digits = [(code // 3125, code // 625 % 5, code // 125 % 5, code // 25 % 5, code // 5 % 5, code % 5) for code in code_at()]
-        return [Architecture(self.name, genes) for genes in digits]
+        return [Architecture(self.name, tuple(genes)) for genes in all_genes().tolist()]
 
 
 def _explain(text: str) -> NoReturn:
     """Raise `InvalidArchitecture` with the first place where `text` leaves the published form."""
     nodes = text.strip().split("+")
     if len(nodes) != 3:
-        raise InvalidArchitecture(f"'{text}' has {len(nodes)} node(s) between '+'; a nasbench201 cell has 3, as in {_EXAMPLE}")
+        raise InvalidArchitecture(f"{_quoted(text)} has {len(nodes)} node(s) between '+'; a nasbench201 cell has 3, as in {_EXAMPLE}")
     for number, node in enumerate(nodes, start=1):
         if not (node.startswith("|") and node.endswith("|") and len(node) > 1):
-            raise InvalidArchitecture(f"node {number}, '{node}', does not begin and end with '|'; a cell looks like {_EXAMPLE}")
+            raise InvalidArchitecture(f"node {number}, {_quoted(node)}, does not begin and end with '|'; a cell looks like {_EXAMPLE}")
         edges = node[1:-1].split("|")
         if len(edges) != number:
-            raise InvalidArchitecture(f"node {number}, '{node}', has {len(edges)} edge(s) instead of {number}; a cell looks like {_EXAMPLE}")
+            raise InvalidArchitecture(f"node {number}, {_quoted(node)}, has {len(edges)} edge(s), not {number}; a cell looks like {_EXAMPLE}")
         for source, edge in enumerate(edges):
             if not re.fullmatch(rf"\w+~{source}", edge):
-                raise InvalidArchitecture(f"edge '{edge}' of node {number} is not of the form OPERATION~{source}; a cell looks like {_EXAMPLE}")
-    raise InvalidArchitecture(f"'{text}' is no nasbench201 cell; one looks like {_EXAMPLE}")
+                expected = f"is not of the form OPERATION~{source}; a cell looks like {_EXAMPLE}"
+                raise InvalidArchitecture(f"edge {_quoted(edge)} of node {number} {expected}")
+    raise InvalidArchitecture(f"{_quoted(text)} is no nasbench201 cell; one looks like {_EXAMPLE}")
+
+
+def _quoted(text: str) -> str:
+    """Return `text` in quotes, on one line and not longer than a cell."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")

@@ -25,10 +25,14 @@ from numpy.typing import NDArray
 
 from budgetnas.spaces.nasbench201.order import EDGES, SIZE, all_genes
 
-_NONE, _SKIP, _CONV_1X1, _CONV_3X3, _POOL = range(5)
+_NONE, _CONV_1X1, _CONV_3X3 = 0, 2, 3
 _Words = NDArray[np.uint64]
 _INPUT = np.uint64(0x9E3779B97F4A7C15)
 _POOLING = np.uint64(0xD6E8FEB86659FD93)
+# What none, skip, the two convolutions and pooling do to the varying and to the constant part of their argument. A convolution here is a
+# dead one, whose output nothing uses.
+_VARYING_FACTOR = np.array([0, 1, 0, 0, _POOLING], np.uint64)
+_CONSTANT_FACTOR = np.array([0, 1, 0, 0, 1], np.uint64)
 
 
 def _mix(words: _Words) -> _Words:
@@ -48,18 +52,22 @@ def _live_convolutions(genes: NDArray[np.int64]) -> NDArray[np.bool_]:
     return ((genes == _CONV_1X1) | (genes == _CONV_3X3)) & target_used
 
 
-def _outputs(genes: NDArray[np.int64], labels: NDArray[np.int64]) -> _Words:
-    """Return one word for each cell's output when the convolution of edge e is named `labels[e]`."""
-    zeros = np.zeros(len(genes), np.uint64)
-    varying, constant = [np.full(len(genes), _INPUT), zeros, zeros, zeros], [zeros] * 4
+def _outputs(genes: NDArray[np.int64], labels: dict[int, _Words]) -> _Words:
+    """Return one word for every cell's output under every way to label its live convolutions, shape (labellings, cells).
+
+    `labels[edge]`, shape (labellings, 1), names the convolution on an edge where all the cells have a live one. Elsewhere an operation
+    only scales the two parts of its argument.
+    """
+    zeros = np.zeros((1, len(genes)), np.uint64)
+    varying, constant = [zeros + _INPUT, zeros, zeros, zeros], [zeros] * 4
     for edge, (source, target) in enumerate(EDGES):
         gene, v, c = genes[:, edge], varying[source], constant[source]
-        label = np.uint64(labels[edge] + 1)
-        of_zero = (v == 0) & (c == 0)
-        mixed = _mix(_mix(v ^ (label << np.uint64(8)) ^ gene.astype(np.uint64)) + _mix(c))
-        convolution = (gene == _CONV_1X1) | (gene == _CONV_3X3)
-        new_v = np.select([gene == _SKIP, gene == _POOL, convolution & ~of_zero], [v, v * _POOLING, mixed], np.uint64(0))
-        new_c = np.select([(gene == _SKIP) | (gene == _POOL), convolution & of_zero], [c, np.full_like(c, _mix(_mix(label[None]))[0])], np.uint64(0))
+        if edge in labels:
+            of_zero = (v == 0) & (c == 0)
+            mixed = _mix(_mix(v ^ (labels[edge] << np.uint64(8)) ^ gene.astype(np.uint64)) + _mix(c))
+            new_v, new_c = np.where(of_zero, np.uint64(0), mixed), np.where(of_zero, _mix(_mix(labels[edge])), np.uint64(0))
+        else:
+            new_v, new_c = v * _VARYING_FACTOR[gene], c * _CONSTANT_FACTOR[gene]
         varying[target], constant[target] = varying[target] + new_v, constant[target] + new_c
     return _mix(varying[3]) + _mix(constant[3] ^ _INPUT)
 
@@ -70,16 +78,12 @@ def fingerprints() -> _Words:
     genes, live = all_genes(), _live_convolutions(all_genes())
     masks = live @ (1 << np.arange(len(EDGES)))
     result = np.empty(SIZE, np.uint64)
-    with np.errstate(over="ignore"):
-        for mask in np.unique(masks):
-            rows = np.flatnonzero(masks == mask)
-            edges = np.flatnonzero(live[rows[0]])
-            least = np.full(len(rows), np.iinfo(np.uint64).max, np.uint64)
-            for order in permutations(range(len(edges))):
-                labels = np.full(len(EDGES), len(EDGES))
-                labels[edges] = order
-                least = np.minimum(least, _outputs(genes[rows], labels))
-            result[rows] = least
+    for mask in np.unique(masks):
+        rows = np.flatnonzero(masks == mask)
+        edges = np.flatnonzero(live[rows[0]]).tolist()
+        labellings = np.array(list(permutations(range(1, len(edges) + 1))), np.uint64)
+        labels = {edge: labellings[:, [column]] for column, edge in enumerate(edges)}
+        result[rows] = _outputs(genes[rows], labels).min(axis=0)
     return result
 
 

@@ -28,15 +28,6 @@ def code_at() -> tuple[int, ...]:
 
 
 @cache
-def index_of() -> tuple[int, ...]:
-    """Return, for every code, the published index: the inverse of `code_at`."""
-    indices = [0] * SIZE
-    for index, code in enumerate(code_at()):
-        indices[code] = index
-    return tuple(indices)
-
-
-@cache
 def all_genes() -> NDArray[np.int64]:
     """Return the genes of every cell, shape (15625, 6), row by published index."""
     powers = len(OPERATIONS) ** np.arange(len(EDGES) - 1, -1, -1)

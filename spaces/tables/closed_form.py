@@ -38,7 +38,7 @@ def _accuracy(genes: NDArray[np.int64], salt: int) -> Column:
 
 @cache
 def closed_form_table() -> Table:
-    """Return the benchmark: one dataset and one device, both called `closed-form`. About one cell in twenty is not supported there."""
+    """Return the benchmark: one dataset and one device, both called `closed-form`. One cell in twenty-five is not supported there."""
     genes = all_genes()
     time_ms = np.array([_TIME_MS[operation] for operation in OPERATIONS])[genes]
     # Edges into the same node run side by side in part, so the cost is not the sum over edges; a coarse clock makes ties.

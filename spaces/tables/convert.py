@@ -20,6 +20,8 @@ from budgetnas.spaces.tables.hardware import cost_column
 _HARDWARE_CODE = {"skip_connect": 0, "none": 1, "nor_conv_3x3": 2, "nor_conv_1x1": 3, "avg_pool_3x3": 4}
 _HARDWARE_EDGES = (0, 1, 3, 2, 4, 5)  # positions in the string of the edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3
 NOT_SUPPORTED = -1.0
+_HARDWARE_NAMES = frozenset(f"{device}_{metric}" for device in DEVICES for metric in ("latency", "energy"))
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 def _read(path: Path, parse: Callable[[Iterable[str]], dict[str, Column]]) -> dict[str, Column]:
@@ -30,7 +32,7 @@ def _read(path: Path, parse: Callable[[Iterable[str]], dict[str, Column]]) -> di
     except (KeyError, IndexError) as error:
         raise TableError(f"{path} has another shape than expected: no column {error}") from None
     except (ValueError, csv.Error) as error:
-        raise TableError(f"{path} has another shape than expected: {error}") from None
+        raise TableError(f"{path} has another shape than expected: {_short(error)}") from None
     except OSError as error:
         raise TableError(f"cannot read {path}: {error.strerror}") from None
     for name, column in columns.items():
@@ -39,13 +41,48 @@ def _read(path: Path, parse: Callable[[Iterable[str]], dict[str, Column]]) -> di
     return columns
 
 
+def _short(found: object) -> str:
+    """Return a text from a file as part of an error: on one line and not long, whatever the file is."""
+    line = " ".join(str(found).split())
+    return line if len(line) <= 200 else f"{line[:200]}..."
+
+
+def _figures(rows: list[dict[str, str]], name: str) -> Column:
+    """Return a column of a CSV as numbers; `ValueError` names the row of a missing or malformed one."""
+    try:
+        return np.array([float(row[name]) for row in rows])
+    except (TypeError, ValueError):
+        index = next(index for index, row in enumerate(rows) if not _is_number(row[name]))
+        raise ValueError(f"row {index} has {_short(rows[index][name])!r} for '{name}', which is no number") from None
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text is not None and float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def _within(values: Column, name: str, least: float, most: float) -> Column:
+    """Return `values` if all are between `least` and `most`, both allowed; `TableError` names the first that is not, or is NaN."""
+    beyond = np.flatnonzero(~((values >= least) & (values <= most)))
+    if len(beyond):
+        raise TableError(f"row {beyond[0]} has {values[beyond[0]]} for '{name}'; {least:g} to {most:g} is possible")
+    return values
+
+
 def hardware_columns(dataset: str, values: dict[str, Column]) -> dict[str, Column]:
-    """Return the table's columns from HW-NAS-Bench's, named `DEVICE_latency` [ms] and `DEVICE_energy` [mJ]; -1 becomes NaN."""
+    """Return the table's columns from HW-NAS-Bench's, named `DEVICE_latency` [ms] and `DEVICE_energy` [mJ]; -1 becomes NaN.
+
+    `TableError` for a figure that is neither -1 nor a finite cost, `KeyError` for a column that is missing.
+    """
     columns = {}
     for device in DEVICES.values():
         for resource in device.metrics if device.source == HW_NAS_BENCH else ():
-            column = values[f"{device.name}_{resource.split('_')[0]}"]
-            columns[cost_column(resource, dataset, device.name)] = np.where(column == NOT_SUPPORTED, np.nan, column)
+            name = f"{device.name}_{resource.split('_')[0]}"
+            supported = values[name] != NOT_SUPPORTED
+            _within(np.where(supported, values[name], 0.0), name, 0.0, _LARGEST)
+            columns[cost_column(resource, dataset, device.name)] = np.where(supported, values[name], np.nan)
     return columns
 
 
@@ -57,30 +94,28 @@ def read_hardware(path: Path, dataset: str) -> dict[str, Column]:
         rows = list(csv.DictReader(lines))
         for index, (row, expected) in enumerate(zip(rows, codes.tolist(), strict=False)):
             if row["net"] != str(tuple(expected)):
-                raise ValueError(f"row {index} is the cell {row['net']}; nasbench201's cell {index} is {tuple(expected)}")
+                raise ValueError(f"row {index} is the cell {_short(row['net'])}; nasbench201's cell {index} is {tuple(expected)}")
         names = [name for name in rows[0] if name != "net"] if rows else []
-        return hardware_columns(dataset, {name: np.array([float(row[name]) for row in rows]) for name in names})
+        return hardware_columns(dataset, {name: _figures(rows, name) for name in names if name in _HARDWARE_NAMES})
 
     return _read(path, parse)
 
 
 def read_test_accuracy(path: Path) -> dict[str, Column]:
     """Return test accuracy [%] of the three datasets from `nats_bench.csv`. Its strings are checked against the published order."""
-    header = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "ImageNet16-120": "ImageNet"}
+    published = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "ImageNet16-120": "ImageNet"}
+    header = {dataset: f"{name}TestAccuracy200Epochs" for dataset, name in published.items()}
 
     def parse(lines: Iterable[str]) -> dict[str, Column]:
         space, rows = NASBench201(), list(csv.DictReader(lines))
         for index, row in enumerate(rows):
             try:
-                found = space.index(space.decode(row["ArchitectureString"]))
+                found = space.index(space.decode(row["ArchitectureString"] or ""))
             except InvalidArchitecture as error:
                 raise ValueError(f"row {index}: {error}") from None
             if found != index:
                 raise ValueError(f"row {index} is nasbench201's cell {found}")
-        return {
-            accuracy_column(dataset, "test"): np.array([float(row[f"{name}TestAccuracy200Epochs"]) for row in rows])
-            for dataset, name in header.items()
-        }
+        return {accuracy_column(dataset, "test"): _within(_figures(rows, name), name, 0.0, 100.0) for dataset, name in header.items()}
 
     return _read(path, parse)
 
@@ -90,9 +125,9 @@ def read_validation_accuracy(path: Path, dataset: str) -> dict[str, Column]:
 
     def parse(lines: Iterable[str]) -> dict[str, Column]:
         rows = list(csv.DictReader(lines))
-        if [int(row["index"]) for row in rows] != list(range(len(rows))):
+        if rows and _figures(rows, "index").tolist() != list(range(len(rows))):
             raise ValueError("its rows are not in the order of their index")
-        return {accuracy_column(dataset, "validation"): 100.0 * np.array([float(row["accuracy"]) for row in rows])}
+        return {accuracy_column(dataset, "validation"): 100.0 * _within(_figures(rows, "accuracy"), "accuracy", 0.0, 1.0)}
 
     return _read(path, parse)
 
@@ -102,9 +137,9 @@ def read_training_seconds(path: Path, dataset: str) -> dict[str, Column]:
 
     def parse(lines: Iterable[str]) -> dict[str, Column]:
         rows = [[float(word) for word in line.split()] for line in lines if not line.startswith("#")]
-        if any(len(row) != 4 for row in rows) or [int(row[0]) for row in rows] != list(range(len(rows))):
+        if any(len(row) != 4 for row in rows) or [row[0] for row in rows] != list(range(len(rows))):
             raise ValueError("its rows are not index, accuracy, seconds an epoch, seconds in all")
-        return {seconds_column(dataset): np.array([row[3] for row in rows])}
+        return {seconds_column(dataset): _within(np.array([row[3] for row in rows]), "seconds in all", 0.0, _LARGEST)}
 
     return _read(path, parse)
 

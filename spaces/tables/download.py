@@ -172,7 +172,7 @@ def _attempt(entry: Entry, url: str, partial: Path, start: int, progress: Progre
                 if time.monotonic() > deadline:
                     raise _CutOff(f"sent only {done - start:,} bytes in {patience.attempt_s:.0f} s")
             os.fsync(sink.fileno())
-    if done < (total or entry.bytes or 0):
+    if done < ((entry.bytes or 0) if total is None else total):
         raise _CutOff(f"was cut off after {done:,} bytes")
     return start
 

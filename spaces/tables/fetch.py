@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from budgetnas.spaces.tables.columnar import Column, DamagedTable, Table, TableError
 from budgetnas.spaces.tables.convert import convert
 from budgetnas.spaces.tables.download import Entry, Patience, Progress, Unavailable, download
@@ -95,8 +97,8 @@ def with_imported(new: Table, path: Path, notes: list[str]) -> Table:
     """Return a downloaded table with what the table at `path` has and a download cannot give, such as figures seed by seed.
 
     A column there is kept unless `new` has it and it was downloaded too, which its source (OWNER/REPO/COMMIT/PATH) shows: so imported
-    figures win over downloaded ones of the same name, and nothing is lost. What is damaged there cannot be kept; a note says so.
-    `TableError` if the file there is of no known kind, for then it may be somebody's.
+    figures win over downloaded ones of the same name (but see `joined`), and nothing is lost. What is damaged there cannot be kept; a note
+    says so. `TableError` if the file there is of no known kind, for then it may be somebody's.
     """
     if not path.exists():
         return new
@@ -114,7 +116,24 @@ def with_imported(new: Table, path: Path, notes: list[str]) -> Table:
                 notes.append(f"column '{name}' of {path} was damaged and is lost; import it again (it came from {old.sources[name]})")
     except DamagedTable:
         notes.append(f"the table at {path} was damaged and is replaced; what had been imported into it must be imported again")
-    return new.merged(Table.from_columns(new.space, kept, old.sources)) if kept else new
+    return joined(new, Table.from_columns(new.space, kept, old.sources), notes) if kept else new
+
+
+def joined(table: Table, preferred: Table, notes: list[str]) -> Table:
+    """Return a table with the columns of both. Where both have one it is `preferred`'s, unless that one knows fewer architectures.
+
+    So an archive of a few cells takes no complete column's place; a note says where that was so. `TableError` if the two do not fit.
+    """
+    taken: dict[str, Column] = {}
+    for name in preferred:
+        column = preferred.column(name)
+        unknown = int(np.isnan(column).sum())
+        if name in table and unknown > int(np.isnan(table.column(name)).sum()):
+            known = f"{len(column) - unknown} of {len(column)} rows"
+            notes.append(f"'{name}' from {preferred.sources[name]} knows {known}, so that from {table.sources[name]} is kept")
+        else:
+            taken[name] = column
+    return table.merged(Table.from_columns(preferred.space, taken, preferred.sources)) if taken else table
 
 
 @contextmanager

@@ -14,9 +14,12 @@ from budgetnas.spaces.task import task_of
 
 
 def data_home() -> Path:
-    """Return the folder of the user's tables: `$BUDGETNAS_DATA`, else the user's cache folder."""
+    """Return the folder of the user's tables: `$BUDGETNAS_DATA`, else the user's cache folder. `TableError` if that is `~nobody`."""
     if chosen := os.environ.get("BUDGETNAS_DATA"):
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise TableError(f"BUDGETNAS_DATA is {chosen}, the home folder of nobody here; name a folder that can be written") from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("budgetnas"))

@@ -1,0 +1,66 @@
+# Everything a person runs. `make` is the main job; every target sets up what it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+EDITABLE := --config-settings editable_mode=strict -e
+PACKAGES := $(addprefix -p budgetnas.,spaces harness methods leaderboards)
+
+.PHONY: all leaderboards published install test quick format lint types benchmark clean
+all: leaderboards
+
+# The strict editable install links file by file, so a new or removed file wants it run again: the list of files is a dependency.
+FILES := $(shell find spaces harness methods leaderboards -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.jinja' | sort)
+$(shell mkdir -p build && echo "$(FILES)" | cmp -s - build/files.txt || echo "$(FILES)" > build/files.txt)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "budgetnas needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml build/files.txt | $(BIN)/python
+	$(PIP_INSTALL) $(EDITABLE) .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml build/files.txt | $(BIN)/python
+	$(PIP_INSTALL) $(EDITABLE) '.[dev]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-all: pyproject.toml build/files.txt | $(BIN)/python
+	$(PIP_INSTALL) $(EDITABLE) '.[dev,upstream]'
+	touch $@ $(VENV)/installed-dev $(VENV)/installed
+
+install: $(VENV)/installed
+
+# The main job: the tables (15 MB, once), the default study, its pages.
+leaderboards: $(VENV)/installed
+	$(BIN)/budgetnas data fetch
+	$(BIN)/budgetnas run default
+	$(BIN)/budgetnas leaderboard runs/default
+
+# The pages that the project publishes.
+published: $(VENV)/installed
+	$(BIN)/budgetnas data fetch
+	$(BIN)/budgetnas run published
+	$(BIN)/budgetnas leaderboard runs/published --out leaderboards/published
+
+test: $(VENV)/installed-all
+	$(BIN)/python -m pytest -n auto
+
+# Under a minute: format, lint, types and the tests that take less than a few seconds each.
+quick: $(VENV)/installed-dev format lint types
+	$(BIN)/python -m pytest -n auto -q -m 'not slow'
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy $(PACKAGES)
+
+benchmark: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -q -s
+
+clean:
+	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The training recipes, one TOML file each."""

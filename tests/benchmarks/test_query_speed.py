@@ -1,0 +1,52 @@
+"""How fast a table answers. Run with `make benchmark`; nothing here fails by the clock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.problem import Limit
+
+_EMPTY = "import sys"
+_FIRST_QUERY = """
+import sys
+from budgetnas.harness.landscape import landscape_of
+landscape = landscape_of("nasbench201", "cifar10", "pixel3")
+arch = landscape.space.decode("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|")
+index = landscape.space.index(arch)
+assert landscape.validation[index] > 0 and landscape.resource("latency_ms")[index] > 0
+assert "pandas" not in sys.modules and "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("program", [_EMPTY, _FIRST_QUERY], ids=["python alone", "open the table, first query"])
+def test_cold_process(program: str, real_home: Path, benchmark: BenchmarkFixture) -> None:
+    environment = os.environ | {"BUDGETNAS_DATA": str(real_home)}
+    benchmark.pedantic(lambda: subprocess.run([sys.executable, "-c", program], check=True, env=environment), rounds=10, warmup_rounds=2)
+
+
+def test_query_by_string(real_tables: Path, benchmark: BenchmarkFixture) -> None:
+    landscape = landscape_of("nasbench201", "cifar10", "pixel3")
+    evaluator, space = TableEvaluator(landscape), landscape.space
+    text = space.encode(space.at(6111))
+    assert benchmark(lambda: evaluator.accuracy(space.decode(text))) == pytest.approx(91.61, abs=0.005)
+
+
+def test_all_at_once(real_tables: Path, benchmark: BenchmarkFixture) -> None:
+    """Which of all 15,625 cells are feasible, and the best of them."""
+    landscape = landscape_of("nasbench201", "cifar10", "pixel3")
+    limits = (Limit("latency_ms", upper=10.0), Limit("params", upper=500_000))
+
+    def best() -> int:
+        admitted = landscape.admitted(limits)
+        return int(np.argmax(np.where(admitted, landscape.validation, -np.inf)))
+
+    assert landscape.admitted(limits)[benchmark(best)]

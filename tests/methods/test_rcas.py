@@ -1,0 +1,412 @@
+"""RCAS: the lazy greedy equals the eager one, saves what it should, keeps its bound, and works as a search under any limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import Landscape
+from budgetnas.harness.metering import Meter
+from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Need, Problem
+from budgetnas.methods.rcas import RCAS, Chosen, Element, _order, lazy_greedy
+from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
+from budgetnas.spaces.task import task_of
+
+SetFunction = Callable[[Chosen], float]
+
+
+@dataclass
+class Counted:
+    """A set function that keeps the sets that it was asked about."""
+
+    function: SetFunction
+    asked: list[Chosen] = field(default_factory=list)
+
+    def __call__(self, sets: Sequence[Chosen]) -> list[float]:
+        self.asked += sets
+        return [self.function(chosen) for chosen in sets]
+
+
+def eager_greedy(
+    elements: Sequence[Element], values: Counted, fits: Callable[[Chosen, Element], bool], cost: Callable[[Element], float]
+) -> Chosen:
+    """Algorithm 1 as written down, slowly: every element is evaluated at every pick."""
+    chosen: Chosen = ()
+    values([()])
+    while True:
+        open_elements = [v for v in elements if v.position not in {w.position for w in chosen} and fits(chosen, v)]
+        if not open_elements:
+            return chosen
+        scores = values([(*chosen, v) for v in open_elements])
+        base = values.function(chosen)
+        ranked = sorted(zip(scores, open_elements, strict=True), key=lambda pair: (-(pair[0] - base) / cost(pair[1]), pair[1]))
+        chosen = (*chosen, ranked[0][1])
+
+
+def within(budget: float, cost: Callable[[Element], float]) -> Callable[[Chosen, Element], bool]:
+    return lambda chosen, v: sum(map(cost, chosen)) + cost(v) <= budget
+
+
+def uniform(element: Element) -> float:
+    return 1.0
+
+
+@st.composite
+def coverage(draw: st.DrawFn, blocks: int) -> tuple[list[Element], SetFunction, Callable[[Element], float], float]:
+    """Elements with `blocks` values a position, the weight they cover together (nondecreasing, submodular, integer), costs and a budget."""
+    positions = draw(st.integers(1, 8 if blocks == 1 else 4))
+    elements = [Element(position, value) for position in range(positions) for value in range(blocks)]
+    points = draw(st.lists(st.integers(0, 9), min_size=1, max_size=10))
+    covers = {v: draw(st.frozensets(st.integers(0, len(points) - 1))) for v in elements}
+    costs = {v: draw(st.integers(1, 8)) for v in elements}
+    budget = draw(st.integers(0, sum(costs.values())))
+    return (
+        elements,
+        lambda chosen: float(sum(points[i] for i in frozenset().union(*map(covers.__getitem__, chosen)))),
+        costs.__getitem__,
+        budget,
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([1, 3]).flatmap(coverage), st.booleans())
+def test_lazy_picks_what_eager_picks_and_never_asks_more(problem: Any, by_ratio: bool) -> None:
+    elements, function, cost, budget = problem
+    fits, rule = within(budget, cost), cost if by_ratio else uniform
+    lazy, eager = Counted(function), Counted(function)
+    picks = list(lazy_greedy(elements, lazy, fits, rule))
+    assert picks[-1].chosen == eager_greedy(elements, eager, fits, rule)
+    assert picks[-1].value == function(picks[-1].chosen)
+    assert set(lazy.asked) <= set(eager.asked)
+    assert len(lazy.asked) == len(set(lazy.asked))
+    assert max(chain.from_iterable(pick.changes.values() for pick in picks), default=0.0) <= 1e-9
+    compared = {(*pick.chosen[:-1], v) for pick in picks for v in pick.candidates} | {()}
+    assert compared == set(eager.asked)
+
+
+@settings(max_examples=300, deadline=None)
+@given(coverage(blocks=1))
+def test_the_better_of_both_rules_keeps_the_bound_of_theorem_1(problem: Any) -> None:
+    elements, function, cost, budget = problem
+    fits = within(budget, cost)
+    found = max(list(lazy_greedy(elements, Counted(function), fits, rule))[-1].value for rule in (None, cost))
+    subsets = chain.from_iterable(combinations(elements, size) for size in range(len(elements) + 1))
+    best = max(function(subset) for subset in subsets if sum(map(cost, subset)) <= budget)
+    assert found >= 0.5 * (1.0 - 1.0 / math.e) * best
+
+
+@pytest.mark.parametrize("weights", [[5, 3, 8, 1, 6], [2, 2, 2, 2, 2], [9, 9, 1, 1, 4]])
+@pytest.mark.parametrize("taken", range(1, 6))
+def test_a_modular_function_needs_one_evaluation_an_element_and_one_a_further_pick(weights: list[int], taken: int) -> None:
+    elements = [Element(position, 1) for position in range(5)]
+    values = Counted(lambda chosen: float(sum(weights[v.position] for v in chosen)))
+    picks = list(lazy_greedy(elements, values, within(taken, uniform)))
+    assert len(picks[-1].chosen) == taken
+    assert len(values.asked) - 1 == len(elements) + taken - 1  # the empty set's is the one more
+    assert list(picks[-1].chosen) == sorted(elements, key=lambda v: (-weights[v.position], v))[:taken]
+
+
+def test_growing_returns_are_reported_with_their_growth() -> None:
+    elements = [Element(position, 1) for position in range(3)]
+    picks = list(lazy_greedy(elements, Counted(lambda chosen: float(len(chosen) ** 2)), lambda chosen, v: True))
+    # Gains are 1 at the first pick, 3 at the second, 5 at the third.
+    assert [pick.value for pick in picks] == [0.0, 1.0, 4.0, 9.0]
+    assert [dict(pick.changes) for pick in picks] == [{}, {}, {Element(1, 1): 2.0}, {Element(2, 1): 4.0}]
+
+
+def test_the_first_pass_is_one_batch_and_leaves_out_what_does_not_fit_alone() -> None:
+    batches = []
+
+    def values(sets: Sequence[Chosen]) -> list[float]:
+        batches.append(list(sets))
+        return [float(len(chosen)) for chosen in sets]
+
+    elements = [Element(0, 1), Element(1, 1), Element(2, 1)]
+    list(lazy_greedy(elements, values, within(2.0, lambda v: v.position * 1.5)))
+    assert batches[0] == [(), (elements[0],), (elements[1],)]
+    assert all(len(batch) == 1 for batch in batches[1:])
+
+
+def test_what_does_not_fit_now_is_tried_again_later() -> None:
+    saver, heavy, other = Element(0, 1), Element(1, 1), Element(2, 1)
+    costs = {saver: -2.0, heavy: 3.0, other: 1.0}
+    gain = {saver: 1.0, heavy: 9.0, other: 0.5}
+    values = Counted(lambda chosen: sum(gain[v] for v in chosen))
+    picks = list(lazy_greedy([saver, heavy, other], values, within(2.0, costs.__getitem__), costs.__getitem__))
+    assert [pick.chosen[-1:] for pick in picks] == [(), (saver,), (heavy,), (other,)]
+    assert (heavy,) not in values.asked
+
+
+def test_a_position_holds_one_block() -> None:
+    elements = [Element(0, 0), Element(0, 1), Element(1, 0)]
+    picks = list(lazy_greedy(elements, Counted(lambda chosen: float(sum(1 + v.value for v in chosen))), lambda chosen, v: True))
+    assert picks[-1].chosen == (Element(0, 1), Element(1, 0))
+
+
+def test_the_queue_ranks_what_is_free_and_gains_first_and_what_has_no_known_cost_last() -> None:
+    ranked = [
+        (0.1, -1.0),
+        (0.05, 0.0),
+        (2.0, 1.0),
+        (3.0, 2.0),
+        (0.0, 0.0),
+        (-3.0, 1.0),
+        (-1.0, 0.0),
+        (-2.0, -5.0),
+        (9.0, math.nan),
+        (-1.0, math.nan),
+    ]
+    assert sorted(ranked[5:] + ranked[:5], key=lambda pair: _order(*pair)) == ranked
+
+
+# RCAS as a search, on small spaces made for the purpose.
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A space of `arity`; position i unfilled is value 0."""
+
+    arity: tuple[int, ...]
+    cut: frozenset[tuple[int, ...]] = frozenset()  # disconnected ones
+    name: str = "blocks"
+
+    @property
+    def identity(self) -> Architecture | None:
+        return Architecture(self.name, (0,) * len(self.arity))
+
+    def connected(self, arch: Architecture) -> bool:
+        return arch.genes not in self.cut
+
+
+class Unfillable(Blocks):
+    """A space without an identity."""
+
+    @property
+    def identity(self) -> Architecture | None:
+        return None
+
+
+@dataclass
+class Rated:
+    """An evaluator over functions of the genes. It keeps its questions, and refuses new ones beyond its seconds, one a question."""
+
+    accuracy_of: Callable[[tuple[int, ...]], float]
+    cost_of: Callable[[tuple[int, ...]], Mapping[str, float]]
+    seconds: float = math.inf
+    asked: list[tuple[int, ...]] = field(default_factory=list)
+
+    offers = frozenset({Need.ACCURACY})
+
+    def cost(self, arch: Architecture) -> Mapping[str, float]:
+        return self.cost_of(arch.genes)
+
+    def accuracy(self, arch: Architecture) -> float:
+        if arch.genes not in self.asked and len(set(self.asked)) + 1 > self.seconds:
+            raise AllowanceSpent("spent")
+        self.asked.append(arch.genes)
+        return self.accuracy_of(arch.genes)
+
+    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
+        return [self.accuracy(arch) for arch in archs]
+
+    def relaxation(self, options: Mapping[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+def run(
+    space: Any, evaluator: Any, limits: Iterable[Limit] = (), allowance: Allowance | None = None
+) -> tuple[list[tuple[int, ...]], Mapping[str, float]]:
+    """Return the recommendations' genes, in order, and the figures."""
+    problem = Problem(space, task_of(DATASET), DEVICE, tuple(limits), allowance or Allowance(200))
+    rng = np.random.default_rng(0)
+    untouched = rng.bit_generator.state
+    search, found = RCAS().search(problem, evaluator, rng), []
+    while True:
+        try:
+            found.append(next(search)[0].genes)
+        except StopIteration as end:
+            assert rng.bit_generator.state == untouched
+            return found, end.value
+
+
+def weighed(weights: Sequence[float]) -> Callable[[tuple[int, ...]], dict[str, float]]:
+    return lambda genes: {"params": sum(weight for weight, gene in zip(weights, genes, strict=True) if gene)}
+
+
+def test_the_trap_of_section_3_catches_the_ratio_rule_but_not_rcas() -> None:
+    """Two blocks, cost epsilon with accuracy 3 epsilon and cost p with accuracy 2 p, under a budget below p + epsilon."""
+    epsilon, p = 0.01, 20.0
+    values = Counted(lambda chosen: sum((3.0 * epsilon, 2.0 * p)[v.position] for v in chosen))
+    elements, cost = [Element(0, 1), Element(1, 1)], lambda v: (epsilon, p)[v.position]
+    assert list(lazy_greedy(elements, values, within(p, cost), cost))[-1].value == 3.0 * epsilon
+    evaluator = Rated(lambda genes: 3.0 * epsilon * genes[0] + 2.0 * p * genes[1], weighed([epsilon, p]))
+    found, _ = run(Blocks((2, 2)), evaluator, [Limit("params", p)])
+    assert found[-1] == (0, 1)
+
+
+def test_the_runs_share_what_they_asked_and_figures_count_it() -> None:
+    """Both rules, eagerly, would ask: 4 singles and the identity, then 3, 2, 1 sets along the one path and 3, 2 others along the second."""
+    gains, weights = (10.0, 8.0, 3.0, 1.0), (8.0, 4.0, 1.0, 1.0)
+    evaluator = Rated(lambda genes: 20.0 + sum(g for g, gene in zip(gains, genes, strict=True) if gene), weighed(weights))
+    found, figures = run(Blocks((2, 2, 2, 2)), evaluator)
+    # By accuracy: 0, 1, 2, 3. By the ratio (1.25, 2, 3, 1): 2, 1, 0, 3. Modular, so every further pick takes one evaluation, unless known.
+    lazily = {(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (1, 1, 0, 0), (1, 1, 1, 0), (1, 1, 1, 1), (0, 1, 1, 0)}
+    assert set(evaluator.asked) == lazily
+    assert len(evaluator.asked) == len(lazily)
+    eagerly = lazily | {(1, 0, 1, 0), (1, 0, 0, 1), (1, 1, 0, 1), (0, 0, 1, 1), (0, 1, 1, 1)}
+    assert figures == {
+        "evaluations": len(lazily), "evaluations_saved": len(eagerly) - len(lazily), "reevaluations": 3 + 2, "reevaluations_rising": 0,
+        "largest_rise_percent": 0.0, "mean_rise_percent": 0.0,
+    }  # fmt: skip
+    assert found == [(0, 0, 0, 0), (1, 0, 0, 0), (1, 1, 0, 0), (1, 1, 1, 0), (1, 1, 1, 1)]
+
+
+def test_rises_are_counted_and_measured_in_percentage_points() -> None:
+    evaluator = Rated(lambda genes: 20.0 + sum(genes) ** 2, lambda genes: {})
+    _, figures = run(Blocks((2, 2, 2)), evaluator)
+    assert (figures["reevaluations"], figures["reevaluations_rising"]) == (2.0, 2.0)
+    assert (figures["largest_rise_percent"], figures["mean_rise_percent"]) == (4.0, 3.0)
+
+
+def test_a_disconnected_network_scores_chance_without_a_query_and_is_never_recommended() -> None:
+    cut = frozenset({(1, 0), (1, 1)})
+    evaluator = Rated(lambda genes: 5.0, weighed([0.0, 1.0]))  # worse than chance, so that chance is what the greedy runs after
+    found, figures = run(Blocks((2, 2), cut), evaluator)
+    assert set(evaluator.asked) == {(0, 0), (0, 1)}
+    assert found == [(0, 0)]
+    assert (figures["evaluations"], figures["reevaluations"]) == (2, 0)  # a run that is cut off has nothing left to compare
+
+
+@pytest.mark.parametrize("rule", ["params", "macs", "energy_mj"])
+def test_every_ratio_has_its_run(rule: str) -> None:
+    """The two small blocks together are best, and only the ratio to the one resource that tells them apart finds them.
+
+    The limit on latency admits them and the big block alone, but each alone takes as long.
+    """
+    limit = Limit(rule, 4.0) if rule == "energy_mj" else Limit("latency_ms", 4.0)
+
+    def costs(genes: tuple[int, ...]) -> dict[str, float]:
+        latency_ms = 8.0 if genes[0] and sum(genes) > 1 else 4.0 * any(genes)
+        equal = dict.fromkeys(("params", "macs", "energy_mj"), 1.0 * sum(genes)) | {"latency_ms": latency_ms}
+        return equal | {rule: 4.0 * genes[0] + 2.0 * genes[1] + 2.0 * genes[2]}
+
+    evaluator = Rated(lambda genes: 20.0 + 5.0 * genes[0] + 4.0 * genes[1] + 4.0 * genes[2], costs)
+    found, _ = run(Blocks((2, 2, 2)), evaluator, [limit])
+    assert found == [(0, 0, 0), (1, 0, 0), (0, 1, 1)]
+
+
+def test_an_identity_beyond_the_limits_is_brought_within_them() -> None:
+    """Value 1 saves one unit, value 2 two; the first pick has to be one that comes closest, whatever its accuracy."""
+    evaluator = Rated(lambda genes: 50.0 - sum(genes) - genes[0], lambda genes: {"latency_ms": 10.0 - sum(genes)})
+    found, _ = run(Blocks((3, 3, 2)), evaluator, [Limit("latency_ms", 7.0)])
+    assert found[0] == (0, 2, 1)
+    assert (0, 2, 0) in evaluator.asked
+    assert (0, 0, 1) not in evaluator.asked
+
+
+def test_with_no_way_into_the_limits_there_is_no_recommendation() -> None:
+    evaluator = Rated(lambda genes: 50.0, lambda genes: {"latency_ms": 10.0 - sum(genes)})
+    found, figures = run(Blocks((2, 2)), evaluator, [Limit("latency_ms", 7.0)])
+    assert found == []
+    assert figures["evaluations"] <= 4
+
+
+def test_a_lower_limit_does_not_steer_but_decides_what_is_recommended() -> None:
+    evaluator = Rated(lambda genes: 50.0 - 1.0 * sum(genes), weighed([1.0, 1.0, 1.0]))
+    found, _ = run(Blocks((2, 2, 2)), evaluator, [Limit("params", upper=2.0, lower=2.0)])
+    assert found == [(1, 1, 0)]
+
+
+def test_unsupported_networks_do_not_fit_and_an_element_unknown_alone_still_joins_later() -> None:
+    def cost(genes: tuple[int, ...]) -> dict[str, float]:
+        return {"latency_ms": math.nan if genes == (0, 1) else 1.0 + sum(genes)}
+
+    evaluator = Rated(lambda genes: 50.0 + sum(genes), cost)
+    found, _ = run(Blocks((2, 2)), evaluator, [Limit("latency_ms", 9.0)])
+    assert found == [(0, 0), (1, 0), (1, 1)]
+    assert (0, 1) not in evaluator.asked
+
+
+def test_a_space_without_identity_is_refused() -> None:
+    with pytest.raises(ValueError, match="the space 'blocks' has none; leave RCAS out"):
+        run(Unfillable((2, 2)), Rated(lambda genes: 50.0, lambda genes: {}))
+
+
+@pytest.mark.parametrize("covered", range(1, 5))
+@pytest.mark.parametrize("in_seconds", [False, True])
+def test_an_allowance_that_ends_in_the_first_pass_leaves_the_best_one_asked(covered: int, in_seconds: bool) -> None:
+    evaluator = Rated(
+        lambda genes: 50.0 + 4 * genes[0] + 3 * genes[1] + 9 * genes[2], lambda genes: {}, covered if in_seconds else math.inf
+    )
+    found, figures = run(
+        Blocks((2, 2, 2)), evaluator, allowance=Allowance(None if in_seconds else covered, covered if in_seconds else None)
+    )
+    assert len(set(evaluator.asked)) == figures["evaluations"] == covered
+    assert found[-1] == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (0, 0, 1)][covered - 1]
+    # A batch that the seconds did not cover is asked again one by one, for free, as its answers were lost.
+    assert len(evaluator.asked) == covered * (2 if in_seconds and covered < 4 else 1)
+
+
+# RCAS on cells.
+
+SPACE = NASBench201()
+LANDSCAPE = Landscape(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
+LIMITS = {
+    "none": (),
+    "one": (Limit("latency_ms", 2.0),),
+    "several": (Limit("latency_ms", 2.5), Limit("energy_mj", 12.0), Limit("params", lower=3e5)),
+    "both ends": (Limit("macs", 6e7, 3e7), Limit("latency_ms", lower=2.0)),
+    "no MACs at all": (Limit("macs", 1.0),),
+}
+
+
+@pytest.mark.parametrize("queries", [1, 10, 30, 200])
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_on_cells_it_keeps_to_allowance_and_limits(limits: tuple[Limit, ...], queries: int) -> None:
+    meter = Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(queries))
+    found, figures = run(SPACE, meter, limits, Allowance(queries))
+    admitted = LANDSCAPE.admitted(limits)
+    indices = [SPACE.index(Architecture(SPACE.name, genes)) for genes in found]
+    assert all(admitted[indices])
+    assert list(LANDSCAPE.validation[indices]) == sorted(set(LANDSCAPE.validation[indices]))
+    assert bool(found) == any(admitted[list(meter.answers)])
+    assert (meter.repeats, meter.refusals) == (0, 0)
+    assert figures["evaluations"] == meter.queries <= queries
+
+
+def test_on_cells_the_best_of_its_runs_is_returned() -> None:
+    limits = (Limit("latency_ms", 3.0),)
+    meter = Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(None))
+    found, figures = run(SPACE, meter, limits, Allowance(None))
+    unfilled, admitted = SPACE.identity.genes, LANDSCAPE.admitted(limits)
+    elements = [Element(i, value) for i, gene in enumerate(unfilled) for value in range(5) if value != gene]
+
+    def index(chosen: Chosen) -> int:
+        filled = dict(chosen)
+        return SPACE.index(Architecture(SPACE.name, tuple(filled.get(i, gene) for i, gene in enumerate(unfilled))))
+
+    def values(sets: Sequence[Chosen]) -> list[float]:
+        return [float(LANDSCAPE.validation[index(chosen)]) for chosen in sets]
+
+    def fits(chosen: Chosen, element: Element) -> bool:
+        return bool(LANDSCAPE.resource("latency_ms")[index((*chosen, element))] <= 3.0)
+
+    rules: list[Callable[[Element], float] | None] = [None]
+    for name in ("params", "macs", "latency_ms"):
+        column = LANDSCAPE.resource(name)
+        rules.append(lambda element, column=column: float(column[index((element,))] - column[index(())]))  # type: ignore[misc]
+    paths = [list(lazy_greedy(elements, values, fits, rule)) for rule in rules]
+    on_paths = {index(pick.chosen) for path in paths for pick in path}
+    best = max((i for i in on_paths if admitted[i]), key=LANDSCAPE.validation.__getitem__)
+    assert SPACE.index(Architecture(SPACE.name, found[-1])) == best
+    assert figures["evaluations_saved"] > 0
