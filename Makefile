@@ -31,7 +31,7 @@ $(VENV)/installed-all: pyproject.toml build/files.txt | $(BIN)/python
 
 install: $(VENV)/installed
 
-# The main job: the tables (15 MB, once), the default study, its pages.
+# The main job: the tables (18 MB, once), the default study, its pages.
 leaderboards: $(VENV)/installed
 	$(BIN)/budgetnas data fetch
 	$(BIN)/budgetnas run default

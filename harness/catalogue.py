@@ -132,6 +132,8 @@ def find_method(reference: str, folder: Path | None = None) -> FoundMethod:
             return find_method(announced_methods()[reference], folder)
         known = [*own_methods(), *announced_methods()]
         raise MethodError(f"unknown method '{reference}'; choose one of {', '.join(known)}, or write module:Class or file.py:Class")
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))  # as Python does for a script: its modules find each other
     place, _, name = reference.rpartition(":")
     module = _load_file(Path(place), folder) if place.endswith(".py") else _load_module(place, folder)
     cls = getattr(module, name, None)
@@ -171,8 +173,6 @@ def check_class(reference: str, cls: Any) -> None:
 
 
 def _load_module(name: str, folder: Path | None) -> ModuleType:
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

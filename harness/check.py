@@ -87,12 +87,16 @@ def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: in
     clauses = [
         Clause("ends without an error", next((record["failure"] for record in everything if record["failure"]), "")),
         Clause("recommends something feasible whenever it asked about something feasible", _unseen(landscape, everything)),
-        Clause("does the same again for the same seed", _unrepeatable(found, [group[0] for group in trials], [group[0] for group in records])),
+        Clause(
+            "does the same again for the same seed", _unrepeatable(found, [group[0] for group in trials], [group[0] for group in records])
+        ),
     ]
     if found.deterministic:
         clauses.append(Clause("is deterministic, as it says", _seed_dependent(landscape, found, settings, queries)))
     if not any(clause.broken for clause in clauses):
-        clauses.append(Clause("is no worse than random search at the same allowance", _worse_than_random(landscape, records, seeds, queries)))
+        clauses.append(
+            Clause("is no worse than random search at the same allowance", _worse_than_random(landscape, records, seeds, queries))
+        )
     return tuple(clauses)
 
 
@@ -166,7 +170,9 @@ def _worse_than_random(landscape: Landscape, records: Sequence[Sequence[Record]]
     p_values, means = [], []
     for limits, group in zip(LIMITS, records, strict=True):
         # Seeds of its own, so that a method that draws as random search does is still independent of it.
-        randoms = [conduct(rival, trial) for trial in _trials(landscape, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)]
+        randoms = [
+            conduct(rival, trial) for trial in _trials(landscape, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)
+        ]
         own, random_regret = _regrets(landscape, group), _regrets(landscape, randoms)
         p_values.append(float(mannwhitneyu(own, random_regret, alternative="greater").pvalue) if np.ptp(own + random_regret) else 0.5)
         means.append((float(np.mean(own)), float(np.mean(random_regret))))
@@ -181,5 +187,6 @@ def _regrets(landscape: Landscape, records: Sequence[Record]) -> list[float]:
     """Return the regrets; nothing feasible counts as guessing."""
     best = [record["oracle"]["best_by_test"]["test"] for record in records]
     return [
-        record["regret"] if record["regret"] is not None else optimum - landscape.task.chance for record, optimum in zip(records, best, strict=True)
+        record["regret"] if record["regret"] is not None else optimum - landscape.task.chance
+        for record, optimum in zip(records, best, strict=True)
     ]

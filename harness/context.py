@@ -65,7 +65,9 @@ def _problem(landscape: Landscape, resource: str, bounds: Bounds) -> dict[str, A
     return {
         "problem": bounds.label,
         "limits_text": bounds.text,
-        "limits": [{"resource": x.resource, "lower": x.lower, "upper": None if x.upper == float("inf") else x.upper} for x in bounds.limits],
+        "limits": [
+            {"resource": x.resource, "lower": x.lower, "upper": None if x.upper == float("inf") else x.upper} for x in bounds.limits
+        ],
         "feasible": bounds.feasible,
         "share": bounds.share,
     } | {name: None if index is None else _entry(landscape, resource, index) for name, index in bests.items()}
@@ -73,7 +75,8 @@ def _problem(landscape: Landscape, resource: str, bounds: Bounds) -> dict[str, A
 
 def _seeds_note(landscape: Landscape) -> str:
     known = accuracy.seeds(landscape.table, landscape.task.dataset, "validation")
-    return f"accuracies are means over the table's training seeds ({', '.join(map(str, known))})" if known else "accuracies are the table's means over its training seeds"
+    which = f" ({', '.join(map(str, known))})" if known else ""
+    return f"Accuracies are the table's means over its training seeds{which}."
 
 
 def _quoted(landscape: Landscape) -> list[dict[str, Any]]:

@@ -19,7 +19,9 @@ UNLIMITED = "unlimited"
 _BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+)(?:[eE]([+-]?[0-9]+))?\s*([kMG]?)\s*")
 _QUANTILE = re.compile(r"\s*(\w+)\s*@\s*q([0-9]+(?:\.[0-9]+)?)\s*")
 _ZEROS = {"": 0, "k": 3, "M": 6, "G": 9}
-_FORMS = "write resource<=NUMBER, resource>=NUMBER (k, M or G may follow) or resource@qNN, such as latency_ms<=5, params<=1.2M, energy_mj@q10"
+_FORMS = (
+    "write resource<=NUMBER, resource>=NUMBER (k, M or G may follow) or resource@qNN, such as latency_ms<=5, params<=1.2M, energy_mj@q10"
+)
 
 
 class InvalidLimit(ValueError):
@@ -86,7 +88,9 @@ def quantile(landscape: Landscape, resource: str, percent: float) -> Limit:
     """
     values = landscape.resource(resource)[landscape.eligible]
     if len(values) == 0:
-        raise InvalidLimit(f"no architecture is both connected and supported on {landscape.device}, so {resource}@q{percent:g} has no meaning")
+        raise InvalidLimit(
+            f"no architecture is both connected and supported on {landscape.device}, so {resource}@q{percent:g} has no meaning"
+        )
     attained, counts = np.unique(values, return_counts=True)
     admitted: list[int] = np.cumsum(counts).tolist()
     # In whole cells and fractions: rounding must not decide a tie.
@@ -112,7 +116,7 @@ def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
 
 
 def resolve(landscape: Landscape, texts: Sequence[str]) -> Bounds:
-    """Return the limits of `texts`, to hold together, in numbers for a landscape. `InvalidLimit` and `UnknownResource` say what is wrong."""
+    """Return the limits of `texts`, to hold together, in numbers. `InvalidLimit` and `UnknownResource` say what is wrong."""
     parsed = parse_limits(texts)
     limits = _joined([quantile(landscape, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
     admitted = int(landscape.admitted(limits).sum())

@@ -115,7 +115,10 @@ class Evaluator(Protocol):
         """What kinds of question it can answer."""
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource of `arch`, in the unit of its name; NaN is 'not supported on the device'. Free."""
+        """Return every known resource of `arch`, in the unit of its name; NaN is 'not supported on the device'. Free.
+
+        `AllowanceSpent` after very many free questions in a row: what the search can reach is exhausted.
+        """
 
     def accuracy(self, arch: Architecture) -> float:
         """Return validation accuracy [%]. A repeat is free. `AllowanceSpent` if a new one is not covered any more."""

@@ -184,7 +184,7 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
         cells, skipped = _cells(study)
     except (MethodError, ValueError) as error:
         raise StudyError(f"{reference}: {error}") from None
-    labels = _labels(study)
+    labels = _labels(study, reference)
     trials: dict[str, Trial] = {}
     called: dict[str, str] = {}
     for (part, found), chosen, label in zip(methods, settings, labels, strict=True):
@@ -200,7 +200,7 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
     return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))
 
 
-def _labels(study: Study) -> list[str]:
+def _labels(study: Study, reference: str) -> list[str]:
     """Return what pages call each method: its label, else its name, with its settings where a name stands twice."""
     names = [part.label or part.name for part in study.method]
     labels = [
@@ -209,7 +209,7 @@ def _labels(study: Study) -> list[str]:
     ]
     for label in labels:
         if labels.count(label) > 1:
-            raise StudyError(f"study '{study.name}': two methods are called '{label}'; give each [[method]] a label of its own")
+            raise StudyError(f"{reference}: two methods are called '{label}'; give each [[method]] a label of its own")
     return labels
 
 

@@ -62,9 +62,9 @@ def _board_table(ranking: Ranking, compared: bool) -> str:
         for row in ranking.standings
     ]
     if compared:
-        header += ["beats / loses to random search on", "signed-rank p", "over the board"]
+        header += ["beats / loses to random search on", "regret less random search's [points]", "against random search here"]
         rows = [
-            [*cells, f"{row.beats} / {row.loses} of {ranking.problems}" if row.p is not None else "—", p_value(row.p), row.verdict]
+            [*cells, f"{row.beats} / {row.loses} of {ranking.problems}" if row.p is not None else "—", estimate(row.difference), row.here]
             for cells, row in zip(rows, ranking.standings, strict=True)
         ]
     return markdown_table(header, rows)
@@ -161,6 +161,7 @@ def board_context(
         "board_table": _board_table(rankings[QUERIES], compared),
         "friedman_text": friedman_text(rankings[QUERIES].friedman, "problem"),
         "compared": compared,
+        "verdicts": [findings.sentence_here(row, rankings[QUERIES].problems) for row in rankings[QUERIES].standings] if compared else [],
         "problems": problems,
         "full_board_table": _board_table(rankings[FULL_INFORMATION], False) if len(full) else "",
         "full_sentences": findings.full_information_sentences(rankings[FULL_INFORMATION].scores, random) if len(full) else [],

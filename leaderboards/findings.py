@@ -16,10 +16,11 @@ from budgetnas.leaderboards.standings import (
     REFERENCE,
     SIGNIFICANCE,
     TOO_FEW_PROBLEMS,
+    UNDECIDED,
     Ranking,
     Standing,
 )
-from budgetnas.leaderboards.tables import escape, number, p_value, several
+from budgetnas.leaderboards.tables import escape, estimate, number, p_value, several
 
 
 def fewest_seeds(table: pd.DataFrame) -> int | None:
@@ -116,6 +117,22 @@ def verdict_sentence(row: Standing, problems: int) -> str:
         return f"{name}: too few problems to tell ({test}); {single}."
     words = {BEATS: "beats random search", LOSES: "loses to random search"}.get(row.verdict, "is not shown to differ from random search")
     return f"{name} {words} ({test}); {single}."
+
+
+def sentence_here(row: Standing, problems: int) -> str:
+    """Return in one sentence whether a method beats random search on a board's own problems, with the mean difference of regrets."""
+    name, where = f"**{escape(row.method)}**", f"on {'these' if problems > 1 else 'this'} {several(problems, 'problem')}"
+    if row.here == REFERENCE:
+        return f"{name} is what the others are measured against."
+    if row.difference is None:
+        return f"{name}: not known, for the run has no random search."
+    figures = f"mean difference of regrets {estimate(row.difference)} points"
+    words = {
+        BEATS: f"beats random search {where}",
+        LOSES: f"loses to random search {where}",
+        UNDECIDED: f"is not shown to differ from random search {where}",
+    }.get(row.here, "has run on too few seeds to tell")
+    return f"{name} {words} ({figures})."
 
 
 def full_information_sentences(regrets: pd.DataFrame, random: pd.Series | None) -> list[str]:

@@ -22,6 +22,7 @@ from budgetnas.leaderboards.statistics import (
     interquartile_mean_estimate,
     mean_estimate,
     pairwise_wilcoxon,
+    pooled_difference_estimate,
     rank_biserial,
     ranks,
     smallest_p,
@@ -63,7 +64,11 @@ class ProblemStanding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A method over many problems. `hypervolume` is of a board only; `p` and `effect` compare it with random search (signed ranks)."""
+    """A method over many problems. `hypervolume` is of a board only; `p` and `effect` compare it with random search (signed ranks).
+
+    `difference` is the mean over the problems of the difference of mean regrets to random search [points]; `here` is what it shows on
+    these very problems (seeds are resampled), where `verdict` speaks of problems in general (problems are the blocks).
+    """
 
     method: str
     rank: Estimate
@@ -74,6 +79,8 @@ class Standing:
     p: float | None
     effect: float | None
     verdict: str
+    difference: Estimate | None
+    here: str
     hypervolume: Estimate | None = None
 
 
@@ -98,11 +105,27 @@ def _verdict(method: str, table: pd.DataFrame, random: pd.DataFrame) -> tuple[Es
         return None, NO_REFERENCE
     difference = difference_estimate(table["counted_regret"], random["counted_regret"])
     seeds = [len(rows) for rows in (table, random) if not bool(rows["deterministic"].iloc[0])]
-    if min(seeds, default=FEWEST_SEEDS) < FEWEST_SEEDS or difference.interval is None:
-        return difference, TOO_FEW_SEEDS
+    return difference, _shown(difference, min(seeds, default=FEWEST_SEEDS))
+
+
+def _shown(difference: Estimate, seeds: int) -> str:
+    """Return what a difference to random search [points] shows, from at least `seeds` runs."""
+    if seeds < FEWEST_SEEDS or difference.interval is None:
+        return TOO_FEW_SEEDS
     if difference.interval.high < -ROUNDING:
-        return difference, BEATS
-    return difference, LOSES if difference.interval.low > ROUNDING else UNDECIDED
+        return BEATS
+    return LOSES if difference.interval.low > ROUNDING else UNDECIDED
+
+
+def _here(method: str, verdicts: Sequence[ProblemStanding], complete: Sequence[Mapping[str, Floats]]) -> tuple[Estimate | None, str]:
+    """Return the mean difference to random search over problems that every method has run on, and what it shows there."""
+    if method == RANDOM_SEARCH:
+        return None, REFERENCE
+    if any(RANDOM_SEARCH not in samples for samples in complete):
+        return None, NO_REFERENCE
+    difference = pooled_difference_estimate([(samples[method], samples[RANDOM_SEARCH]) for samples in complete])
+    few = any(row.method == method and row.verdict == TOO_FEW_SEEDS for row in verdicts)
+    return difference, TOO_FEW_SEEDS if few else _shown(difference, FEWEST_SEEDS)
 
 
 def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
@@ -198,6 +221,7 @@ def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | No
         against = RANDOM_SEARCH in methods and method != RANDOM_SEARCH
         p = float(p_values.loc[method, RANDOM_SEARCH]) if against else None
         effect = rank_biserial(scores[method], scores[RANDOM_SEARCH]) if against else None
+        difference, here = _here(method, verdicts, list(complete.values()))
         standings.append(
             Standing(
                 method=method,
@@ -209,6 +233,8 @@ def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | No
                 p=p,
                 effect=effect,
                 verdict=_overall_verdict(method, p, effect, least),
+                difference=difference,
+                here=here,
                 hypervolume=shares.get(method),
             )
         )

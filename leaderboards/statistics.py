@@ -102,6 +102,22 @@ def difference_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
     return Estimate(value, _interval(resampled_means(left, rng) - resampled_means(right, rng)))
 
 
+def pooled_difference_estimate(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Estimate:
+    """Return the mean over strata of mean(first) - mean(second), with its stratified 95 % interval, in the samples' unit.
+
+    `pairs` holds two independent samples a problem, shapes (m,) and (n,); each is resampled within itself, as in `difference_estimate`.
+    The interval speaks of these problems only. ValueError if there is no pair, or an empty sample.
+    """
+    if not pairs:
+        raise ValueError("no pair of samples was given; at least one is expected")
+    value = float(np.mean([_sample(first).mean() - _sample(second).mean() for first, second in pairs]))
+    if all(len(_sample(sample)) == 1 for pair in pairs for sample in pair):
+        return Estimate(value)
+    rng = _generator()
+    drawn = [resampled_means(first, rng) - resampled_means(second, rng) for first, second in pairs]
+    return Estimate(value, _interval(np.mean(drawn, axis=0)))
+
+
 def interquartile_mean(values: ArrayLike) -> float:
     """Return the mean of the middle half of `values`, shape (runs,): a quarter of the runs is cut at either end. ValueError if empty."""
     from scipy.stats import trim_mean

@@ -30,7 +30,9 @@ def real_home(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     mirror = real_data / "mirror"
     home = tmp_path_factory.mktemp("home")
-    convert({str(path.relative_to(mirror)): path for path in sorted(mirror.rglob("*")) if path.is_file()}).write(home / "nasbench201.parquet")
+    convert({str(path.relative_to(mirror)): path for path in sorted(mirror.rglob("*")) if path.is_file()}).write(
+        home / "nasbench201.parquet"
+    )
     return home
 
 
@@ -45,7 +47,9 @@ def real_tables(real_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(tmp_path: Path) -> Command:
     """Run `budgetnas ARGUMENTS` in a process of its own, in an empty folder; `home` is its data home (an empty one if not given)."""
 
-    def run(*arguments: str, home: Path | None = None, cwd: Path | None = None, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, home: Path | None = None, cwd: Path | None = None, timeout: float = 120, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         places = {"BUDGETNAS_DATA": str(home or tmp_path / "no-data"), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", *arguments],

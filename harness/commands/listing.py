@@ -55,7 +55,9 @@ def spaces_command(as_json: AsJson = False) -> None:
     for name in SPACES:
         space = space_of(name)
         size = f"{space.size:,}" if isinstance(space, Enumerable) else "too many to list"
-        rows.append({"space": name, "architectures": size, "genes": len(space.arity), "what it is": (type(space).__doc__ or "").split("\n")[0]})
+        rows.append(
+            {"space": name, "architectures": size, "genes": len(space.arity), "what it is": (type(space).__doc__ or "").split("\n")[0]}
+        )
     _show(rows, as_json)
 
 

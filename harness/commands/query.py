@@ -20,7 +20,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 
 def query_command(
     space: SpaceName,
-    arch: Annotated[str, typer.Argument(metavar="ARCH|INDEX", help="The published text of an architecture, or its index.", show_default=False)],
+    arch: Annotated[
+        str, typer.Argument(metavar="ARCH|INDEX", help="The published text of an architecture, or its index.", show_default=False)
+    ],
     dataset: Dataset = "cifar10",
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +74,10 @@ def describe(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
         **costs,
         "training_seconds": _number(landscape.training_seconds[index]),
         "accuracy_by_seed": {
-            split: {str(seed): _number(accuracy.accuracy(table, dataset, split, seed=seed)[index]) for seed in accuracy.seeds(table, dataset, split)}
+            split: {
+                str(seed): _number(accuracy.accuracy(table, dataset, split, seed=seed)[index])
+                for seed in accuracy.seeds(table, dataset, split)
+            }
             for split in ("validation", "test")
         },
     }
@@ -87,8 +92,8 @@ def _sheet(known: dict[str, Any]) -> Any:
 
     from budgetnas.spaces.devices import DEVICES
 
-    def shown(value: float | None, digits: int = 2) -> str:
-        return "not supported" if value is None else f"{value:,.{digits}f}"
+    def shown(value: float | None, digits: int = 2, otherwise: str = "unknown") -> str:
+        return otherwise if value is None else f"{value:,.{digits}f}"
 
     sheet = Table("what", "value", "unit", title=f"{known['space']} {known['index']} on {known['dataset']}", title_justify="left")
     sheet.columns[1].justify = "right"
@@ -100,7 +105,9 @@ def _sheet(known: dict[str, Any]) -> Any:
     sheet.add_row("training time", shown(known["training_seconds"], 0), "s")
     for resource, unit in (("latency_ms", "ms"), ("energy_mj", "mJ")):
         for device, value in known[resource].items():
-            sheet.add_row(f"{resource.split('_')[0]} on {device} ({DEVICES[device].metrics[resource]})", shown(value, 3), unit)
+            sheet.add_row(
+                f"{resource.split('_')[0]} on {device} ({DEVICES[device].metrics[resource]})", shown(value, 3, "not supported"), unit
+            )
     return sheet
 
 
@@ -110,9 +117,13 @@ def oracle_command(
     device: Annotated[str | None, typer.Option(help="A device: see `budgetnas list devices`.", show_default=False)] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(help="A limit, such as 'latency_ms<=5', 'params>=300k' or 'energy_mj@q10'; may be given several times.", show_default=False),
+        typer.Option(
+            help="A limit, such as 'latency_ms<=5', 'params>=300k' or 'energy_mj@q10'; may be given several times.", show_default=False
+        ),
     ] = None,
-    front: Annotated[str | None, typer.Option(help="The resource of the Pareto front; by default the first limited one.", show_default=False)] = None,
+    front: Annotated[
+        str | None, typer.Option(help="The resource of the Pareto front; by default the first limited one.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the exact best architecture under limits, by validation and by test accuracy, and the exact Pareto front."""

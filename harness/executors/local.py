@@ -185,7 +185,7 @@ def _wait(crew: Sequence[_Worker]) -> None:
 def _settle(worker: _Worker, store: Store, done: Done) -> bool:
     """Settle the trials that a worker has ended; return whether it is gone itself. What is left in its `trials` was not begun."""
     dead = not worker.process.is_alive()  # asked before its answers are read, so that its last ones are among them
-    said = ""
+    leaving, said = False, ""
     for answer in worker.answers():
         if isinstance(answer, TableError) or (isinstance(answer, RunError) and not worker.confinement):
             raise answer
@@ -193,14 +193,16 @@ def _settle(worker: _Worker, store: Store, done: Done) -> bool:
             said = str(answer)  # perhaps the plug-in's own doing; if it is the disk, writing the failed record will tell
         elif isinstance(answer, bool) and worker.trials:
             done(worker.trials.popleft(), answer)
+            leaving = worker.confinement is not None or not answer
     overdue = time.monotonic() > worker.deadline
-    if not (dead or overdue or (worker.confinement and not worker.trials)):
+    if not (dead or overdue or leaving):
         return False
     worker.end()
-    if worker.trials:
+    if worker.trials and not leaving:
         trial = worker.trials.popleft()
-        late = worker.confinement and overdue and not dead
-        reason = f"no end after {worker.confinement.timeout_seconds:g} s" if late else said or _cause_of_death(worker.process.exitcode)
+        reason = said or _cause_of_death(worker.process.exitcode)
+        if worker.confinement and overdue and not dead:
+            reason = f"no end after {worker.confinement.timeout_seconds:g} s"
         if not store.path(trial.identity).exists():
             store.put(failed_record(trial, reason))
         done(trial, store.get(trial.identity)["status"] == "ok")

@@ -58,7 +58,9 @@ def _images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise MissingImages("scikit-learn, which brings the images of digits, is not installed; run `pip install budgetnas[train]`") from None
+        raise MissingImages(
+            "scikit-learn, which brings the images of digits, is not installed; run `pip install budgetnas[train]`"
+        ) from None
     found = load_digits()
     pixels, labels = found.images.astype(np.uint8), found.target.astype(np.uint8)
     if hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest() != _SHA256:

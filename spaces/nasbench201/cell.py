@@ -120,7 +120,8 @@ class NASBench201:
 
     @cached_property
     def _connected(self) -> list[bool]:
-        return connected_mask().tolist()
+        connected: list[bool] = connected_mask().tolist()
+        return connected
 
     @cached_property
     def _architectures(self) -> list[Architecture]:
@@ -137,7 +138,9 @@ def _explain(text: str) -> NoReturn:
             raise InvalidArchitecture(f"node {number}, {_quoted(node)}, does not begin and end with '|'; a cell looks like {_EXAMPLE}")
         edges = node[1:-1].split("|")
         if len(edges) != number:
-            raise InvalidArchitecture(f"node {number}, {_quoted(node)}, has {len(edges)} edge(s), not {number}; a cell looks like {_EXAMPLE}")
+            raise InvalidArchitecture(
+                f"node {number}, {_quoted(node)}, has {len(edges)} edge(s), not {number}; a cell looks like {_EXAMPLE}"
+            )
         for source, edge in enumerate(edges):
             if not re.fullmatch(rf"\w+~{source}", edge):
                 expected = f"is not of the form OPERATION~{source}; a cell looks like {_EXAMPLE}"

@@ -9,6 +9,7 @@ uses them, as the benchmark does.
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ def skeleton(task: Task) -> tuple[int, int]:
     """Return parameters and MACs of everything but the cells."""
     params, macs = _convolution(3, task.image_channels, CHANNELS[0], task.image_size)
     side = task.image_size
-    for narrow, wide in zip(CHANNELS, CHANNELS[1:], strict=False):
+    for narrow, wide in pairwise(CHANNELS):
         side //= 2
         for kernel, width_in in ((3, narrow), (3, wide)):
             more_params, more_macs = _convolution(kernel, width_in, wide, side)

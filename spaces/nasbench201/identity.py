@@ -49,7 +49,8 @@ def _live_convolutions(genes: NDArray[np.int64]) -> NDArray[np.bool_]:
     two_used = used[:, 5]
     one_used = used[:, 4] | (used[:, 2] & two_used)
     target_used = np.stack([one_used, two_used, two_used, *[np.ones(len(genes), bool)] * 3], axis=1)
-    return ((genes == _CONV_1X1) | (genes == _CONV_3X3)) & target_used
+    live: NDArray[np.bool_] = ((genes == _CONV_1X1) | (genes == _CONV_3X3)) & target_used
+    return live
 
 
 def _outputs(genes: NDArray[np.int64], labels: dict[int, _Words]) -> _Words:
@@ -59,12 +60,14 @@ def _outputs(genes: NDArray[np.int64], labels: dict[int, _Words]) -> _Words:
     only scales the two parts of its argument.
     """
     zeros = np.zeros((1, len(genes)), np.uint64)
-    varying, constant = [zeros + _INPUT, zeros, zeros, zeros], [zeros] * 4
+    varying: list[_Words] = [zeros + _INPUT, zeros, zeros, zeros]
+    constant: list[_Words] = [zeros] * 4
     for edge, (source, target) in enumerate(EDGES):
         gene, v, c = genes[:, edge], varying[source], constant[source]
         if edge in labels:
             of_zero = (v == 0) & (c == 0)
-            mixed = _mix(_mix(v ^ (labels[edge] << np.uint64(8)) ^ gene.astype(np.uint64)) + _mix(c))
+            # Labels from 8 on in steps of 8, so that label and operation do not run into each other.
+            mixed = _mix(_mix(v ^ (labels[edge] * np.uint64(8) + gene.astype(np.uint64))) + _mix(c))
             new_v, new_c = np.where(of_zero, np.uint64(0), mixed), np.where(of_zero, _mix(_mix(labels[edge])), np.uint64(0))
         else:
             new_v, new_c = v * _VARYING_FACTOR[gene], c * _CONSTANT_FACTOR[gene]

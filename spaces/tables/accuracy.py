@@ -29,8 +29,12 @@ def accuracy(table: Table, dataset: str, split: Split, epochs: int = FULL_EPOCHS
         return table.column(name)
     if seed is not None and accuracy_column(dataset, split, epochs) in table:
         known = seeds(table, dataset, split, epochs)
-        raise TableError(f"the table has no seed {seed} for {dataset}; it has " + (", ".join(map(str, known)) if known else "means over seeds only"))
-    raise TableError(f"the table has no {split} accuracy of {dataset} after {epochs} epochs; it has {', '.join(_known(table)) or 'no accuracies'}")
+        raise TableError(
+            f"the table has no seed {seed} for {dataset}; it has " + (", ".join(map(str, known)) if known else "means over seeds only")
+        )
+    raise TableError(
+        f"the table has no {split} accuracy of {dataset} after {epochs} epochs; it has {', '.join(_known(table)) or 'no accuracies'}"
+    )
 
 
 def seeds(table: Table, dataset: str, split: Split, epochs: int = FULL_EPOCHS) -> list[int]:

@@ -45,13 +45,13 @@ _FILE = re.compile(r"(?:\./)?(?:[^/]+/)?(meta|\d{1,6})\.pickle\.pbz2")
 # A cell's file holds about a megabyte once decompressed; one of more than this is no cell.
 _MOST_BYTES_A_FILE = 64 << 20
 _MOST_SECONDS = 1e9
+_SPACE = NASBench201()
 
 
 def check_cell(index: int, text: object, where: str) -> None:
     """Raise `TableError` unless `text` is the published string of the cell with that index."""
-    space = NASBench201()
     try:
-        found = space.index(space.decode(text)) if isinstance(text, str) else None
+        found = _SPACE.index(_SPACE.decode(text)) if isinstance(text, str) else None
     except InvalidArchitecture as error:
         raise TableError(f"{where}: {error}") from None
     if found != index:

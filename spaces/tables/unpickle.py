@@ -9,8 +9,8 @@ with an error that says which, before any of it runs.
 Stand-ins matter for numpy: a real `numpy.dtype` within reach of the stream could be given a forged state, which corrupts memory. The
 stream only ever touches stand-ins; the real data type or array is made from arguments that were checked, and put in their place at the end.
 
-What this cannot prevent is waste: a stream may ask for more memory than there is, or nest tuples until Python's own stack ends. So files of
-unknown origin are read in a process of their own (`importing.py`), under a limit.
+What this cannot prevent is waste: a stream may ask for more memory or time than there is, or nest tuples until Python's own stack ends.
+So files of unknown origin are read in a process of their own (`importing.py`), under a limit of memory, which an interrupt ends.
 """
 
 from __future__ import annotations

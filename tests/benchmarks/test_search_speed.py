@@ -46,7 +46,9 @@ def test_queries_a_second_of_regularized_evolution(real_tables: Path, benchmark:
     seeds = iter(range(10**6))
     queries = 1000
     record = benchmark.pedantic(
-        lambda: conduct(find_method("regularized_evolution"), _trial("regularized_evolution", queries, next(seeds))), rounds=20, warmup_rounds=2
+        lambda: conduct(find_method("regularized_evolution"), _trial("regularized_evolution", queries, next(seeds))),
+        rounds=20,
+        warmup_rounds=2,
     )
     assert record["queries"] == queries
     if benchmark.stats is not None:
@@ -88,7 +90,9 @@ def test_the_grid(without: tuple[str, ...], real_home: Path, tmp_path: Path, ben
     if not benchmark.enabled:
         pytest.skip("runs for minutes; `make benchmark` runs it")
     benchmark.pedantic(study, rounds=1)
-    print(f"\n{'without TPE' if without else '6 methods'}: {', '.join(f'{name} {peak / 2**20:.0f} MB' for name, peak in peaks.items())} at the peak")
+    print(
+        f"\n{'without TPE' if without else '6 methods'}: {', '.join(f'{name} {peak / 2**20:.0f} MB' for name, peak in peaks.items())} at the peak"
+    )
 
 
 def _note_memory(process: psutil.Process, peaks: dict[str, int]) -> None:

@@ -13,7 +13,9 @@ from budgetnas.spaces.space import Architecture, Complexity, Enumerable, Invalid
 from budgetnas.spaces.task import TASKS, Task
 
 EVERY = pytest.mark.parametrize("space", [space_of(name) for name in SPACES], ids=list(SPACES))
-ENUMERABLE = pytest.mark.parametrize("space", [s for name in SPACES if isinstance(s := space_of(name), Enumerable)], ids=lambda space: space.name)
+ENUMERABLE = pytest.mark.parametrize(
+    "space", [s for name in SPACES if isinstance(s := space_of(name), Enumerable)], ids=lambda space: space.name
+)
 QUESTIONS = ("encode", "connected", "canonical")
 
 
@@ -36,7 +38,7 @@ def test_it_is_a_space_of_the_name_that_it_is_registered_under(space: Space) -> 
 
 
 def test_an_unknown_space_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownSpace, match="unknown space 'nasbench2O1'; choose one of .*nasbench201"):
+    with pytest.raises(UnknownSpace, match=r"unknown space 'nasbench2O1'; choose one of .*nasbench201"):
         space_of("nasbench2O1")
 
 
@@ -58,6 +60,7 @@ def test_decoded_genes_are_plain_whole_numbers(space: Space) -> None:
 
 
 @EVERY
+@settings(deadline=None)
 @given(text=st.text(max_size=300))
 def test_any_text_is_an_architecture_or_refused_in_one_line(space: Space, text: str) -> None:
     try:
@@ -69,7 +72,7 @@ def test_any_text_is_an_architecture_or_refused_in_one_line(space: Space, text: 
 
 
 @EVERY
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_a_text_with_a_slip_is_refused_in_one_line_or_another_architecture(space: Space, data: st.DataObject) -> None:
     text = space.encode(Architecture(space.name, tuple(data.draw(st.integers(0, choices - 1)) for choices in space.arity)))
@@ -102,7 +105,9 @@ def test_a_refusal_of_a_long_text_is_short(space: Space) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("slip", ["other space", "too few", "too many", "out of range", "far out of range", "negative", "fraction", "list", "none"])
+@pytest.mark.parametrize(
+    "slip", ["other space", "too few", "too many", "out of range", "far out of range", "negative", "fraction", "list", "none"]
+)
 def test_what_is_no_point_of_the_space_is_refused_by_every_question(space: Space, slip: str) -> None:
     genes = some(space, 1)[0].genes
     bad: Architecture = {
@@ -188,7 +193,11 @@ def test_canonical_has_the_lowest_index_of_its_class(space: Enumerable) -> None:
 
 
 @ENUMERABLE
-@pytest.mark.parametrize("index", [-1, "size", 10**30, -(10**30), 10**5000, 1.0, float("nan"), "0", None], ids=lambda index: f"{index!s:.6}" if type(index) is not int or index < 10**99 else "huge")
+@pytest.mark.parametrize(
+    "index",
+    [-1, "size", 10**30, -(10**30), 10**5000, 1.0, float("nan"), "0", None],
+    ids=lambda index: f"{index!s:.6}" if type(index) is not int or index < 10**99 else "huge",
+)
 def test_an_index_outside_is_refused_in_one_line(space: Enumerable, index: object) -> None:
     with pytest.raises(InvalidArchitecture) as refused:
         space.at(space.size if index == "size" else index)  # type: ignore[arg-type]

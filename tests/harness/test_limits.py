@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetnas.harness.landscape import Landscape, UnknownResource, landscape_of
@@ -100,6 +100,7 @@ def test_what_cannot_be_written_is_refused_with_what_was_expected(text: str, wro
     assert f"limit '{text}'" in str(refused.value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.from_regex(r"(latency_ms|params) ?(<=|>=|@q) ?[0-9.eE+-]{0,8}[kMG]?", fullmatch=True))
 def test_any_text_is_a_limit_or_refused(text: str) -> None:
     try:
@@ -113,6 +114,7 @@ def test_any_text_is_a_limit_or_refused(text: str) -> None:
         assert 0 < limit.percent <= 100
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**10), st.sampled_from([("k", 3), ("M", 6), ("G", 9)]))
 def test_a_whole_number_written_with_a_suffix_is_that_number(number: int, suffix: tuple[str, int]) -> None:
     """So that `params<=129.306k` admits a network of 129,306 parameters."""
@@ -142,6 +144,7 @@ def plain_quantile(values: list[float], percent: Fraction) -> float:
     return (chosen + following) / 2
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(st.integers(1, 8).map(float), min_size=1, max_size=40),
     percent=st.integers(1, 100).map(str) | st.sampled_from(["0.1", "2.5", "12.5", "33.3", "99.9", "16.7"]),
@@ -152,8 +155,11 @@ def test_a_quantile_limit_is_the_plain_reference_s(made_up: MakeLandscape, value
     assert limit == Limit("latency_ms", upper=plain_quantile(values, Fraction(percent)))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=30), st.integers(1, 100))
-def test_a_quantile_limit_admits_exactly_the_share_that_it_was_chosen_for(made_up: MakeLandscape, values: list[float], percent: int) -> None:
+def test_a_quantile_limit_admits_exactly_the_share_that_it_was_chosen_for(
+    made_up: MakeLandscape, values: list[float], percent: int
+) -> None:
     """Also where neighbouring values differ in the last bit only, and nothing lies between them."""
     values = [*values, *(float(np.nextafter(value, math.inf)) for value in values)]
     landscape = made_up(test=[50.0] * len(values), latency_ms=values)

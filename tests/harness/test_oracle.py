@@ -87,6 +87,7 @@ def test_the_front_of_the_closed_form_is_sound_and_complete(limits: list[Limit],
 FEW = st.integers(0, 4).map(float)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_best_and_front_of_made_up_figures_with_many_ties(made_up: MakeLandscape, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 14))

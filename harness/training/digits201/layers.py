@@ -29,7 +29,7 @@ class Convolution:
 
     def __post_init__(self) -> None:
         networks, size, _, narrow, wide = self.kernel.shape
-        self._bands = torch.zeros(networks, size, self.width * narrow, self.width * wide)
+        self._bands = self.kernel.new_zeros(networks, size, self.width * narrow, self.width * wide)
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
         """Return the output, shape (G, H * B, W * C_out), of an input of shape (G, H * B, W * C_in)."""
@@ -42,8 +42,8 @@ class Convolution:
             out[:, outer].baddbmm_(x[:, inner], self._bands[:, row])
         return out
 
-    def backward(self, grad: Tensor, into: Tensor | None) -> None:
-        """Set the kernel's gradient and add the input's to `into`, given that of the last forward pass's output."""
+    def backward(self, grad: Tensor, into: Tensor | None = None) -> Tensor:
+        """Set the kernel's gradient, given that of the last forward pass's output, and return the input's, added to `into` if given."""
         x, middle = self._input, self.kernel.shape[1] // 2
         bands = torch.empty_like(self._bands)
         torch.bmm(x.transpose(1, 2), grad, out=bands[:, middle])
@@ -52,10 +52,11 @@ class Convolution:
             torch.bmm(x[:, inner].transpose(1, 2), grad[:, outer], out=bands[:, row])
         for offset, diagonal in self._diagonals(bands):
             torch.sum(diagonal, -1, out=self.gradient[:, :, offset])
-        if into is not None:
-            into.baddbmm_(grad, self._bands[:, middle].transpose(1, 2))
-            for row, (inner, outer) in shifts:
-                into[:, inner].baddbmm_(grad[:, outer], self._bands[:, row].transpose(1, 2))
+        back = self._bands.transpose(2, 3)
+        into = torch.bmm(grad, back[:, middle]) if into is None else into.baddbmm_(grad, back[:, middle])
+        for row, (inner, outer) in shifts:
+            into[:, inner].baddbmm_(grad[:, outer], back[:, row])
+        return into
 
     def _shifts(self, lines: int) -> list[tuple[int, tuple[slice, slice]]]:
         """Return, for every row offset but the middle one, which lines of the input go to which lines of the output."""
@@ -93,7 +94,7 @@ class BatchNorm:
     _inverse: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self._mean, self._variance = torch.zeros(self.scale.shape), torch.ones(self.scale.shape)
+        self._mean, self._variance = torch.zeros_like(self.scale), torch.ones_like(self.scale)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """Return the output, same shape as the input (G, lines, W * C): normalised by the batch, or by the running figures."""
@@ -125,27 +126,27 @@ class BatchNorm:
 
     def _row(self, channels: Tensor) -> Tensor:
         """Return a figure a channel repeated over the pixels of a row, shape (G, 1, W * C)."""
-        return channels.repeat(1, self.width).unsqueeze(1)
+        networks, count = channels.shape
+        return channels.unsqueeze(1).expand(networks, self.width, count).reshape(networks, 1, -1)
 
 
 class AveragePooling:
     """Mean over 3x3 pixels, stride 1, padding left out of the count: a fixed linear map, so its backward pass is its transpose."""
 
-    def __init__(self, width: int, channels: int):
-        near = (torch.arange(width)[:, None] - torch.arange(width)[None]).abs() <= 1
-        mean = near.float() / near.float().sum(0)  # column x_out holds the weights of its neighbours
-        self._vertical = mean
-        self._horizontal = torch.kron(mean, torch.eye(channels))
+    def __init__(self, networks: int, width: int, channels: int, dtype: torch.dtype):
+        near = ((torch.arange(width)[:, None] - torch.arange(width)[None]).abs() <= 1).to(dtype)
+        mean = near / near.sum(0)  # column x_out holds the weights of its neighbours
+        self._vertical = mean.expand(networks, -1, -1)
+        self._horizontal = torch.kron(mean, torch.eye(channels, dtype=dtype)).expand(networks, -1, -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output, same shape as the input (G, H * B, W * C) of square images."""
-        return self._apply(x, self._vertical.T, self._horizontal)
+        return self._apply(x, self._vertical.mT, self._horizontal)
 
     def backward(self, grad: Tensor) -> Tensor:
         """Return the input's gradient."""
-        return self._apply(grad, self._vertical, self._horizontal.T)
+        return self._apply(grad, self._vertical, self._horizontal.mT)
 
     def _apply(self, x: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        networks, lines, row = x.shape
-        mixed = torch.matmul(x.reshape(networks * lines, row), horizontal).view(networks, len(vertical), -1)
-        return torch.matmul(vertical, mixed).view(networks, lines, row)
+        mixed = torch.bmm(x, horizontal).view(len(x), vertical.shape[1], -1)
+        return torch.bmm(vertical, mixed).view(x.shape)

@@ -42,7 +42,12 @@ def parameter_shapes(genes: Sequence[int]) -> list[Shape]:
             if genes[edge] in KERNELS:
                 shapes += _convolution_shapes(KERNELS[genes[edge]], channels, channels)
     bound = 1 / math.sqrt(CHANNELS[-1])
-    return [*shapes, *_norm_shapes(CHANNELS[-1]), Shape((CHANNELS[-1], DIGITS201.classes), bound, 0.0), Shape((DIGITS201.classes,), bound, 0.0)]
+    return [
+        *shapes,
+        *_norm_shapes(CHANNELS[-1]),
+        Shape((CHANNELS[-1], DIGITS201.classes), bound, 0.0),
+        Shape((DIGITS201.classes,), bound, 0.0),
+    ]
 
 
 def _norm_shapes(channels: int) -> list[Shape]:
@@ -112,8 +117,7 @@ class _Cell:
                     continue
                 if edge in self._convolutions:
                     layer = self._convolutions[edge]
-                    into = rectified.setdefault(source, torch.zeros_like(grad))
-                    layer.convolution.backward(layer.norm.backward(of_node), into)
+                    rectified[source] = layer.convolution.backward(layer.norm.backward(of_node), rectified.get(source))
                     continue
                 passed = self._pooling.backward(of_node) if self._genes[edge] == POOLING else of_node
                 plain[source] = plain[source] + passed if source in plain else passed
@@ -141,7 +145,7 @@ class Networks:
         for channels, side in zip(CHANNELS, SIDES, strict=True):
             self._entries.append(self._block(tensors, side))
             blocks = {edge: self._block(tensors, side) for edge in live_edges(genes) if genes[edge] in KERNELS}
-            self._cells.append(_Cell(genes, blocks, AveragePooling(side, channels)))
+            self._cells.append(_Cell(genes, blocks, AveragePooling(len(values), side, channels, values.dtype)))
         self._norm = self._norm_of(tensors, SIDES[-1])
         (self._weights, self._weights_gradient), (self._bias, self._bias_gradient) = tensors
 
@@ -185,8 +189,7 @@ class Networks:
         spread = pixel[:, None].expand(-1, SIDES[1], -1, -1).flatten(1, 2).repeat(1, 1, SIDES[1])
         grad = self._cells[1].backward(self._norm.backward(spread.mul_(self._final > 0)))
         first, second = self._entries
-        joined = torch.zeros_like(self._joined)
-        second.convolution.backward(second.norm.backward(grad), joined)
+        joined = second.convolution.backward(second.norm.backward(grad))
         joined = joined.mul_(self._joined > 0).div_(4).view(networks, SIDES[1], 1, batch, SIDES[1], 1, CHANNELS[0])
         grad = joined.expand(-1, -1, 2, -1, -1, 2, -1).reshape(networks, SIDES[0] * batch, SIDES[0] * CHANNELS[0])
-        first.convolution.backward(first.norm.backward(self._cells[0].backward(grad)), None)
+        first.convolution.backward(first.norm.backward(self._cells[0].backward(grad)))

@@ -3,7 +3,7 @@
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetnas.spaces.nasbench201 import NASBench201
@@ -53,7 +53,11 @@ def test_a_refusal_says_what_is_wrong_and_where(text: str, wrong: str) -> None:
         SPACE.decode(text)
     assert wrong in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert ("as in |" in str(refused.value)) or ("looks like |" in str(refused.value)) or "choose one of none, skip_connect" in str(refused.value)
+    assert (
+        ("as in |" in str(refused.value))
+        or ("looks like |" in str(refused.value))
+        or "choose one of none, skip_connect" in str(refused.value)
+    )
 
 
 def test_an_operation_wrong_twice_is_placed_where_it_stands_first() -> None:
@@ -62,7 +66,11 @@ def test_an_operation_wrong_twice_is_placed_where_it_stands_first() -> None:
         SPACE.decode(text)
 
 
-@given(st.lists(st.sampled_from(["none", "nor_conv_3x3", "nor_conv_7x7", "", "x y"]), min_size=6, max_size=6), st.sampled_from(["|", "+", "~", ""]))
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(["none", "nor_conv_3x3", "nor_conv_7x7", "", "x y"]), min_size=6, max_size=6),
+    st.sampled_from(["|", "+", "~", ""]),
+)
 def test_a_cell_built_of_wrong_parts_is_refused(operations: list[str], separator: str) -> None:
     a, b, c, d, e, f = operations
     text = f"|{a}~0|{separator}|{b}~0|{c}~1|{separator}|{d}~0|{e}~1|{f}~2|"

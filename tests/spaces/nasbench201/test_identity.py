@@ -22,11 +22,13 @@ Sum = Counter[Term]  # how often each term is added
 
 # --- The plain reference: a cell's output as a sum of terms, written out symbol by symbol -------------------------------------------------
 #
-# A term is ("pooled", times, atom) or ("pool", (terms, ...)); an atom is "input", ("convolution", edge) or ("shift", edge), the constant that
-# a convolution of nothing leaves: the trained shift of its normalisation.
+# A term is ("pooled", times, atom) or ("pool", counted terms); an atom is "input", ("convolution", edge) or ("shift", edge), the constant
+# that a convolution of nothing leaves: the trained shift of its normalisation.
 
 
-def expression(genes: tuple[int, ...], pooling_is_linear: bool, convolution_of_zero_is_zero: bool) -> tuple[Sum, dict[int, tuple[int, Sum]]]:
+def expression(
+    genes: tuple[int, ...], pooling_is_linear: bool, convolution_of_zero_is_zero: bool
+) -> tuple[Sum, dict[int, tuple[int, Sum]]]:
     """Return the output, and the kind and argument of the convolution on each edge that has one."""
     nodes: list[Sum] = [Counter({("pooled", 0, "input"): 1}), Counter(), Counter(), Counter()]
     convolutions: dict[int, tuple[int, Sum]] = {}
@@ -169,9 +171,9 @@ def test_identity_keeps_what_the_output_depends_on() -> None:
 
 # --- In numbers ---------------------------------------------------------------------------------------------------------------------------
 #
-# Small networks with real arithmetic: images of 4x4 pixels and 2 channels, ReLU, zero-padded convolution, a trained scale and shift, average
-# pooling that leaves the padding out of its count. Two cells are identical if the sets of what they can compute, over all ways to hand out
-# the same few weights to their convolutions, are equal.
+# Small networks with real arithmetic: images of 4x4 pixels and 2 channels, ReLU, zero-padded convolution, a trained shift, average pooling
+# that leaves the padding out of its count. Two cells are identical if the sets of what they can compute, over all ways to hand out the
+# same few weights to their convolutions, are equal.
 
 CHANNELS, SIDE = 2, 4
 WINDOWS = [(row, column) for row in range(3) for column in range(3)]

@@ -140,7 +140,7 @@ def test_training_times_belong_to_their_cells_and_are_of_200_epochs(mirror: Path
     plain = np.loadtxt(upstream(mirror, name))
     np.testing.assert_allclose(plain[:, 3], 200.0 * plain[:, 2], rtol=1e-6)
     np.testing.assert_array_equal(training_seconds(table, dataset), plain[:, 3])
-    # Another project copied the same benchmark: cell by cell, the accuracy beside the times is the table's, for ImageNet16-120 of other images.
+    # Another project's copy of the same benchmark; the accuracy beside ImageNet16-120's times is of other images, so near, not equal.
     np.testing.assert_allclose(plain[:, 1], table.column(accuracy_column(dataset, "test")), atol=1e-6 if dataset == "cifar10" else 1.5)
 
 

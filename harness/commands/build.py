@@ -1,0 +1,101 @@
+"""`budgetnas data build digits201`: train, measure and write the benchmark that ships with the project."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_LOGGED_EVERY_SECONDS = 60.0  # where there is no terminal for a bar
+
+
+class Benchmark(StrEnum):
+    """What can be built."""
+
+    DIGITS201 = "digits201"
+
+
+class Step(StrEnum):
+    """The steps of a build, in their order."""
+
+    ACCURACIES = "accuracies"
+    LATENCY = "latency"
+    TABLE = "table"
+
+
+def build_command(
+    benchmark: Annotated[Benchmark, typer.Argument(help="The benchmark to build.")],
+    step: Annotated[Step | None, typer.Option(help="Take this step only; by default all that are not done yet.", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Networks are trained in this many processes.")] = os.cpu_count() or 1,
+    out: Annotated[Path | None, typer.Option(help="Where table and card go; by default the data folder.", show_default=False)] = None,
+) -> None:
+    """Train every network of a benchmark, measure its latency, and write the table with its card.
+
+    Stopped at any moment, it goes on there when it is run again. Latency is measured by one process: leave the machine alone meanwhile.
+    """
+    steps = [step] if step else list(Step)
+    if Step.ACCURACIES in steps:
+        from budgetnas.harness.training.digits201.builder import build_accuracies
+
+        with _progress("training") as show:
+            build_accuracies(workers, show)
+    if Step.LATENCY in steps:
+        from budgetnas.harness.training.digits201.latency import measure_latencies
+
+        with _progress("measuring latency") as show:
+            measure_latencies(show)
+    if Step.TABLE in steps:
+        from budgetnas.harness.training.digits201.table import write_table
+        from budgetnas.spaces.tables.home import data_home
+
+        for path in write_table(out or data_home()):
+            typer.echo(f"written: {path}")
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function (done, total): it draws a bar with the time left, or writes a line a minute where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    # The speed of the last ten minutes: the first results after a start come late.
+    with Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=600) as progress:
+        task = progress.add_task(name, total=None)
+        log = _Log(name)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+            if not console.is_terminal:
+                log.tell(done, total)
+
+        yield show
+
+
+class _Log:
+    """Lines of progress, at most one a minute, and the last."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._began = time.monotonic()
+        self._told = -_LOGGED_EVERY_SECONDS
+        self._before: int | None = None
+
+    def tell(self, done: int, total: int) -> None:
+        """Write a line if one is due: done, total and the minutes left at the speed since the start."""
+        elapsed = time.monotonic() - self._began
+        if self._before is None:
+            self._before = done
+        if elapsed - self._told < _LOGGED_EVERY_SECONDS and done < total:
+            return
+        self._told = elapsed
+        fresh = done - self._before
+        left = f", {elapsed / fresh * (total - done) / 60:.0f} minutes left" if fresh else ""
+        typer.echo(f"{self._name}: {done:,} of {total:,}{left}", err=True)

@@ -1,0 +1,121 @@
+"""The contract of an evaluator, which a method sees. The table's, for means and for one seed, alone and metered, run all of it."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import Landscape, landscape_of
+from budgetnas.harness.metering import Meter
+from budgetnas.harness.problem import Allowance, Evaluator, Need
+from budgetnas.spaces.space import Architecture, InvalidArchitecture, sample
+from budgetnas.spaces.tables.columnar import Table
+
+ON_DEVICE = landscape_of("nasbench201", "closed-form", "closed-form")
+WITHOUT_DEVICE = landscape_of("nasbench201", "closed-form")
+SPACE = ON_DEVICE.space
+
+
+def metered(landscape: Landscape) -> Meter:
+    return Meter(TableEvaluator(landscape), landscape.training_seconds.tolist(), landscape.space, Allowance(None))
+
+
+EVALUATORS: dict[str, tuple[Callable[[Landscape], Evaluator], Landscape]] = {
+    "table": (TableEvaluator, ON_DEVICE),
+    "table without a device": (TableEvaluator, WITHOUT_DEVICE),
+    "table of one seed": (lambda landscape: TableEvaluator(landscape, search_seed=3), ON_DEVICE),
+    "metered table": (metered, ON_DEVICE),
+}
+EVERY = pytest.mark.parametrize(("make", "landscape"), EVALUATORS.values(), ids=list(EVALUATORS))
+
+
+def some(count: int = 100) -> list[Architecture]:
+    rng = np.random.default_rng(0)
+    return [sample(SPACE, rng) for _ in range(count)]
+
+
+@EVERY
+def test_it_says_what_it_offers(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    evaluator = make(landscape)
+    assert isinstance(evaluator, Evaluator)
+    assert isinstance(evaluator.offers, frozenset) and evaluator.offers <= set(Need) and evaluator.offers
+
+
+@EVERY
+def test_costs_are_every_known_resource_as_plain_numbers(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    evaluator = make(landscape)
+    for arch in some():
+        cost = evaluator.cost(arch)
+        expected = landscape.cost_at(SPACE.index(arch))
+        assert tuple(cost) == landscape.resources
+        assert all(type(value) is float for value in cost.values())
+        assert all(cost[name] == value or (math.isnan(cost[name]) and math.isnan(value)) for name, value in expected.items())
+
+
+@EVERY
+def test_accuracies_are_validation_accuracies_one_by_one_or_together(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    archs = some()
+    one_by_one = [make(landscape).accuracy(arch) for arch in archs[:10]]
+    together = make(landscape).accuracies(archs)
+    assert together[:10] == one_by_one
+    assert together == [float(landscape.validation[SPACE.index(arch)]) for arch in archs]
+    assert all(type(value) is float for value in together)
+    assert make(landscape).accuracies([]) == []
+
+
+@EVERY
+def test_the_same_question_has_the_same_answer(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    evaluator, (arch, *_) = make(landscape), some(1)
+    assert evaluator.accuracy(arch) == evaluator.accuracy(arch)
+    assert dict(evaluator.cost(arch)) == dict(evaluator.cost(arch))
+
+
+@EVERY
+def test_what_is_no_architecture_of_the_space_is_refused(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    evaluator = make(landscape)
+    for bad in (
+        Architecture("elsewhere", (0,) * 6),
+        Architecture("nasbench201", (0,) * 5),
+        Architecture("nasbench201", (0, 0, 0, 0, 0, 9)),
+    ):
+        for question in (evaluator.cost, evaluator.accuracy, lambda arch: evaluator.accuracies([arch])):
+            with pytest.raises(InvalidArchitecture):
+                question(bad)
+
+
+@EVERY
+def test_what_is_not_offered_is_refused(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    evaluator = make(landscape)
+    if Need.RELAXATION not in evaluator.offers:
+        with pytest.raises(NotImplementedError, match="offers accuracy only"):
+            evaluator.relaxation({})
+
+
+@EVERY
+def test_it_does_not_hold_test_accuracy(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+    """Nothing that it keeps is a table or a landscape, from which test accuracy could be read, or has the test figures in it."""
+    waiting, seen = [make(landscape)], set()
+    while waiting:
+        kept = waiting.pop()
+        if id(kept) in seen:
+            continue
+        seen.add(id(kept))
+        assert not isinstance(kept, (Landscape, Table))
+        if isinstance(kept, (list, tuple, np.ndarray)) and len(kept) == landscape.space.size:
+            assert not np.array_equal(np.asarray(kept), landscape.test)
+        elif isinstance(kept, (list, tuple, dict)):
+            waiting += kept.values() if isinstance(kept, dict) else kept
+        elif isinstance(kept, (TableEvaluator, Meter)):
+            waiting += vars(kept).values()
+        waiting += [kept.__self__] if hasattr(kept, "__self__") else []
+    assert len(seen) > 3
+
+
+def test_a_seed_of_a_table_with_seeds_is_answered_from_that_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {seed: ON_DEVICE.validation + seed for seed in range(3)}
+    monkeypatch.setattr(Landscape, "validation_of_seed", lambda self, search_seed: values[search_seed % 3])
+    for search_seed in range(4):
+        answers = TableEvaluator(ON_DEVICE, search_seed).accuracies(some(20))
+        assert answers == [float(values[search_seed % 3][SPACE.index(arch)]) for arch in some(20)]

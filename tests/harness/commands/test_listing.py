@@ -1,0 +1,96 @@
+"""`budgetnas list`: what is available, and for what is not, why."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from budgetnas.harness.commands import listing
+from budgetnas.spaces.devices import DEVICES
+from budgetnas.spaces.registry import SPACES
+from budgetnas.spaces.task import TASKS
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def rows(done: "subprocess.CompletedProcess[str]") -> list[dict[str, Any]]:
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert isinstance(found, list) and found
+    return found
+
+
+def test_spaces(command: Command) -> None:
+    found = rows(command("list", "spaces", "--json"))
+    assert [row["space"] for row in found] == list(SPACES)
+    assert found[0]["architectures"] == "15,625" and found[0]["genes"] == 6
+
+
+def test_datasets_without_a_table_say_how_to_get_them(command: Command) -> None:
+    found = {row["dataset"]: row["available"] for row in rows(command("list", "datasets", "--json"))}
+    assert list(found) == list(TASKS)
+    assert found.pop("closed-form") == "yes"
+    assert all(text.startswith("no: ") and "run `budgetnas data fetch`" in text for text in found.values())
+
+
+def test_datasets_and_devices_of_the_real_tables(command: Command, real_home: Path) -> None:
+    datasets = rows(command("list", "datasets", "--json", home=real_home))
+    assert {row["available"] for row in datasets} == {"yes"}
+    devices = {row["device"]: row["queried here for"] for row in rows(command("list", "devices", "--json", home=real_home))}
+    assert devices.pop("closed-form") == "closed-form"
+    assert set(devices.values()) == {"ImageNet16-120, cifar10, cifar100"}
+
+
+def test_devices_show_metrics_units_and_how_they_came_about(command: Command) -> None:
+    found = {row["device"]: row for row in rows(command("list", "devices", "--json"))}
+    assert list(found) == list(DEVICES)
+    assert found["edgegpu"]["metrics"] == "latency_ms (measured), energy_mj (measured)"
+    assert found["pixel3"]["metrics"] == "latency_ms (measured)"
+    assert found["fpga"]["metrics"] == "latency_ms (estimated), energy_mj (estimated)"
+    assert all("HW-NAS-Bench" in row["source"] for name, row in found.items() if name != "closed-form")
+    assert found["raspi4"]["queried here for"] == "nothing: run `budgetnas data fetch`"
+
+
+def test_methods_are_the_files_of_the_folder_and_say_their_settings(command: Command) -> None:
+    found = {row["method"]: row for row in rows(command("list", "methods", "--json"))}
+    folder = Path(listing.__file__).resolve().parents[2] / "methods"
+    assert set(found) >= {path.stem for path in folder.glob("*.py") if path.stem != "__init__"}
+    assert found["random_search"]["available"] == "yes"
+    assert all(row["available"] == "yes" and row["what it is"] for row in found.values())
+
+
+@pytest.mark.parametrize("what", ["methods", "spaces", "datasets", "devices"])
+def test_for_people_every_name_is_in_the_table(command: Command, what: str) -> None:
+    names = [next(iter(row.values())) for row in rows(command("list", what, "--json"))]
+    done = command("list", what)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name in done.stdout for name in names)
+
+
+def test_brackets_in_a_name_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """They are markup to rich, and spaces with parameters have them."""
+    listing._show([{"space": "rcnet[positions=6]"}], as_json=False)
+    assert "rcnet[positions=6]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", ["datasets", "devices"])
+def test_a_damaged_table_is_one_line(command: Command, tmp_path: Path, what: str) -> None:
+    (tmp_path / "nasbench201.parquet").write_bytes(b"PAR1 cut off")
+    done = command("list", what, home=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+
+@pytest.mark.parametrize("arguments", [("list", "cells"), ("list", "devices", "edgegpu"), ("list", "devices", "--yaml")])
+def test_a_wrong_command_line_is_refused_without_a_traceback(command: Command, arguments: tuple[str, ...]) -> None:
+    done = command(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_home_of_nobody_is_one_line(command: Command) -> None:
+    done = command("list", "datasets", BUDGETNAS_DATA="~no-such-user-here/tables")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("budgetnas: BUDGETNAS_DATA is ~no-such-user-here/tables") and done.stderr.count("\n") == 1

@@ -1,0 +1,210 @@
+"""Study files: what they expand to, and that whatever is wrong with one is a single line that names the file, the key and what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.limits import resolve
+from budgetnas.harness.study import Plan, StudyError, expand, own_studies, read_study
+
+GOOD = """\
+name = "mine"
+seeds = 3
+[problem]
+datasets = ["closed-form"]
+devices = ["closed-form"]
+limits = ["latency_ms@q10", ["params<=600k", "energy_mj<=15"]]
+[[method]]
+name = "random_search"
+"""
+
+
+def plan_of(folder: Path, text: str) -> Plan:
+    path = folder / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    study, where = read_study(str(path))
+    return expand(study, where, str(path))
+
+
+def test_a_study_is_every_problem_with_every_method_and_seed(tmp_path: Path) -> None:
+    text = GOOD.replace("seeds = 3", "seeds = [5, 1, 5]") + '[[method]]\nname = "local_search"\n[[method]]\nname = "rcas"\n'
+    plan = plan_of(tmp_path, text)
+    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    limits = [resolve(landscape, ["latency_ms@q10"]).limits, resolve(landscape, ["params<=600k", "energy_mj<=15"]).limits]
+    wanted = {(name, limit, seed) for name in ("random_search", "local_search") for limit in limits for seed in (5, 1)}
+    wanted |= {("rcas", limit, 0) for limit in limits}  # draws nothing, so one run says all
+    assert {(trial.method, trial.limits, trial.seed) for trial in plan.trials} == wanted
+    assert len(plan.trials) == len(wanted) == len(plan.labels)
+    assert {(t.allowance.queries, t.allowance.seconds, t.validation, t.folder) for t in plan.trials} == {(200, None, "mean", None)}
+    assert {plan.labels[trial.identity] for trial in plan.trials} == {"random_search", "local_search", "rcas"}
+
+
+def test_a_method_twice_is_told_apart_by_its_settings_or_labels(tmp_path: Path) -> None:
+    twice = GOOD + '[[method]]\nname = "random_search"\npatience = 50\n'
+    assert set(plan_of(tmp_path, twice).labels.values()) == {"random_search (defaults)", "random_search (patience=50)"}
+    assert set(plan_of(tmp_path, twice + 'label = "hasty"\n').labels.values()) == {"random_search", "hasty"}
+
+
+def test_equal_limits_are_run_once_and_both_names_kept(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, GOOD.replace('limits = ["latency_ms@q10", ', 'limits = ["params<=600k,energy_mj<=15", '))
+    assert [bounds.label for bounds in plan.cells[0].bounds] == ["params<=600k,energy_mj<=15"]
+    assert len(plan.trials) == 3
+
+
+def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, real_tables: Path) -> None:
+    text = GOOD.replace('"closed-form"', '"cifar10"', 1).replace('["closed-form"]', '["raspi4", "edgegpu"]')
+    with pytest.raises(StudyError, match=r"study\.toml: cifar10 on raspi4, limit .*: the device has no energy_mj; leave it out, or set problem.skip_unsupported"):
+        plan_of(tmp_path, text)
+    plan = plan_of(tmp_path, text.replace("[problem]", "[problem]\nskip_unsupported = true"))
+    assert plan.skipped == ("cifar10 on raspi4, limit params<=600k,energy_mj<=15: the device has no energy_mj",)
+    assert [(cell.landscape.device, len(cell.bounds)) for cell in plan.cells] == [("raspi4", 1), ("edgegpu", 2)]
+
+
+def test_a_method_that_needs_more_than_a_table_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    source = Path(__file__).parent / "plugins" / "breaking.py"
+    plan = plan_of(tmp_path, GOOD + f'[[method]]\nname = "{source}:AsksForMore"\n')
+    assert plan.skipped == (f"method '{source}:AsksForMore': it needs relaxation, which a table does not offer",)
+    assert len(plan.trials) == 6
+
+
+def test_the_studies_that_come_with_the_project_are_sound() -> None:
+    assert "smoke" in own_studies()
+    for name in own_studies():
+        study, folder = read_study(name)
+        assert study.name == name
+        assert folder == Path.cwd()
+
+
+def test_a_file_of_the_users_goes_before_a_study_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("smoke").write_text(GOOD)
+    assert read_study("smoke")[0].name == "mine"
+
+
+METHOD = 'name = "random_search"'
+WRONG = [
+    ('name = "mine"', "", r"name: Field required"),
+    ('"mine"', '"../mine"', r"name: .* not '\.\./mine'"),
+    ('"mine"', '""', r"name: "),
+    ("seeds = 3", "seedz = 3", r"seedz: there is no such key; expected one of name, title, problem, method, seeds, plugin"),
+    ("seeds = 3", "strategy = 3", r"strategy: there is no such key"),
+    *[
+        ("seeds = 3", f"seeds = {value}", r"seeds: expected how many seeds \(1 to 1000000\), or a list of seeds")
+        for value in ("0", "-1", "2.0", '"3"', "true", "[]", "[-1]", "[1, -1]", "[true]", '["1"]', "1000001", "[9223372036854775808]", "{}")
+    ],
+    ("[problem]", "[[problem]]", r"problem: "),
+    ("[problem]", "[problems]", r"problems: there is no such key"),
+    ("[problem]", "[problem]\ninterval = 3", r"problem\.interval: there is no such key; expected one of space, datasets, devices, limits, allowance"),
+    ("[problem]", "[problem]\nspace = 'dart'", r"unknown space 'dart'; choose one of nasbench201"),
+    ("[problem]", "[problem]\nspace = ''", r"problem\.space: "),
+    ("[problem]", "[problem]\nvalidation = 'best'", r"problem\.validation: Input should be 'mean' or 'seed', not 'best'"),
+    ("[problem]", "[problem]\nskip_unsupported = 1", r"problem\.skip_unsupported: .* boolean, not 1"),
+    ("[problem]", "[problem]\nallowance = {}", r"problem\.allowance: give queries, seconds or both"),
+    ("[problem]", "[problem]\nallowance = 100", r"problem\.allowance: .* not 100"),
+    ("[problem]", "[problem]\nallowance = {query = 1}", r"problem\.allowance\.query: there is no such key; expected one of queries, seconds"),
+    ("[problem]", "[problem]\nallowance = {queries = 0}", r"problem\.allowance\.queries: .* greater than or equal to 1, not 0"),
+    ("[problem]", "[problem]\nallowance = {queries = 1.5}", r"problem\.allowance\.queries: .* not 1\.5"),
+    ("[problem]", "[problem]\nallowance = {queries = true}", r"problem\.allowance\.queries: .* not True"),
+    ("[problem]", "[problem]\nallowance = {seconds = 0}", r"problem\.allowance\.seconds: .* greater than 0"),
+    ("[problem]", "[problem]\nallowance = {seconds = inf}", r"problem\.allowance\.seconds: .* finite number, not inf"),
+    ("[problem]", "[problem]\nallowance = {seconds = nan}", r"problem\.allowance\.seconds: "),
+    ('datasets = ["closed-form"]', "", r"problem\.datasets: Field required"),
+    ('datasets = ["closed-form"]', "datasets = []", r"problem\.datasets: .* at least 1"),
+    ('datasets = ["closed-form"]', 'datasets = "closed-form"', r"problem\.datasets: .* list, not 'closed-form'"),
+    ('datasets = ["closed-form"]', 'datasets = ["cifar11"]', r"unknown dataset 'cifar11'; choose one of cifar10"),
+    ('devices = ["closed-form"]', 'devices = ["tpu"]', r"unknown device 'tpu'; choose one of edgegpu"),
+    ('devices = ["closed-form"]', 'devices = ["edgegpu"]', r"device 'edgegpu' is not known for closed-form; its table has closed-form"),
+    ('devices = ["closed-form"]', "devices = [1]", r"problem\.devices\.0: .* not 1"),
+    ('devices = ["closed-form"]', "", r"is a device's; name a device"),
+    *[
+        ('limits = ["latency_ms@q10", ', f"limits = [{value}, ", r"problem\.limits: expected a list whose members are limits, or lists of limits")
+        for value in ("3", "true", "[1]", '["params<=1M", 2]', "{}", "[[]]")
+    ],
+    ("latency_ms@q10", "latency_ms<5", r"limit 'latency_ms<5' cannot be read; write resource<=NUMBER"),
+    ("latency_ms@q10", "latency@q10", r"unknown resource 'latency'; choose one of latency_ms"),
+    ("latency_ms@q10", "latency_ms@q0", r"the quantile must be above 0"),
+    ("latency_ms@q10", "latency_ms>=3,latency_ms<=2", r"nothing can meet"),
+    (METHOD, "", r"method\.0\.name: Field required"),
+    (METHOD, "name = 3", r"method\.0\.name: .* not 3"),
+    (METHOD, METHOD + "\nlabel = ''", r"method\.0\.label: "),
+    (METHOD, 'name = "randomsearch"', r"unknown method 'randomsearch'; choose one of local_search, "),
+    (METHOD, 'name = "nowhere.py:Mine"', r"there is no file .*nowhere\.py"),
+    (METHOD, METHOD + "\npatienc = 3", r"method 'random_search' has no setting 'patienc'; it has patience"),
+    (METHOD, METHOD + "\npatience = '3'", r"setting 'patience' of method 'random_search' is '3'; expected int"),
+    (METHOD, METHOD + "\npatience = 1979-05-27", r"setting 'patience' of method 'random_search' is .*; expected int"),
+    (METHOD, METHOD + f"\n[[method]]\n{METHOD}", r"two methods are called 'random_search \(defaults\)'; give each \[\[method\]\] a label"),
+    (METHOD, METHOD + f"\nlabel='a'\n[[method]]\n{METHOD}\nlabel='a'\npatience=3\n[[method]]\n{METHOD}\nlabel='a'\npatience=3", r"two methods are called"),
+    (METHOD, METHOD + f"\n[[method]]\n{METHOD}\nlabel = 'again'", r"'random_search' and 'again' are one method with the same settings; keep one"),
+    (METHOD, METHOD + f"\n[[method]]\n{METHOD}\npatience = 100000", r"are one method with the same settings"),
+    ("[[method]]", "[method]", r"method: .* list, not "),
+    ("[[method]]", "[[methods]]", r"methods: there is no such key; expected one of "),
+    ("[[method]]", "[plugin]\nmemory_mb = 1\n[[method]]", r"plugin\.memory_mb: .* greater than or equal to 64, not 1"),
+    ("[[method]]", "[plugin]\ntimeout_seconds = inf\n[[method]]", r"plugin\.timeout_seconds: "),
+    ("[[method]]", "[plugin]\ntimeout = 1\n[[method]]", r"plugin\.timeout: there is no such key; expected one of timeout_seconds, memory_mb"),
+    ("[problem]", "[problem", r"study\.toml is no TOML: .*line 3"),
+    ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is no TOML: "),
+    (GOOD, "", r"name: Field required"),
+]
+
+
+@pytest.mark.parametrize(("part", "instead", "message"), WRONG)
+def test_what_is_wrong_is_one_line_with_the_file_the_key_and_what_was_expected(tmp_path: Path, part: str, instead: str, message: str) -> None:
+    assert part in GOOD
+    with pytest.raises(StudyError, match=message) as error:
+        plan_of(tmp_path, GOOD.replace(part, instead, 1))
+    assert "study.toml" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["missing.toml", "folder", "binary", "x" * 5000])
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("binary").write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(StudyError, match=f"(there is no study {place[:50]}.*; give a path, or one of .*smoke)|({place[:50]}.* cannot be read: )"):
+        read_study(place)
+
+
+KEYS = ["name", "seeds", "problem", "method", "plugin", "datasets", "devices", "limits", "allowance", "queries", "seconds", "validation", "label", "str", "int", "a b"]
+TEXTS = ["mine", "closed-form", "nasbench201", "random_search", "latency_ms@q10", "params<=1M", "mean", "", "\\u0000", "é", "../x", "x:Y", "x.py:Y"]
+scalars = (
+    st.sampled_from(["true", "inf", "nan", "-1", "0", "1", "2.5", "1e400", "9" * 40, "1979-05-27", "07:32:00"])
+    | st.sampled_from(TEXTS).map(lambda text: f'"{text}"')
+)  # fmt: skip
+inline = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3).map(lambda table: "{" + ", ".join(f'"{key}" = {value}' for key, value in table.items()) + "}")
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(range(9)), st.sampled_from(KEYS), inline), min_size=1, max_size=3), st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_study_whatever_it_says_ends_in_anything_but_a_plan_or_one_line(tmp_path: Path, changes: list[tuple[int, str, str]], data: Any) -> None:
+    lines = GOOD.split("\n")
+    for place, key, value in changes:
+        fate = data.draw(st.sampled_from(["insert", "replace value", "delete", "cut"]))
+        if fate == "insert":
+            lines.insert(place, f'"{key}" = {value}')
+        elif fate == "replace value" and place < len(lines) and "=" in lines[place]:
+            lines[place] = lines[place].split("=")[0] + "= " + value
+        elif fate == "delete" and place < len(lines):
+            del lines[place]
+        elif place < len(lines):
+            lines[place] = lines[place][: len(lines[place]) // 2]
+    try:
+        plan = plan_of(tmp_path, "\n".join(lines))
+    except StudyError as error:
+        assert "study.toml" in str(error)
+    else:
+        assert all(len(trial.identity) == 64 for trial in plan.trials[:3])
