@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import typer
 
 from budgetnas.harness.commands import check, data, leaderboard, listing, query, run
+
+# A wrong command line, whichever click typer brings; its subclass for 'no arguments, here is the help' has no message.
+_UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
     name="budgetnas",
@@ -51,7 +54,12 @@ def main() -> None:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _stop)
-        app()
+        sys.exit(app(prog_name="budgetnas", standalone_mode=False) or 0)
+    except _UsageError as error:
+        if not error.format_message():
+            sys.exit(2)
+        path = error.ctx.command_path if error.ctx else "budgetnas"
+        _fail(f"{error.format_message().rstrip('.')}; see `{path} --help`", code=2)
     except ValueError as error:
         if not type(error).__module__.startswith("budgetnas."):
             raise
@@ -70,6 +78,6 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(number)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 1) -> NoReturn:
     print(f"budgetnas: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)

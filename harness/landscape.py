@@ -15,7 +15,7 @@ from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Enumerable
 from budgetnas.spaces.tables import accuracy as accuracies
 from budgetnas.spaces.tables import hardware
-from budgetnas.spaces.tables.columnar import Column, Table
+from budgetnas.spaces.tables.columnar import Column, Table, TableError
 from budgetnas.spaces.tables.home import open_table
 from budgetnas.spaces.task import Task, task_of
 
@@ -99,6 +99,15 @@ class Landscape:
     def training_seconds(self) -> Column:
         """Seconds that one full training takes, shape (size,)."""
         return accuracies.training_seconds(self.table, self.task.dataset)
+
+    def require_complete(self) -> None:
+        """Raise `TableError` unless accuracies and training time of every architecture are known, as a search may ask about any."""
+        unknown = np.isnan(self.validation) | np.isnan(self.test) | np.isnan(self.training_seconds)
+        if unknown.any():
+            raise TableError(
+                f"the table knows {int((~unknown).sum())} of {len(unknown)} architectures on {self.task.dataset}; "
+                "a study needs all of them: run `budgetnas data fetch`"
+            )
 
     def cost_at(self, index: int) -> dict[str, float]:
         """Return every known resource of one architecture."""

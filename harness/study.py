@@ -231,6 +231,7 @@ def _cells(study: Study) -> tuple[list[Cell], list[str]]:
                         skipped.append(line)
             if wanted:
                 landscape = landscape_of(problem.space, dataset, device)
+                landscape.require_complete()
                 cells.append(Cell(landscape, tuple(resolve_all(landscape, wanted))))
     return cells, skipped
 

@@ -11,9 +11,11 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
@@ -80,7 +82,8 @@ def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement:
     crew: list[_Worker] = []
     try:
         while waiting or any(worker.trials for worker in crew):
-            _hand_over(waiting, crew, workers, store, confinement)
+            with _undisturbed():
+                _hand_over(waiting, crew, workers, store, confinement)
             _wait(crew)
             for worker in list(crew):
                 if _settle(worker, store, done):
@@ -96,8 +99,10 @@ def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confineme
 
     `TimeoutError` if it takes too long, `Died` if its process ends without an answer.
     """
-    worker = _start(confinement, inside.serve_call, function, args, confinement.memory_mb)
-    try:
+    with ExitStack() as stack:
+        with _undisturbed():
+            worker = _start(confinement, inside.serve_call, function, args, confinement.memory_mb)
+            stack.callback(worker.end)
         while True:
             _wait([worker])
             dead = not worker.process.is_alive()
@@ -109,8 +114,23 @@ def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confineme
                 raise Died(_cause_of_death(worker.process.exitcode))
             if time.monotonic() > worker.deadline:
                 raise TimeoutError(f"no end after {confinement.timeout_seconds:g} s")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM until the block ends: a worker must not be half started, nor started and forgotten."""
+    if threading.current_thread() is not threading.main_thread():  # signals are handled in that one only
+        yield
+        return
+    came: list[int] = []
+    usual = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        worker.end()
+        for number, handler in usual.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _start(confinement: Confinement | None, routine: Callable[..., None], *args: Any) -> _Worker:

@@ -116,7 +116,7 @@ class NASBench201:
     @cached_property
     def _index_of(self) -> dict[tuple[int, ...], int]:
         # A dictionary, since arithmetic on the genes would take one out of range for another cell's.
-        return {arch.genes: index for index, arch in enumerate(self._architectures)}
+        return {tuple(genes): index for index, genes in enumerate(all_genes().tolist())}
 
     @cached_property
     def _connected(self) -> list[bool]:

@@ -188,8 +188,7 @@ def gone(processes: list[psutil.Process]) -> None:
 
 
 # (signal, to the whole group as a terminal does, when so many more records are there)
-OWN = [(signal.SIGINT, True, 0), (signal.SIGINT, True, 15), (signal.SIGTERM, False, 15), (signal.SIGKILL, False, 15), (signal.SIGTERM, True, 15)]
-OWN += [(signal.SIGINT, False, 30), (signal.SIGKILL, True, 1)]
+OWN = [(signal.SIGINT, True, 0), (signal.SIGINT, True, 15), (signal.SIGKILL, False, 15), (signal.SIGTERM, True, 15), (signal.SIGINT, False, 30)]
 PLUGIN = [(signal.SIGINT, True, 33), (signal.SIGKILL, False, 2), (signal.SIGTERM, False, 2)]  # the first 32 are the project's own methods'
 
 
