@@ -8,7 +8,11 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys, no spaces and no NaN or infinity (`ValueError`); floats in their shortest exact form."""
+    """Return JSON with sorted keys, no spaces and no NaN or infinity (`ValueError`); floats in their shortest exact form.
+
+    >>> canonical_json({"b": (1, 0.1), "a": None})
+    '{"a":null,"b":[1,0.1]}'
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

@@ -31,7 +31,9 @@ class Step(StrEnum):
 
 def build_command(
     benchmark: Annotated[Benchmark, typer.Argument(help="The benchmark to build.")],
-    step: Annotated[Step | None, typer.Option(help="Take this step only; by default all that are not done yet.", show_default=False)] = None,
+    step: Annotated[
+        Step | None, typer.Option(help="Take this step only; by default all that are not done yet.", show_default=False)
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Networks are trained in this many processes.")] = os.cpu_count() or 1,
     out: Annotated[Path | None, typer.Option(help="Where table and card go; by default the data folder.", show_default=False)] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: 1,797 images of 8x8 pixels in ten classes, in a fixed split. Nothing is downloaded."""
+"""The handwritten digits that come with scikit-learn: 1,797 images of 8x8 pixels, ten classes, a fixed split. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BRIGHTEST = 16.0  # pixels are 0 to 16 in the original; divided by this they are
 _SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
-class MissingImages(RuntimeError):
+class MissingImages(ValueError):
     """The images cannot be had, or they are not the ones that the benchmark was made of; the message says what to do."""
 
 

@@ -49,13 +49,18 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def in_a_new_process(folder: Path, *lines: str) -> str:
     code = "\n".join(["from pathlib import Path", "from budgetnas.harness.catalogue import *", f"folder = Path({str(folder)!r})", *lines])
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True, env=os.environ | {"PYTHONSAFEPATH": "1"})
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True, env=os.environ | {"PYTHONSAFEPATH": "1"}
+    )
     return result.stdout.strip()
 
 
 @pytest.mark.parametrize("reference", ["methods.mine:Mine", "methods/mine.py:Mine", "single.py:Mine", "single:Mine"])
 def test_a_plugin_is_found_beside_folders_named_like_ours(repository: Path, reference: str) -> None:
-    lines = (f"found = find_method({reference!r}, folder)", "print(found.plugin, found.version, found.settings({}), find_method('rcas').plugin)")
+    lines = (
+        f"found = find_method({reference!r}, folder)",
+        "print(found.plugin, found.version, found.settings({}), find_method('rcas').plugin)",
+    )
     path = repository / ("single.py" if reference.startswith("single") else "methods/mine.py")
     assert in_a_new_process(repository, *lines) == f"True sha256:{hashlib.sha256(path.read_bytes()).hexdigest()} {{'rate': 0.5}} False"
 
@@ -88,8 +93,16 @@ def test_two_files_of_one_name_do_not_meet(repository: Path) -> None:
         ("Mine = 3", "file.py:Mine", "is not a dataclass; a method is a frozen dataclass"),
         ("class Mine: pass", "file.py:Mine", "is not a dataclass"),
         ("from dataclasses import dataclass\n@dataclass\nclass Mine: pass", "file.py:Mine", "needs the class attribute `needs`"),
-        ("from dataclasses import dataclass\n@dataclass\nclass Mine:\n  needs = 'accuracy'", "file.py:Mine", "needs the class attribute `needs`"),
-        ("from dataclasses import dataclass\n@dataclass\nclass Mine:\n  needs = frozenset()", "file.py:Mine", r"has no method `search\(problem, evaluator, rng\)`"),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass Mine:\n  needs = 'accuracy'",
+            "file.py:Mine",
+            "needs the class attribute `needs`",
+        ),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass Mine:\n  needs = frozenset()",
+            "file.py:Mine",
+            r"has no method `search\(problem, evaluator, rng\)`",
+        ),
         ("x = 1", "missing.py:Mine", r"there is no file .*missing\.py"),
         ("x = 1", "missing:Mine", "no module 'missing' can be imported from .*; or write file.py:Class"),
         ("x = 1", ":Mine", "module '' cannot be imported"),
@@ -97,7 +110,9 @@ def test_two_files_of_one_name_do_not_meet(repository: Path) -> None:
         ("x = 1", "nonsense", "unknown method 'nonsense'; choose one of local_search, .*, or write module:Class or file.py:Class"),
     ],
 )
-def test_what_is_no_method_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reference: str, message: str) -> None:
+def test_what_is_no_method_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reference: str, message: str
+) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("file.py", "filed.py"):
         (tmp_path / name).write_text(source)
@@ -108,7 +123,9 @@ def test_what_is_no_method_is_one_clear_error(tmp_path: Path, monkeypatch: pytes
 
 def test_a_class_without_a_source_file_is_refused(tmp_path: Path) -> None:
     make = "Mine = make_dataclass('Mine', [], namespace={'needs': frozenset({Need.ACCURACY}), 'search': lambda *_: []})"
-    (tmp_path / "made.py").write_text(f"from dataclasses import make_dataclass\nfrom budgetnas.harness.problem import Need\n{make}\nMine.__module__ = 'nowhere'\n")
+    (tmp_path / "made.py").write_text(
+        f"from dataclasses import make_dataclass\nfrom budgetnas.harness.problem import Need\n{make}\nMine.__module__ = 'nowhere'\n"
+    )
     with pytest.raises(MethodError, match="the source of 'made.py:Mine' cannot be read"):
         find_method("made.py:Mine", tmp_path)
 

@@ -59,7 +59,11 @@ def test_the_front_is_exact_and_nothing_beats_it() -> None:
     assert [entry["cost"] for entry in front] == sorted({entry["cost"] for entry in front})
     for entry in front:
         index = entry["index"]
-        assert (entry["cost"], entry["test"], entry["validation"]) == (float(cost[index]), float(test[index]), float(landscape.validation[index]))
+        assert (entry["cost"], entry["test"], entry["validation"]) == (
+            float(cost[index]),
+            float(test[index]),
+            float(landscape.validation[index]),
+        )
         assert entry["arch"] == landscape.space.encode(landscape.space.at(index))
         cheaper = landscape.eligible & (cost <= cost[index])
         assert test[cheaper].max() == test[index]

@@ -126,7 +126,12 @@ def test_whatever_a_plugin_does_costs_its_own_trial_and_no_other(tmp_path: Path)
     assert log.count(b"1000/1000") == 20_000 and b"straight to the descriptor" in log and b"to standard error" in log
     assert not list(tmp_path.rglob("*.partial"))
     # Nothing stays but the server that workers are forked from.
-    until(lambda: all("forkserver" in " ".join(child.cmdline()) or "tracker" in " ".join(child.cmdline()) for child in set(psutil.Process().children(recursive=True)) - before))
+    until(
+        lambda: all(
+            "forkserver" in " ".join(child.cmdline()) or "tracker" in " ".join(child.cmdline())
+            for child in set(psutil.Process().children(recursive=True)) - before
+        )
+    )
 
 
 def test_a_plugin_that_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:
@@ -201,7 +206,8 @@ def test_a_shared_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"table": "0" * 64}, "the table of closed-form changed since"), ({"version": "0"}, "the source of method .* changed since")]
+    ("changes", "message"),
+    [({"table": "0" * 64}, "the table of closed-form changed since"), ({"version": "0"}, "the source of method .* changed since")],
 )
 def test_a_run_whose_ground_is_gone_ends_in_one_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TableError, match=message):

@@ -133,7 +133,9 @@ def test_a_changed_plugin_is_run_again_beside_its_old_records(tmp_path: Path) ->
 
 
 def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
-    study = study_in(tmp_path, seeds=1, more=f'[[method]]\nname = "rcas"\nlabel = "greedy"\n[[method]]\nname = "{PLUGINS}/breaking.py:AsksForMore"\n')
+    study = study_in(
+        tmp_path, seeds=1, more=f'[[method]]\nname = "rcas"\nlabel = "greedy"\n[[method]]\nname = "{PLUGINS}/breaking.py:AsksForMore"\n'
+    )
     result, _ = conduct(study, tmp_path / "out")
     plan = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert (plan["study"], plan["title"], plan["deterministic"]) == ("mine", "mine", ["greedy"])
@@ -165,13 +167,26 @@ def test_a_damaged_record_ends_the_run_in_one_line_before_anything_is_done(tmp_p
 
 
 def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
-    with Store(tmp_path / "out").locked(), pytest.raises(RunError, match="another process is at work in .*out; wait for it, or choose another folder"):
+    with (
+        Store(tmp_path / "out").locked(),
+        pytest.raises(RunError, match="another process is at work in .*out; wait for it, or choose another folder"),
+    ):
         conduct(study_in(tmp_path), tmp_path / "out")
 
 
 def start(study: Path, out: Path) -> subprocess.Popen[str]:
     """Start `budgetnas run` as the leader of a process group, as a shell does."""
-    command = [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", "run", str(study), "--out", str(out), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-c",
+        "from budgetnas.harness.cli import main; main()",
+        "run",
+        str(study),
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -188,13 +203,21 @@ def gone(processes: list[psutil.Process]) -> None:
 
 
 # (signal, to the whole group as a terminal does, when so many more records are there)
-OWN = [(signal.SIGINT, True, 0), (signal.SIGINT, True, 15), (signal.SIGKILL, False, 15), (signal.SIGTERM, True, 15), (signal.SIGINT, False, 30)]
+OWN = [
+    (signal.SIGINT, True, 0),
+    (signal.SIGINT, True, 15),
+    (signal.SIGKILL, False, 15),
+    (signal.SIGTERM, True, 15),
+    (signal.SIGINT, False, 30),
+]
 PLUGIN = [(signal.SIGINT, True, 33), (signal.SIGKILL, False, 2), (signal.SIGTERM, False, 2)]  # the first 32 are the project's own methods'
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seeds", "method", "planned", "stops"), [(40, "", 160, OWN), (8, f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Good"\n', 48, PLUGIN)], ids=["own", "plugin"]
+    ("seeds", "method", "planned", "stops"),
+    [(40, "", 160, OWN), (8, f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Good"\n', 48, PLUGIN)],
+    ids=["own", "plugin"],
 )
 def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_one(
     tmp_path: Path, seeds: int, method: str, planned: int, stops: list[tuple[signal.Signals, bool, int]]

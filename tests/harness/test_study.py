@@ -59,7 +59,10 @@ def test_equal_limits_are_run_once_and_both_names_kept(tmp_path: Path) -> None:
 
 def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, real_tables: Path) -> None:
     text = GOOD.replace('"closed-form"', '"cifar10"', 1).replace('["closed-form"]', '["raspi4", "edgegpu"]')
-    with pytest.raises(StudyError, match=r"study\.toml: cifar10 on raspi4, limit .*: the device has no energy_mj; leave it out, or set problem.skip_unsupported"):
+    with pytest.raises(
+        StudyError,
+        match=r"study\.toml: cifar10 on raspi4, limit .*: the device has no energy_mj; leave it out, or set problem.skip_unsupported",
+    ):
         plan_of(tmp_path, text)
     plan = plan_of(tmp_path, text.replace("[problem]", "[problem]\nskip_unsupported = true"))
     assert plan.skipped == ("cifar10 on raspi4, limit params<=600k,energy_mj<=15: the device has no energy_mj",)
@@ -100,14 +103,22 @@ WRONG = [
     ],
     ("[problem]", "[[problem]]", r"problem: "),
     ("[problem]", "[problems]", r"problems: there is no such key"),
-    ("[problem]", "[problem]\ninterval = 3", r"problem\.interval: there is no such key; expected one of space, datasets, devices, limits, allowance"),
+    (
+        "[problem]",
+        "[problem]\ninterval = 3",
+        r"problem\.interval: there is no such key; expected one of space, datasets, devices, limits, allowance",
+    ),
     ("[problem]", "[problem]\nspace = 'dart'", r"unknown space 'dart'; choose one of nasbench201"),
     ("[problem]", "[problem]\nspace = ''", r"problem\.space: "),
     ("[problem]", "[problem]\nvalidation = 'best'", r"problem\.validation: Input should be 'mean' or 'seed', not 'best'"),
     ("[problem]", "[problem]\nskip_unsupported = 1", r"problem\.skip_unsupported: .* boolean, not 1"),
     ("[problem]", "[problem]\nallowance = {}", r"problem\.allowance: give queries, seconds or both"),
     ("[problem]", "[problem]\nallowance = 100", r"problem\.allowance: .* not 100"),
-    ("[problem]", "[problem]\nallowance = {query = 1}", r"problem\.allowance\.query: there is no such key; expected one of queries, seconds"),
+    (
+        "[problem]",
+        "[problem]\nallowance = {query = 1}",
+        r"problem\.allowance\.query: there is no such key; expected one of queries, seconds",
+    ),
     ("[problem]", "[problem]\nallowance = {queries = 0}", r"problem\.allowance\.queries: .* greater than or equal to 1, not 0"),
     ("[problem]", "[problem]\nallowance = {queries = 1.5}", r"problem\.allowance\.queries: .* not 1\.5"),
     ("[problem]", "[problem]\nallowance = {queries = true}", r"problem\.allowance\.queries: .* not True"),
@@ -123,7 +134,11 @@ WRONG = [
     ('devices = ["closed-form"]', "devices = [1]", r"problem\.devices\.0: .* not 1"),
     ('devices = ["closed-form"]', "", r"is a device's; name a device"),
     *[
-        ('limits = ["latency_ms@q10", ', f"limits = [{value}, ", r"problem\.limits: expected a list whose members are limits, or lists of limits")
+        (
+            'limits = ["latency_ms@q10", ',
+            f"limits = [{value}, ",
+            r"problem\.limits: expected a list whose members are limits, or lists of limits",
+        )
         for value in ("3", "true", "[1]", '["params<=1M", 2]', "{}", "[[]]")
     ],
     ("latency_ms@q10", "latency_ms<5", r"limit 'latency_ms<5' cannot be read; write resource<=NUMBER"),
@@ -139,14 +154,26 @@ WRONG = [
     (METHOD, METHOD + "\npatience = '3'", r"setting 'patience' of method 'random_search' is '3'; expected int"),
     (METHOD, METHOD + "\npatience = 1979-05-27", r"setting 'patience' of method 'random_search' is .*; expected int"),
     (METHOD, METHOD + f"\n[[method]]\n{METHOD}", r"two methods are called 'random_search \(defaults\)'; give each \[\[method\]\] a label"),
-    (METHOD, METHOD + f"\nlabel='a'\n[[method]]\n{METHOD}\nlabel='a'\npatience=3\n[[method]]\n{METHOD}\nlabel='a'\npatience=3", r"two methods are called"),
-    (METHOD, METHOD + f"\n[[method]]\n{METHOD}\nlabel = 'again'", r"'random_search' and 'again' are one method with the same settings; keep one"),
+    (
+        METHOD,
+        METHOD + f"\nlabel='a'\n[[method]]\n{METHOD}\nlabel='a'\npatience=3\n[[method]]\n{METHOD}\nlabel='a'\npatience=3",
+        r"two methods are called",
+    ),
+    (
+        METHOD,
+        METHOD + f"\n[[method]]\n{METHOD}\nlabel = 'again'",
+        r"'random_search' and 'again' are one method with the same settings; keep one",
+    ),
     (METHOD, METHOD + f"\n[[method]]\n{METHOD}\npatience = 100000", r"are one method with the same settings"),
     ("[[method]]", "[method]", r"method: .* list, not "),
     ("[[method]]", "[[methods]]", r"methods: there is no such key; expected one of "),
     ("[[method]]", "[plugin]\nmemory_mb = 1\n[[method]]", r"plugin\.memory_mb: .* greater than or equal to 64, not 1"),
     ("[[method]]", "[plugin]\ntimeout_seconds = inf\n[[method]]", r"plugin\.timeout_seconds: "),
-    ("[[method]]", "[plugin]\ntimeout = 1\n[[method]]", r"plugin\.timeout: there is no such key; expected one of timeout_seconds, memory_mb"),
+    (
+        "[[method]]",
+        "[plugin]\ntimeout = 1\n[[method]]",
+        r"plugin\.timeout: there is no such key; expected one of timeout_seconds, memory_mb",
+    ),
     ("[problem]", "[problem", r"study\.toml is no TOML: .*line 3"),
     ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is no TOML: "),
     (GOOD, "", r"name: Field required"),
@@ -154,7 +181,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("part", "instead", "message"), WRONG)
-def test_what_is_wrong_is_one_line_with_the_file_the_key_and_what_was_expected(tmp_path: Path, part: str, instead: str, message: str) -> None:
+def test_what_is_wrong_is_one_line_with_the_file_the_key_and_what_was_expected(
+    tmp_path: Path, part: str, instead: str, message: str
+) -> None:
     assert part in GOOD
     with pytest.raises(StudyError, match=message) as error:
         plan_of(tmp_path, GOOD.replace(part, instead, 1))
@@ -168,12 +197,45 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, place: str, monk
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("binary").write_bytes(b"\xff\xfe\x00name")
-    with pytest.raises(StudyError, match=f"(there is no study {place[:50]}.*; give a path, or one of .*smoke)|({place[:50]}.* cannot be read: )"):
+    with pytest.raises(
+        StudyError, match=f"(there is no study {place[:50]}.*; give a path, or one of .*smoke)|({place[:50]}.* cannot be read: )"
+    ):
         read_study(place)
 
 
-KEYS = ["name", "seeds", "problem", "method", "plugin", "datasets", "devices", "limits", "allowance", "queries", "seconds", "validation", "label", "str", "int", "a b"]
-TEXTS = ["mine", "closed-form", "nasbench201", "random_search", "latency_ms@q10", "params<=1M", "mean", "", "\\u0000", "é", "../x", "x:Y", "x.py:Y"]
+KEYS = [
+    "name",
+    "seeds",
+    "problem",
+    "method",
+    "plugin",
+    "datasets",
+    "devices",
+    "limits",
+    "allowance",
+    "queries",
+    "seconds",
+    "validation",
+    "label",
+    "str",
+    "int",
+    "a b",
+]
+TEXTS = [
+    "mine",
+    "closed-form",
+    "nasbench201",
+    "random_search",
+    "latency_ms@q10",
+    "params<=1M",
+    "mean",
+    "",
+    "\\u0000",
+    "é",
+    "../x",
+    "x:Y",
+    "x.py:Y",
+]
 scalars = (
     st.sampled_from(["true", "inf", "nan", "-1", "0", "1", "2.5", "1e400", "9" * 40, "1979-05-27", "07:32:00"])
     | st.sampled_from(TEXTS).map(lambda text: f'"{text}"')
@@ -182,7 +244,9 @@ inline = st.recursive(
     scalars,
     lambda inner: (
         st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
-        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3).map(lambda table: "{" + ", ".join(f'"{key}" = {value}' for key, value in table.items()) + "}")
+        | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3).map(
+            lambda table: "{" + ", ".join(f'"{key}" = {value}' for key, value in table.items()) + "}"
+        )
     ),
     max_leaves=6,
 )
@@ -190,7 +254,9 @@ inline = st.recursive(
 
 @given(st.lists(st.tuples(st.sampled_from(range(9)), st.sampled_from(KEYS), inline), min_size=1, max_size=3), st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_study_whatever_it_says_ends_in_anything_but_a_plan_or_one_line(tmp_path: Path, changes: list[tuple[int, str, str]], data: Any) -> None:
+def test_no_study_whatever_it_says_ends_in_anything_but_a_plan_or_one_line(
+    tmp_path: Path, changes: list[tuple[int, str, str]], data: Any
+) -> None:
     lines = GOOD.split("\n")
     for place, key, value in changes:
         fate = data.draw(st.sampled_from(["insert", "replace value", "delete", "cut"]))

@@ -82,7 +82,13 @@ def landscape() -> Landscape:
 
 
 def trial_of(limits: tuple[Limit, ...] = (Limit("latency_ms", upper=3.0),), **changes: Any) -> Trial:
-    fixed = {"dataset": "closed-form", "device": "closed-form", "limits": limits, "allowance": Allowance(20), "table": landscape().table.checksum}
+    fixed = {
+        "dataset": "closed-form",
+        "device": "closed-form",
+        "limits": limits,
+        "allowance": Allowance(20),
+        "table": landscape().table.checksum,
+    }
     return dataclasses.replace(TRIAL, **(fixed | changes))
 
 
@@ -106,7 +112,9 @@ def by_quality() -> tuple[list[int], list[int]]:
     """Feasible and infeasible indices, the best by validation first."""
     admitted = landscape().admitted(trial_of().limits)
     order = np.argsort(-landscape().validation, kind="stable")
-    return [int(i) for i in order if admitted[i]], [int(i) for i in order if not admitted[i] and landscape().space.connected(landscape().space.at(int(i)))]
+    return [int(i) for i in order if admitted[i]], [
+        int(i) for i in order if not admitted[i] and landscape().space.connected(landscape().space.at(int(i)))
+    ]
 
 
 def asking(*indices: int, recommend: tuple[int, ...] | None = None) -> Search:
@@ -152,7 +160,11 @@ def test_a_plain_search_in_full() -> None:
     assert (final["validation"], final["test"]) == (float(landscape().validation[second]), float(landscape().test[second]))
     assert final["cost"] == {name: float(landscape().resource(name)[second]) for name in landscape().resources}
     best = max(feasible, key=lambda index: float(landscape().test[index]))
-    assert record["oracle"]["best_by_test"] == {"architecture": best, "test": float(landscape().test[best]), "validation": float(landscape().validation[best])}
+    assert record["oracle"]["best_by_test"] == {
+        "architecture": best,
+        "test": float(landscape().test[best]),
+        "validation": float(landscape().validation[best]),
+    }
     assert record["oracle"]["best_by_validation"]["architecture"] == feasible[0]
     assert record["oracle"]["feasible"] == len(feasible)
     assert record["regret"] == float(landscape().test[best]) - final["test"]
@@ -246,7 +258,10 @@ def yielding(value: Any) -> Search:
         (raising(MemoryError()), "MemoryError"),
         (raising(KeyError("\udc80")), "KeyError: '\\udc80'"),
         (raising(ValueError("x" * 1000)), "ValueError: " + "x" * 488),
-        (lambda problem, evaluator, rng: None, "TypeError: search returned None; expected a generator, or another iterable, of recommendations"),
+        (
+            lambda problem, evaluator, rng: None,
+            "TypeError: search returned None; expected a generator, or another iterable, of recommendations",
+        ),
         (yielding(None), "TypeError: search yielded None; expected a tuple of architectures"),
         (yielding(3), "TypeError: search yielded 3; expected a tuple of architectures"),
         (yielding("ab"), "InvalidArchitecture: 'a' is no Architecture; .*"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,9 @@ _CELLS_A_CHUNK = 16  # a few seconds of work: what an interruption costs
 
 def accuracy_chunks() -> Chunks:
     """Return the computation: its folder depends on the recipe and on the version of torch, so that versions never mix."""
-    import torch
-
     recipe = digits201_recipe()
     representatives = tuple(np.unique(canonical_indices()).tolist())
-    return Chunks("accuracies", {"recipe": recipe.checksum, "torch": torch.__version__.split("+")[0]}, representatives, _CELLS_A_CHUNK)
+    return Chunks("accuracies", {"recipe": recipe.checksum, "torch": version("torch").split("+")[0]}, representatives, _CELLS_A_CHUNK)
 
 
 def train_class(index: int) -> dict[str, Any]:

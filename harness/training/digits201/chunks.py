@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from budgetnas.spaces.tables.columnar import TableError, replacing
 from budgetnas.spaces.tables.home import data_home
 
 
-class BuildError(RuntimeError):
+class BuildError(ValueError):
     """A build that cannot go on; the message says why and what to do."""
 
 
@@ -82,7 +83,9 @@ class Chunks:
         for number in range(self.count):
             part = self.read(number)
             if part is None:
-                raise BuildError(f"{self.name}: {len(self.missing())} of {self.count} parts are not there yet; run the command again without --step")
+                raise BuildError(
+                    f"{self.name}: {len(self.missing())} of {self.count} parts are not there yet; run the command again without --step"
+                )
             results |= part
         return results
 
@@ -130,18 +133,24 @@ def _computed(chunks: Chunks, compute: Callable[[int], Any], missing: Sequence[i
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    try:
+        futures = {pool.submit(_compute_chunk, chunks, compute, number): number for number in missing}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+    except BrokenProcessPool:
+        raise BuildError("a process of the build was ended from outside; run the command again: it goes on where it stopped") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Let this process end with the one that started it, and at once when the user interrupts."""
     from budgetnas.harness.executors.worker import end_with_parent
 
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-        try:
-            futures = {pool.submit(_compute_chunk, chunks, compute, number): number for number in missing}
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BrokenProcessPool:
-            raise BuildError("a process of the build was ended from outside; run the command again: it goes on where it stopped") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()
 
 
 def _compute_chunk(chunks: Chunks, compute: Callable[[int], Any], number: int) -> None:

@@ -3,7 +3,7 @@
 Activations of G networks have the shape (G, H * B, W * C): image rows outermost, then the batch, then the pixels of the row with their
 channels. A convolution is then a sum of matrix products, one for every vertical offset, between shifted views of the same memory (a
 shift by a row is a shift by B lines) and a banded matrix of (W_in * C_in) x (W_out * C_out) that holds the horizontal offsets. On these
-images that is four to six times as fast as grouped convolutions, and every network's figures are its own: no operation mixes the first axis.
+images that is several times as fast as grouped convolutions, and every network's figures are its own: nothing mixes the first axis.
 
 Gradients are written by hand, since there is nothing to discover at run time; `tests/` compares them with automatic ones.
 """

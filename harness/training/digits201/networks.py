@@ -154,7 +154,7 @@ class Networks:
         start = 0
         for shape in shapes:
             part = slice(start, start := start + math.prod(shape.size))
-            yield self.values[:, part].unflatten(1, shape.size), self.gradients[:, part].unflatten(1, shape.size)
+            yield self.values[:, part].view(-1, *shape.size), self.gradients[:, part].view(-1, *shape.size)
 
     def _norm_of(self, tensors: Iterator[tuple[Tensor, Tensor]], side: int) -> BatchNorm:
         (scale, scale_gradient), (shift, shift_gradient) = next(tensors), next(tensors)

@@ -23,6 +23,10 @@ _STREAM = 201  # keeps these random numbers apart from those that another use dr
 _EVALUATED_TOGETHER = 128  # images; enough for speed, few enough to stay in the processor's cache
 
 
+class UnknownSeed(ValueError):
+    """A seed that the table does not have; the message lists those it has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A trained network: accuracy [%] on the validation and the test images, and what its training took [processor seconds]."""
@@ -34,29 +38,38 @@ class Trained:
 
 
 def train_together(index: int, seeds: Sequence[int], recipe: Recipe) -> list[Trained]:
-    """Return what the network of cell `index` reaches with each seed, in the order given, trained side by side.
+    """Return what the network of cell `index` reaches with each seed, in the order given, trained side by side on one thread.
 
     Networks that are identical (`identity.py`) are one: it is the class's representative that is trained, and its initial weights and the
-    order of its images come from (representative, seed) alone, so a figure is the same whatever trains beside it. Runs on one thread.
+    order of its images come from (representative, seed) alone. The same cell and list of seeds give the same bits on machines of a kind;
+    in other company, or alone, a seed's sums may be rounded otherwise, since the matrix library goes by how its data lie in memory.
     """
     representative = int(canonical_indices()[index])
     genes = all_genes()[representative].tolist()
     split = recipe.images()
-    # One network alone would take another path through the matrix library, and round differently: it is given its double for company.
-    company = [*seeds] if len(seeds) > 1 else [*seeds, *seeds]
     with _one_thread():
         began = time.thread_time()
-        networks, generators = prepared(representative, genes, company, recipe)
+        networks, generators = prepared(representative, genes, seeds, recipe)
         for _ in training_losses(networks, generators, split.train, recipe):
             pass
-        seconds = (time.thread_time() - began) / len(company)
+        seconds = (time.thread_time() - began) / len(seeds)
         validation, test = (accuracies(networks, images) for images in (split.validation, split.test))
-    return [Trained(*row, seconds) for row in zip(seeds, validation, test, strict=False)]
+    return [Trained(*row, seconds) for row in zip(seeds, validation, test, strict=True)]
+
+
+def train_seed(index: int, seed: int, recipe: Recipe) -> Trained:
+    """Return what the network of cell `index` reaches with one of the recipe's seeds, to the bit as the table's builder does.
+
+    To that end all of the recipe's seeds are trained, which takes hardly longer than one. `UnknownSeed` for another.
+    """
+    if seed not in recipe.seeds:
+        raise UnknownSeed(f"{recipe.name} has no seed {seed}; choose one of {', '.join(map(str, recipe.seeds))}")
+    return train_together(index, recipe.seeds, recipe)[recipe.seeds.index(seed)]
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Use one thread in this block: sums come out the same on every machine of a kind, and cells are trained in parallel instead."""
+    """Use one thread in this block: sums come out the same every time, and cells are trained in parallel instead."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -103,7 +116,9 @@ def accuracies(networks: Networks, images: Images) -> list[float]:
     labels = torch.from_numpy(images.labels)
     count = len(networks.values)
     right = torch.zeros(count, dtype=torch.int64)
-    for pixels, expected in zip(torch.from_numpy(images.pixels).split(_EVALUATED_TOGETHER), labels.split(_EVALUATED_TOGETHER), strict=True):
+    for pixels, expected in zip(
+        *[torch.split(whole, _EVALUATED_TOGETHER) for whole in (torch.from_numpy(images.pixels), labels)], strict=True
+    ):
         logits = networks.forward(pixels.expand(count, *pixels.shape))
         right += (logits.argmax(2) == expected).sum(1)
     return [100.0 * hits / len(labels) for hits in right.tolist()]

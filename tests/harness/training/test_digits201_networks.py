@@ -14,10 +14,11 @@ from torch import nn  # noqa: E402
 
 from budgetnas.harness.training.digits201.networks import Networks, initial_values, parameter_shapes  # noqa: E402
 from budgetnas.harness.training.digits201.recipe import digits201_recipe  # noqa: E402
-from budgetnas.harness.training.digits201.together import prepared, train_together, training_losses  # noqa: E402
+from budgetnas.harness.training.digits201.together import UnknownSeed, prepared, train_seed, train_together, training_losses  # noqa: E402
 from budgetnas.spaces.nasbench201.cell import NASBench201  # noqa: E402
-from budgetnas.spaces.nasbench201.order import EDGES, all_genes  # noqa: E402
-from budgetnas.spaces.nasbench201.small_network import complexities, live_edges  # noqa: E402
+from budgetnas.spaces.nasbench201.identity import canonical_indices  # noqa: E402
+from budgetnas.spaces.nasbench201.order import EDGES, SIZE, all_genes  # noqa: E402
+from budgetnas.spaces.nasbench201.small_network import complexities, cycles, live_edges  # noqa: E402
 
 RECIPE = digits201_recipe()
 # All operations, a convolution twice from one node, dead edges, a convolution of zero, no path at all; the best and two others.
@@ -154,12 +155,34 @@ def _cell(genes: tuple[int, ...]):
     return NASBench201().at(int(np.flatnonzero((all_genes() == genes).all(axis=1))[0]))
 
 
-@pytest.mark.parametrize("company", [(1,), (2, 1), (1, 0, 2)])
-def test_a_seed_gives_the_same_whatever_trains_beside_it(company: tuple[int, ...]) -> None:
+def test_the_same_seeds_give_the_same_bits() -> None:
     # Cell 0 learns badly, so that the least difference in rounding would grow into another accuracy.
-    together = {trained.seed: trained for trained in train_together(0, (0, 1, 2), RECIPE)}
-    for trained in train_together(0, company, RECIPE):
-        assert (trained.validation, trained.test) == (together[trained.seed].validation, together[trained.seed].test)
+    first, second = (train_together(0, RECIPE.seeds, RECIPE) for _ in range(2))
+    figures = [(network.validation, network.test) for network in first]
+    assert figures == [(network.validation, network.test) for network in second]
+    alone = train_seed(0, 1, RECIPE)
+    assert (alone.seed, alone.validation, alone.test) == (1, *figures[1])
+    assert len(set(figures)) == 3
+
+
+@pytest.mark.parametrize("company", [(1,), (2, 1)])
+def test_what_trains_beside_a_seed_changes_no_more_than_rounding(company: tuple[int, ...]) -> None:
+    def losses(seeds: tuple[int, ...]):
+        networks, generators = prepared(0, all_genes()[0].tolist(), seeds, RECIPE)
+        steps = training_losses(networks, generators, RECIPE.images().train, RECIPE)
+        return torch.stack([next(steps)[seeds.index(1)] for _ in range(14)])
+
+    torch.testing.assert_close(losses(company), losses((0, 1, 2)), rtol=1e-3, atol=1e-4)
+
+
+def test_identical_networks_are_one() -> None:
+    twin = int(np.flatnonzero((canonical_indices() == 0) & (np.arange(SIZE) != 0))[0])
+    assert train_seed(twin, 2, RECIPE).test == train_seed(0, 2, RECIPE).test
+
+
+def test_a_seed_that_the_table_does_not_have_is_refused() -> None:
+    with pytest.raises(UnknownSeed, match="digits201 has no seed 3; choose one of 0, 1, 2"):
+        train_seed(0, 3, RECIPE)
 
 
 def test_parameters_are_counted_as_they_are() -> None:
@@ -167,3 +190,71 @@ def test_parameters_are_counted_as_they_are() -> None:
         network = plain_network(genes)
         counted = sum(parameter.numel() for parameter in network.parameters())
         assert complexities()[0][NASBench201().index(_cell(genes))] == counted
+
+
+@pytest.mark.parametrize("genes", CELLS)
+def test_multiply_adds_are_counted_as_they_are(genes: tuple[int, ...]) -> None:
+    counted = 0
+
+    def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal counted
+        counted += module.weight[0].numel() * output.numel()
+
+    network = plain_network(genes)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    network.eval()(torch.zeros(1, 1, 8, 8))
+    # A convolution that reads a zero node runs too.
+    assert complexities()[1][NASBench201().index(_cell(genes))] == counted
+
+
+def test_cycles_of_two_cells_by_hand() -> None:
+    macs, space = complexities()[1], NASBench201()
+    nothing, pooling = space.index(_cell((0,) * 6)), space.index(_cell((4,) * 6))
+    # 2x2 pooling to 4x4 pixels of 8 channels, five cycles each; the mean over 16 pixels of 16 channels, seventeen each.
+    assert cycles()[nothing] == 5 * macs[nothing] + 8 * 16 * 5 + 16 * 17
+    # Six 3x3 poolings of 8x8 pixels of 8 channels and of 4x4 pixels of 16 channels, ten cycles for each output.
+    assert cycles()[pooling] == cycles()[nothing] + 6 * (512 + 256) * 10
+
+
+@pytest.mark.parametrize("genes", CELLS)
+def test_the_graph_for_latency_is_the_network(genes: tuple[int, ...]) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from budgetnas.harness.training.digits201.graph import onnx_model
+
+    model = onnx_model(genes)
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+    plain = plain_network(genes).eval()
+    copy_folded(plain, genes, onnx.load_from_string(model))
+    image = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
+    (logits,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"image": image})
+    np.testing.assert_allclose(logits, plain(torch.from_numpy(image)).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def copy_folded(network: nn.Sequential, genes: Sequence[int], model) -> None:
+    """Give a plain network the graph's weights, the folded normalisations as a shift alone."""
+    from onnx import numpy_helper
+
+    weights = {held.name: torch.from_numpy(numpy_helper.to_array(held).copy()) for held in model.graph.initializer}
+    convolutions = iter([node.input for node in model.graph.node if node.op_type == "Conv"])
+    pairs = []
+    for position in (0, 5):
+        pairs.append((network[position], network[position + 1]))
+        operations = network[position + 2].operations
+        pairs += [(operations[str(edge)][1], operations[str(edge)][2]) for edge in live_edges(genes) if genes[edge] in (2, 3)]
+    for (convolution, norm), (_, kernel, bias) in zip(pairs, convolutions, strict=True):
+        convolution.weight.data, norm.bias.data = weights[kernel], weights[bias]
+        norm.running_var.fill_(1 - norm.eps)
+    network[8].running_var.fill_(1 - network[8].eps)
+    (linear,) = [node.input for node in model.graph.node if node.op_type == "Gemm"]
+    network[12].weight.data, network[12].bias.data = weights[linear[1]].T, weights[linear[2]]
+
+
+def test_latency_is_a_time() -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    from budgetnas.harness.training.digits201.latency import device_name, latency_ms
+
+    assert latency_ms(0) > 0
+    assert device_name().replace("-", "").isalnum()

@@ -1,0 +1,162 @@
+"""One contract for every method that comes with the project; a new one is held to it by being there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from budgetnas.harness.canonical import canonical_json
+from budgetnas.harness.catalogue import check_class, find_method, own_methods
+from budgetnas.harness.check import check_method
+from budgetnas.harness.landscape import Landscape, landscape_of
+from budgetnas.harness.limits import resolve
+from budgetnas.harness.problem import Allowance
+from budgetnas.harness.trial import Record, Trial, conduct
+
+LIMITS = {
+    "none": ("unlimited",),
+    "loose": ("latency_ms@q50",),
+    "tight": ("latency_ms@q10",),
+    "of the network": ("params<=600k", "macs<=90M"),
+    "several": ("latency_ms@q50", "energy_mj<=15", "params<=800k"),
+    "lower bound": ("latency_ms@q50", "params>=400k"),
+    "from two sides": ("latency_ms>=2,latency_ms<=2.5",),
+    "a handful": ("latency_ms<=1.15",),
+    "a single one": ("energy_mj<=2.3",),
+    "nothing": ("latency_ms<=0.5",),
+}
+ALLOWANCES = {"1 query": Allowance(1), "40 queries": Allowance(40), "3000 s": Allowance(None, 3000.0), "both": Allowance(40, 2000.0)}
+
+
+def landscape(device: str | None = "closed-form") -> Landscape:
+    return landscape_of("nasbench201", "closed-form", device)
+
+
+def trial_of(
+    method: str, limits: tuple[str, ...], allowance: Allowance = ALLOWANCES["40 queries"], seed: int = 0, device: str | None = "closed-form"
+) -> Trial:
+    found = find_method(method)
+    return Trial(
+        space="nasbench201",
+        dataset="closed-form",
+        device=device,
+        limits=resolve(landscape(device), limits).limits,
+        allowance=allowance,
+        validation="mean",
+        method=method,
+        settings=tuple(sorted(found.settings({}).items())),
+        version=found.version,
+        table=landscape(device).table.checksum,
+        seed=seed,
+    )
+
+
+@cache
+def record_of(trial: Trial) -> Record:
+    return conduct(find_method(trial.method), trial)
+
+
+def asked_of(record: Record) -> list[int]:
+    return [key for kind, keys in record["questions"] if kind == "accuracy" for key in keys]
+
+
+@pytest.fixture(params=own_methods())
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.slow
+def test_it_passes_the_check_that_users_methods_must_pass(method: str) -> None:
+    assert all(not clause.broken for clause in check_method(find_method(method).cls))
+
+
+def test_it_has_the_shape_of_a_method(method: str) -> None:
+    found = find_method(method)
+    check_class(method, found.cls)
+    assert found.cls.__dataclass_params__.frozen
+    assert (found.cls.__doc__ or "").strip().split("\n")[0].endswith(".")
+    assert canonical_json(found.settings({}))
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_it_works_under_any_limits_and_recommends_a_feasible_one_if_it_saw_one(method: str, limits: str) -> None:
+    record = record_of(trial_of(method, LIMITS[limits]))
+    assert record["failure"] == ""
+    admitted = landscape().admitted(resolve(landscape(), LIMITS[limits]).limits)
+    saw_feasible = any(admitted[index] for index in asked_of(record))
+    if saw_feasible:
+        assert record["final"]["feasible"] and admitted[record["final"]["architecture"]]
+        assert all(entry["feasible"] for entry in record["front"])
+    if limits == "nothing":
+        assert record["oracle"]["feasible"] == 0 and not saw_feasible and record["regret"] is None
+    elif limits not in ("a handful", "a single one"):
+        assert saw_feasible and record["regret"] >= 0.0
+
+
+@pytest.mark.parametrize("limits", ["loose", "tight", "nothing"])
+def test_from_its_first_feasible_answer_on_it_never_recommends_an_infeasible_one(method: str, limits: str) -> None:
+    record = record_of(trial_of(method, LIMITS[limits]))
+    admitted = landscape().admitted(resolve(landscape(), LIMITS[limits]).limits)
+    new = list(dict.fromkeys(asked_of(record)))  # charged in this order
+    for recommendation in record["recommendations"]:
+        if any(admitted[index] for index in new[: recommendation["queries"]]):
+            assert all(admitted[index] for index in recommendation["architectures"])
+
+
+@pytest.mark.parametrize("allowance", ALLOWANCES)
+def test_it_spends_its_allowance_and_no_more(method: str, allowance: str) -> None:
+    limit = ALLOWANCES[allowance]
+    record = record_of(trial_of(method, LIMITS["loose"], limit))
+    assert record["failure"] == ""
+    assert 1 <= record["queries"] <= (limit.queries or 15_625)
+    assert 0.0 < record["simulated_seconds"] <= (limit.seconds or np.inf)
+    new = set(asked_of(record))
+    assert len(new) == record["queries"]
+    assert record["simulated_seconds"] == pytest.approx(sum(float(landscape().training_seconds[index]) for index in new))
+
+
+def test_it_works_without_a_device(method: str) -> None:
+    record = record_of(trial_of(method, ("params<=600k",), device=None))
+    assert record["failure"] == "" and record["final"]["feasible"]
+
+
+def test_it_ends_when_the_allowance_is_larger_than_what_is_feasible(method: str) -> None:
+    record = record_of(trial_of(method, LIMITS["a handful"], Allowance(400)))
+    assert record["failure"] == ""
+    assert record["queries"] <= 400
+
+
+def test_it_draws_another_search_for_another_seed_or_says_that_it_draws_nothing(method: str) -> None:
+    questions = [record_of(trial_of(method, LIMITS["loose"], seed=seed))["questions"] for seed in (0, 1)]
+    assert (questions[0] == questions[1]) == find_method(method).deterministic
+
+
+AGAIN = """
+import hashlib, sys
+sys.path.insert(0, {here!r})
+from test_methods import LIMITS, conduct, find_method, canonical_json, own_methods, trial_of
+for method in own_methods():
+    for limits in ("tight", "several", "a handful"):
+        trial = trial_of(method, LIMITS[limits])
+        print(method, limits, hashlib.sha256(canonical_json(conduct(find_method(method), trial)).encode()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_bytes_of_a_record_are_the_same_in_any_process() -> None:
+    # Sets of texts come in another order in every process, and a library may seed itself from a clock: neither may show.
+    code = AGAIN.format(here=os.path.dirname(__file__))  # noqa: PTH120
+    said: list[Any] = []
+    for seed in ("1", "2"):
+        result = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONHASHSEED": seed}
+        )
+        said.append(result.stdout.splitlines())
+    assert len(said[0]) == 3 * len(own_methods())
+    assert said[0] == said[1]
