@@ -46,7 +46,7 @@ class Landscape:
         return (*on_device, *NETWORK_RESOURCES)
 
     def resource(self, name: str) -> Column:
-        """Return a resource of all architectures, shape (size,), unit in its name; NaN where not supported. `UnknownResource` lists others."""
+        """Return a resource of all architectures, shape (size,), in its unit; NaN where not supported. `UnknownResource` lists others."""
         if name in NETWORK_RESOURCES:
             # A space that lists its architectures gives all complexities at once.
             params, macs = cast(Any, self.space).complexities(self.task)
@@ -80,7 +80,7 @@ class Landscape:
         return accuracies.accuracy(self.table, self.task.dataset, "validation")
 
     def validation_of_seed(self, search_seed: int) -> Column:
-        """Return validation accuracy [%] of one training seed of each architecture: the search seed modulo the seeds it was trained with."""
+        """Return validation accuracy [%] of one training seed of each architecture: the search seed modulo those it was trained with."""
         known = accuracies.seeds(self.table, self.task.dataset, "validation")
         if not known:
             return self.validation

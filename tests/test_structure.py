@@ -181,7 +181,8 @@ def test_torch_is_really_blocked(tmp_path: Path) -> None:
 
 def test_help_needs_no_torch_and_no_heavy_library(tmp_path: Path) -> None:
     heavy = ("torch", "pandas", "scipy", "matplotlib", "pymoo", "optuna", "pyarrow")
-    code = f"import sys\nsys.argv = ['budgetnas', '--help']\nfrom budgetnas.harness.cli import main\ntry:\n    main()\nfinally:\n    print(sorted(set(sys.modules) & set({heavy})))"
+    lines = ("import sys", "sys.argv = ['budgetnas', '--help']", "from budgetnas.harness.cli import main")
+    code = "\n".join([*lines, "try:", "    main()", "finally:", f"    print(sorted(set(sys.modules) & set({heavy})))"])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
     assert "leaderboard" in without_torch(tmp_path, "--help")

@@ -127,8 +127,8 @@ def _undisturbed() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        for each, handler in usual.items():
+            signal.signal(each, handler or signal.SIG_DFL)
     for number in came:
         signal.raise_signal(number)
 

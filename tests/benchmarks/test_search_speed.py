@@ -90,9 +90,8 @@ def test_the_grid(without: tuple[str, ...], real_home: Path, tmp_path: Path, ben
     if not benchmark.enabled:
         pytest.skip("runs for minutes; `make benchmark` runs it")
     benchmark.pedantic(study, rounds=1)
-    print(
-        f"\n{'without TPE' if without else '6 methods'}: {', '.join(f'{name} {peak / 2**20:.0f} MB' for name, peak in peaks.items())} at the peak"
-    )
+    memory = ", ".join(f"{name} {peak / 2**20:.0f} MB" for name, peak in peaks.items())
+    print(f"\n{'without TPE' if without else '6 methods'}: {memory} at the peak")
 
 
 def _note_memory(process: psutil.Process, peaks: dict[str, int]) -> None:

@@ -126,7 +126,7 @@ def test_a_class_without_a_source_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text(
         f"from dataclasses import make_dataclass\nfrom budgetnas.harness.problem import Need\n{make}\nMine.__module__ = 'nowhere'\n"
     )
-    with pytest.raises(MethodError, match="the source of 'made.py:Mine' cannot be read"):
+    with pytest.raises(MethodError, match=r"the source of 'made\.py:Mine' cannot be read"):
         find_method("made.py:Mine", tmp_path)
 
 
@@ -177,14 +177,15 @@ SETTINGS = FoundMethod("settings", Settings, "1", plugin=True)
 
 def test_settings_come_with_their_defaults() -> None:
     assert SETTINGS.settings({"count": 3}) == {
-        "count": 3, "rate": 0.5, "fast": False, "name": "a", "kind": "one", "maybe": None, "sizes": (1, 2), "words": [], "table": {}, "anything": None,
+        "count": 3, "rate": 0.5, "fast": False, "name": "a", "kind": "one", "maybe": None, "sizes": (1, 2),
+        "words": [], "table": {}, "anything": None,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("rate", 2), ("maybe", 3), ("maybe", 0.5), ("kind", "two"), ("fast", True), ("sizes", [3]), ("sizes", []), ("words", ["x"]), ("table", {"a": 1}),
-     ("anything", [1, "x"])],
+    [("rate", 2), ("maybe", 3), ("maybe", 0.5), ("kind", "two"), ("fast", True), ("sizes", [3]), ("sizes", []),
+     ("words", ["x"]), ("table", {"a": 1}), ("anything", [1, "x"])],
 )  # fmt: skip
 def test_settings_of_the_right_type_are_taken(name: str, value: Any) -> None:
     assert SETTINGS.settings({name: value})[name] == value
@@ -192,8 +193,8 @@ def test_settings_of_the_right_type_are_taken(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("count", 1.0), ("count", True), ("count", "1"), ("rate", "x"), ("rate", True), ("fast", 1), ("name", 1), ("kind", "three"), ("kind", 1),
-     ("maybe", "x"), ("maybe", False), ("sizes", 3), ("sizes", ["x"]), ("words", "x"), ("words", [1]), ("table", [1])],
+    [("count", 1.0), ("count", True), ("count", "1"), ("rate", "x"), ("rate", True), ("fast", 1), ("name", 1), ("kind", "three"),
+     ("kind", 1), ("maybe", "x"), ("maybe", False), ("sizes", 3), ("sizes", ["x"]), ("words", "x"), ("words", [1]), ("table", [1])],
 )  # fmt: skip
 def test_settings_of_another_type_are_named(name: str, value: Any) -> None:
     with pytest.raises(MethodError, match=f"setting '{name}' of method 'settings' is .*; expected "):

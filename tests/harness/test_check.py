@@ -90,11 +90,11 @@ def test_a_reference_is_found_in_the_folder(breaking: ModuleType) -> None:
 def test_the_callers_own_generators_are_left_as_they_were(breaking: ModuleType) -> None:
     random.seed(5)
     np.random.seed(5)
-    expected = random.random(), np.random.random()  # noqa: NPY002
+    expected = random.random(), np.random.random()
     random.seed(5)
     np.random.seed(5)
     check_method(breaking.Sound, raising=False, seeds=2, queries=10)
-    assert (random.random(), np.random.random()) == expected  # noqa: NPY002
+    assert (random.random(), np.random.random()) == expected
 
 
 def test_the_limits_are_what_their_comment_says() -> None:

@@ -76,8 +76,8 @@ for words in {COMMANDS!r}:
 @pytest.mark.parametrize(
     "arguments",
     [("nonsense",), ("run",), ("run", "smoke", "--worker", "2"), ("run", "smoke", "--workers", "0"), ("run", "smoke", "--workers", "two"),
-     ("check",), ("check", "rcas", "--timeout", "0"), ("check", "rcas", "--setting", "novalue"), ("check", "rcas", "--setting", "=3"), ("list", "things"),
-     ("leaderboard", "a", "b")],
+     ("check",), ("check", "rcas", "--timeout", "0"), ("check", "rcas", "--setting", "novalue"), ("check", "rcas", "--setting", "=3"),
+     ("list", "things"), ("leaderboard", "a", "b")],
 )  # fmt: skip
 def test_a_wrong_command_line_ends_with_2_and_says_why(command: Command, arguments: tuple[str, ...]) -> None:
     result = command(*arguments)

@@ -28,8 +28,8 @@ def closed_form(device: str | None = "closed-form") -> Landscape:
 def test_the_board_of_a_device() -> None:
     context = context_of(closed_form(), "latency_ms@q10", "params<=600k", "latency_ms<=0.5")
     assert {name: context[name] for name in ("space", "dataset", "device", "resource", "unit", "origin", "chance")} == {
-        "space": "nasbench201", "dataset": "closed-form", "device": "closed-form", "resource": "latency_ms", "unit": "ms", "origin": "estimated",
-        "chance": 10.0,
+        "space": "nasbench201", "dataset": "closed-form", "device": "closed-form", "resource": "latency_ms", "unit": "ms",
+        "origin": "estimated", "chance": 10.0,
     }  # fmt: skip
     assert context["table_checksum"] == closed_form().table.checksum
     assert [problem["problem"] for problem in context["problems"]] == ["latency_ms@q10", "params<=600k", "latency_ms<=0.5"]

@@ -221,9 +221,9 @@ def test_a_folder_that_goes_away_ends_the_run_in_one_error(tmp_path: Path) -> No
     store.create()
     for folder in (store.records, store.timings):
         folder.rmdir()
-    with pytest.raises(RunError, match="cannot write .*No such file or directory"):
+    with pytest.raises(RunError, match=r"cannot write .*No such file or directory"):
         run_trials([trial_of("random_search")], store, 1, None, lambda trial, ok: None)
-    with pytest.raises(RunError, match="cannot write .*No such file or directory"):
+    with pytest.raises(RunError, match=r"cannot write .*No such file or directory"):
         run_trials([misbehaving("Good")], store, 1, Confinement(PATIENCE_S, 512), lambda trial, ok: None)
 
 

@@ -100,7 +100,7 @@ def test_only_trials_of_the_present_plan_that_have_ended_count(tmp_path: Path) -
     assert len(store.done()) >= 5  # what the smaller plan has no use for stays
     assert len(read_records(store)[0]) == 3
     store.discard(store.done())
-    with pytest.raises(RunError, match="no trial of .* has ended yet; run the study first"):
+    with pytest.raises(RunError, match=r"no trial of .* has ended yet; run the study first"):
         read_records(store)
 
 

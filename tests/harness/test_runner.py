@@ -169,7 +169,7 @@ def test_a_damaged_record_ends_the_run_in_one_line_before_anything_is_done(tmp_p
 def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
     with (
         Store(tmp_path / "out").locked(),
-        pytest.raises(RunError, match="another process is at work in .*out; wait for it, or choose another folder"),
+        pytest.raises(RunError, match=r"another process is at work in .*out; wait for it, or choose another folder"),
     ):
         conduct(study_in(tmp_path), tmp_path / "out")
 

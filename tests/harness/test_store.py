@@ -93,12 +93,12 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, blocked: str) 
 
 def test_a_write_into_a_folder_that_went_away_is_an_error_of_the_run(store: Store) -> None:
     store.records.rmdir()
-    with pytest.raises(RunError, match="cannot write .*No such file or directory"):
+    with pytest.raises(RunError, match=r"cannot write .*No such file or directory"):
         store.put(RECORD)
 
 
 def test_only_one_may_hold_a_run(store: Store) -> None:
-    with store.locked(), pytest.raises(RunError, match="another process is at work in .*--out"), Store(store.root).locked():
+    with store.locked(), pytest.raises(RunError, match=r"another process is at work in .*--out"), Store(store.root).locked():
         pytest.fail("two held it at once")
     with store.locked():
         pass

@@ -1,4 +1,4 @@
-"""Study files: what they expand to, and that whatever is wrong with one is a single line that names the file, the key and what was expected."""
+"""Study files: what they expand to, and that what is wrong with one is a line that names the file, the key and what was expected."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ def test_the_global_generators_start_alike_in_every_run_of_a_trial() -> None:
         needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
 
         def search(self, problem: Any, evaluator: Any, rng: Any) -> Iterator[Any]:
-            drawn.append(np.random.random())  # noqa: NPY002
+            drawn.append(np.random.random())
             yield (problem.space.at(1),)
 
     for _ in range(2):

@@ -44,7 +44,7 @@ class IgnoresLimits(Sound):
 
 class UsesGlobalGenerator(Sound):
     def generator(self, rng):
-        return np.random  # noqa: NPY002
+        return np.random
 
 
 class TakesTheFirst(Sound):
