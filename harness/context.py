@@ -16,7 +16,7 @@ from budgetnas.spaces.tables import accuracy
 if TYPE_CHECKING:
     from budgetnas.harness.study import Cell
 
-_UNITS = {"latency_ms": "ms", "energy_mj": "mJ", "params": "parameters", "macs": "MACs"}
+_UNITS = {"latency_ms": "ms", "energy_mj": "mJ", "params": "parameters", "macs": "MACs", "cycles": "cycles"}
 _CLOUD_DIGITS = 6  # a picture needs no more; the front and the problems are exact
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budgetnas.harness.problem import Limit
-from budgetnas.spaces.devices import DEVICE_RESOURCES, NETWORK_RESOURCES, RESOURCES
+from budgetnas.spaces.devices import DEVICE_RESOURCES, EXACT_RESOURCES, NETWORK_RESOURCES, RESOURCES
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Enumerable
 from budgetnas.spaces.tables import accuracy as accuracies
@@ -41,20 +41,25 @@ class Landscape:
 
     @cached_property
     def resources(self) -> tuple[str, ...]:
-        """The resources known here: the device's, then params and macs."""
+        """The resources known here: the device's, then params and macs, then cycles where the table has them."""
         on_device = tuple(hardware.metrics(self.table, self.task.dataset, self.device)) if self.device else ()
-        return (*on_device, *NETWORK_RESOURCES)
+        of_network = hardware.network_metrics(self.table, self.task.dataset)
+        return (*on_device, *EXACT_RESOURCES, *[name for name in of_network if name not in EXACT_RESOURCES])
 
     def resource(self, name: str) -> Column:
         """Return a resource of all architectures, shape (size,), in its unit; NaN where not supported. `UnknownResource` lists others."""
-        if name in NETWORK_RESOURCES:
+        if name in EXACT_RESOURCES:
             # A space that lists its architectures gives all complexities at once.
             params, macs = cast(Any, self.space).complexities(self.task)
             return np.asarray(params if name == "params" else macs, dtype=np.float64)
         if name not in RESOURCES:
             raise UnknownResource(f"unknown resource '{name}'; choose one of {', '.join(RESOURCES)}")
+        if name in NETWORK_RESOURCES:
+            if name not in self.resources:
+                raise UnknownResource(f"{name} of {self.task.dataset} are not known; limit one of {', '.join(self.resources)}")
+            return self.table.column(hardware.network_column(name, self.task.dataset))
         if self.device is None:
-            raise UnknownResource(f"{name} is a device's; name a device, or limit one of {', '.join(NETWORK_RESOURCES)}")
+            raise UnknownResource(f"{name} is a device's; name a device, or limit one of {', '.join(self.resources)}")
         return hardware.device_cost(self.table, name, self.task.dataset, self.device)
 
     @cached_property
@@ -143,5 +148,5 @@ def landscape_of(space: str, dataset: str, device: str | None = None) -> Landsca
 
 
 def finite(cost: Mapping[str, float]) -> dict[str, float | None]:
-    """Return a cost with None for what is not supported, as JSON wants it; whole numbers of params and macs stay whole."""
+    """Return a cost with None for what is not supported, as JSON wants it; what is counted stays whole."""
     return {name: None if value != value else int(value) if name in NETWORK_RESOURCES else value for name, value in cost.items()}

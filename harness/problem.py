@@ -40,7 +40,7 @@ class Need(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound on a resource, in the unit of its name: `latency_ms`, `energy_mj`, `macs`, `params`. Both ends are allowed values."""
+    """A bound on a resource, in the unit of its name: `latency_ms`, `energy_mj`, `macs`, `params`, `cycles`. Both ends are allowed."""
 
     resource: str
     upper: float = math.inf

@@ -38,6 +38,7 @@ COLUMNS = (
     "recommendation",
     "params",
     "macs",
+    "cycles",
     "latency_ms",
     "energy_mj",
     "front",

@@ -9,6 +9,7 @@ from typing import Literal
 Origin = Literal["measured", "estimated"]
 
 HW_NAS_BENCH = "HW-NAS-Bench (Li et al., ICLR 2021)"
+DIGITS201_BUILDER = "amd-epyc"  # the processor on which the shipped table was made
 
 
 class UnknownDevice(ValueError):
@@ -34,6 +35,7 @@ DEVICES = {
         Device("pixel3", "Google Pixel 3 phone", {"latency_ms": "measured"}, HW_NAS_BENCH),
         Device("eyeriss", "Eyeriss accelerator (ASIC)", {"latency_ms": "estimated", "energy_mj": "estimated"}, HW_NAS_BENCH),
         Device("fpga", "Xilinx ZC706 (FPGA)", {"latency_ms": "estimated", "energy_mj": "estimated"}, HW_NAS_BENCH),
+        Device(DIGITS201_BUILDER, "AMD EPYC, one thread of it", {"latency_ms": "measured"}, "budgetnas, spaces/tables/digits201.md"),
         Device(
             "closed-form",
             "no device: a cost in closed form, for tests",
@@ -43,7 +45,8 @@ DEVICES = {
     )
 }
 DEVICE_RESOURCES = ("latency_ms", "energy_mj")
-NETWORK_RESOURCES = ("params", "macs")
+EXACT_RESOURCES = ("params", "macs")  # which a space computes
+NETWORK_RESOURCES = (*EXACT_RESOURCES, "cycles")  # no device's; C64x+ cycles where a table has them
 RESOURCES = (*DEVICE_RESOURCES, *NETWORK_RESOURCES)
 
 

@@ -30,7 +30,7 @@ def query_command(
     from budgetnas.harness.landscape import landscape_of
     from budgetnas.spaces.registry import space_of
 
-    architecture = _architecture(space_of(space), arch)
+    architecture = architecture_of(space_of(space), arch)
     known = describe(landscape_of(space, dataset), architecture)
     if as_json:
         typer.echo(json.dumps(known))
@@ -41,7 +41,8 @@ def query_command(
     Console().print(_sheet(known))
 
 
-def _architecture(space: Space, text: str) -> Architecture:
+def architecture_of(space: Space, text: str) -> Architecture:
+    """Return the architecture that a published text or an index names; `InvalidArchitecture` says what is wrong."""
     from budgetnas.spaces.space import Enumerable
 
     if isinstance(space, Enumerable) and re.fullmatch(r"[+-]?[0-9]{1,4000}", text.strip()):
@@ -72,6 +73,7 @@ def describe(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
         "macs": complexity.macs,
         "accuracy": {"validation": _number(landscape.validation[index]), "test": _number(landscape.test[index])},
         **costs,
+        "cycles": int(landscape.resource("cycles")[index]) if "cycles" in landscape.resources else None,
         "training_seconds": _number(landscape.training_seconds[index]),
         "accuracy_by_seed": {
             split: {
@@ -100,9 +102,11 @@ def _sheet(known: dict[str, Any]) -> Any:
     sheet.add_row("connected", "yes" if known["connected"] else "no: it cannot know anything", "")
     sheet.add_row("parameters", f"{known['params']:,}", "")
     sheet.add_row("multiply-adds", f"{known['macs']:,}", "")
+    if known["cycles"] is not None:
+        sheet.add_row("C64x+ cycles", f"{known['cycles']:,}", "")
     sheet.add_row("validation accuracy", shown(known["accuracy"]["validation"]), "%")
     sheet.add_row("test accuracy", shown(known["accuracy"]["test"]), "%")
-    sheet.add_row("training time", shown(known["training_seconds"], 0), "s")
+    sheet.add_row("training time", shown(known["training_seconds"], 0 if (known["training_seconds"] or 0) >= 100 else 2), "s")
     for resource, unit in (("latency_ms", "ms"), ("energy_mj", "mJ")):
         for device, value in known[resource].items():
             sheet.add_row(

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budgetnas.spaces.nasbench201 import complexity as closed_form
+from budgetnas.spaces.nasbench201 import small_network
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes
 from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture, check_genes
 from budgetnas.spaces.task import Task
 
+# The tasks whose networks are not the benchmark's own.
+_OTHER_NETWORKS = {small_network.DIGITS201: small_network.complexities}
 _GENE = {operation: gene for gene, operation in enumerate(OPERATIONS)}
 _CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
 _LONGEST = 100  # characters: a little more than the longest cell has
@@ -100,14 +103,15 @@ class NASBench201:
         return self.at(int(canonical_indices()[self.index(arch)]))
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
-        """Return exact parameters and MACs of the benchmark's network (16 channels, 5 cells a stage)."""
+        """Return exact parameters and MACs of the task's network: the benchmark's, or the small one of digits201."""
         index = self.index(arch)
-        params, macs = closed_form.complexities(task)
+        params, macs = self.complexities(task)
         return Complexity(int(params[index]), int(macs[index]))
 
     def complexities(self, task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
-        return closed_form.complexities(task)
+        other = _OTHER_NETWORKS.get(task)
+        return other() if other else closed_form.complexities(task)
 
     def connected_mask(self) -> NDArray[np.bool_]:
         """Return which cells are connected, shape (15625,), by published index."""

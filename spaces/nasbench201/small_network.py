@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, all_genes
-from budgetnas.spaces.task import Task
+from budgetnas.spaces.task import task_of
 
-DIGITS201 = Task("digits201", image_size=8, image_channels=1, classes=10)
-EPOCHS = 6
+DIGITS201 = task_of("digits201")
 CHANNELS = (8, 16)
 SIDES = (8, 4)
 KERNELS = {OPERATIONS.index("nor_conv_1x1"): 1, OPERATIONS.index("nor_conv_3x3"): 3}  # gene -> pixels a side

@@ -1,14 +1,24 @@
-"""What a table knows of devices: latency [ms] and energy [mJ] by dataset and device."""
+"""What a table knows of costs: latency [ms] and energy [mJ] by dataset and device, and what no device decides by dataset."""
 
 from __future__ import annotations
 
-from budgetnas.spaces.devices import DEVICE_RESOURCES, DEVICES, UnknownDevice, device_of
+from budgetnas.spaces.devices import DEVICE_RESOURCES, DEVICES, NETWORK_RESOURCES, UnknownDevice, device_of
 from budgetnas.spaces.tables.columnar import Column, Table, TableError
 
 
 def cost_column(resource: str, dataset: str, device: str) -> str:
     """Return the name of a column such as `latency_ms/cifar10/pixel3`."""
     return f"{resource}/{dataset}/{device}"
+
+
+def network_column(resource: str, dataset: str) -> str:
+    """Return the name of a column such as `cycles/digits201`."""
+    return f"{resource}/{dataset}"
+
+
+def network_metrics(table: Table, dataset: str) -> list[str]:
+    """Return the resources that the table knows of a dataset's networks whatever the device."""
+    return [resource for resource in NETWORK_RESOURCES if network_column(resource, dataset) in table]
 
 
 def device_cost(table: Table, resource: str, dataset: str, device: str) -> Column:

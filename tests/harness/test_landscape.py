@@ -9,6 +9,7 @@ import pytest
 from budgetnas.harness import landscape as landscapes
 from budgetnas.harness.landscape import Landscape, NotEnumerable, UnknownResource, finite, landscape_of
 from budgetnas.spaces.devices import DEVICES, UnknownDevice
+from budgetnas.spaces.nasbench201.small_network import cycles
 from budgetnas.spaces.registry import UnknownSpace
 from budgetnas.spaces.tables.columnar import TableError
 from budgetnas.spaces.task import UnknownDataset
@@ -58,17 +59,26 @@ def test_resources_are_the_device_s_then_the_network_s(real_tables: object) -> N
     assert CLOSED_FORM.resources == ("latency_ms", "energy_mj", "params", "macs")
     assert WITHOUT_DEVICE.resources == ("params", "macs")
     for name, device in DEVICES.items():
-        if name != "closed-form":
+        if name not in ("closed-form", "amd-epyc"):
             assert landscape_of("nasbench201", "cifar100", name).resources == (*device.metrics, "params", "macs")
 
 
 def test_resources_are_refused_where_they_are_not_known(real_tables: object) -> None:
-    with pytest.raises(UnknownResource, match="unknown resource 'flops'; choose one of latency_ms, energy_mj, params, macs"):
+    with pytest.raises(UnknownResource, match="unknown resource 'flops'; choose one of latency_ms, energy_mj, params, macs, cycles"):
         CLOSED_FORM.resource("flops")
+    with pytest.raises(UnknownResource, match="cycles of closed-form are not known; limit one of latency_ms, energy_mj, params, macs"):
+        CLOSED_FORM.resource("cycles")
     with pytest.raises(UnknownResource, match="latency_ms is a device's; name a device"):
         WITHOUT_DEVICE.resource("latency_ms")
     with pytest.raises(UnknownDevice, match="device 'raspi4' has no energy_mj; it has latency_ms"):
         landscape_of("nasbench201", "cifar10", "raspi4").resource("energy_mj")
+
+
+def test_cycles_are_a_resource_where_the_table_has_them() -> None:
+    shipped = landscape_of("nasbench201", "digits201", "amd-epyc")
+    assert shipped.resources == ("latency_ms", "params", "macs", "cycles")
+    assert landscape_of("nasbench201", "digits201").resources == ("params", "macs", "cycles")
+    assert shipped.cost_at(15_624)["cycles"] == cycles()[15_624]
 
 
 def test_complexity_is_the_space_s() -> None:

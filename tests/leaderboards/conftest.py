@@ -74,7 +74,13 @@ def trial(method: str, seed: int, cell: int | None, problem: str = "latency_ms@q
     feasible = cell is not None and cost_of(cell) <= upper
     best = max((other for other in range(CELLS) if cost_of(other) <= upper), key=test_of)
     test = test_of(cell) if cell is not None else math.nan
-    point = {"params": math.nan, "macs": math.nan, "energy_mj": math.nan, "latency_ms": cost_of(cell) if cell is not None else math.nan}
+    point = {
+        "params": math.nan,
+        "macs": math.nan,
+        "cycles": math.nan,
+        "energy_mj": math.nan,
+        "latency_ms": cost_of(cell) if cell is not None else math.nan,
+    }
     front = [] if cell is None else [{"test": test, "validation": validation_of(cell), "feasible": feasible, **point}]
     row = {
         "identity": f"{method}-{seed}-{problem}",

@@ -17,12 +17,11 @@ from budgetnas.harness.training.digits201.recipe import Recipe, digits201_recipe
 from budgetnas.spaces.nasbench201 import small_network
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import SIZE
-from budgetnas.spaces.tables.accuracy import Split, accuracy_column, seconds_column
+from budgetnas.spaces.tables.accuracy import SPLITS, accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Column, Table, TableError, replacing
-from budgetnas.spaces.tables.hardware import cost_column
+from budgetnas.spaces.tables.hardware import cost_column, network_column
 
 DATASET = small_network.DIGITS201.dataset
-SPLITS: tuple[Split, Split] = ("validation", "test")
 
 
 def trained_columns(results: Mapping[int, Any], recipe: Recipe) -> dict[str, Column]:
@@ -51,7 +50,7 @@ def exact_columns() -> dict[str, Column]:
     """Return parameters, MACs and C64x+ cycles of all cells."""
     params, macs = small_network.complexities()
     exact = {"params": params, "macs": macs, "cycles": small_network.cycles()}
-    return {f"{resource}/{DATASET}": values.astype(np.float64) for resource, values in exact.items()}
+    return {network_column(resource, DATASET): values.astype(np.float64) for resource, values in exact.items()}
 
 
 def digits201_table() -> Table:

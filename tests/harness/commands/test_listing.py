@@ -32,7 +32,7 @@ def test_spaces(command: Command) -> None:
 def test_datasets_without_a_table_say_how_to_get_them(command: Command) -> None:
     found = {row["dataset"]: row["available"] for row in rows(command("list", "datasets", "--json"))}
     assert list(found) == list(TASKS)
-    assert found.pop("closed-form") == "yes"
+    assert found.pop("closed-form") == found.pop("digits201") == "yes"
     assert all(text.startswith("no: ") and "run `budgetnas data fetch`" in text for text in found.values())
 
 
@@ -41,6 +41,7 @@ def test_datasets_and_devices_of_the_real_tables(command: Command, real_home: Pa
     assert {row["available"] for row in datasets} == {"yes"}
     devices = {row["device"]: row["queried here for"] for row in rows(command("list", "devices", "--json", home=real_home))}
     assert devices.pop("closed-form") == "closed-form"
+    assert devices.pop("amd-epyc") == "digits201"
     assert set(devices.values()) == {"ImageNet16-120, cifar10, cifar100"}
 
 
@@ -50,7 +51,8 @@ def test_devices_show_metrics_units_and_how_they_came_about(command: Command) ->
     assert found["edgegpu"]["metrics"] == "latency_ms (measured), energy_mj (measured)"
     assert found["pixel3"]["metrics"] == "latency_ms (measured)"
     assert found["fpga"]["metrics"] == "latency_ms (estimated), energy_mj (estimated)"
-    assert all("HW-NAS-Bench" in row["source"] for name, row in found.items() if name != "closed-form")
+    assert all("HW-NAS-Bench" in row["source"] for name, row in found.items() if name not in ("closed-form", "amd-epyc"))
+    assert found["amd-epyc"]["metrics"] == "latency_ms (measured)" and "digits201" in found["amd-epyc"]["source"]
     assert found["raspi4"]["queried here for"] == "nothing: run `budgetnas data fetch`"
 
 

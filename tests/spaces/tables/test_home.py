@@ -63,13 +63,15 @@ def test_a_missing_table_is_said_with_the_remedy(home: Path) -> None:
 
 
 def test_an_unknown_dataset_is_refused_before_any_file_is_looked_for(home: Path) -> None:
-    with pytest.raises(UnknownDataset, match="unknown dataset 'cifar'; choose one of cifar10, cifar100, ImageNet16-120, closed-form"):
+    with pytest.raises(
+        UnknownDataset, match="unknown dataset 'cifar'; choose one of cifar10, cifar100, ImageNet16-120, digits201, closed-form"
+    ):
         open_table("nasbench201", "cifar")
 
 
-def test_the_closed_form_needs_no_file(home: Path) -> None:
+def test_the_closed_form_and_what_is_shipped_need_no_file(home: Path) -> None:
     assert open_table("nasbench201", "closed-form") is closed_form_table()
-    assert available("nasbench201") == ["closed-form"]
+    assert available("nasbench201") == ["digits201", "closed-form"]
 
 
 def test_a_table_is_opened_once_and_again_when_it_was_replaced(home: Path) -> None:
@@ -87,12 +89,12 @@ def test_a_dataset_that_the_table_lacks_is_said_with_the_remedy(home: Path) -> N
     put(1.0, "cifar10")
     with pytest.raises(TableError, match="no accuracies of cifar100; run `budgetnas data fetch` or `budgetnas data import`"):
         open_table("nasbench201", "cifar100")
-    assert available("nasbench201") == ["cifar10", "closed-form"]
+    assert available("nasbench201") == ["cifar10", "digits201", "closed-form"]
 
 
 def test_a_dataset_with_one_split_only_cannot_be_queried(home: Path) -> None:
     put(1.0, "cifar10", splits=("test",))
-    assert available("nasbench201") == ["closed-form"]
+    assert available("nasbench201") == ["digits201", "closed-form"]
     with pytest.raises(TableError, match="no accuracies of cifar10"):
         open_table("nasbench201", "cifar10")
 
