@@ -9,15 +9,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from budgetnas.harness.commands.build import build_command
 
 if TYPE_CHECKING:
     from budgetnas.spaces.tables.columnar import Table
     from budgetnas.spaces.tables.download import Entry
 
-app = typer.Typer(no_args_is_help=True, help="The benchmark tables: what is here, download them, add originals that you have.")
+app = typer.Typer(
+    no_args_is_help=True, help="The benchmark tables: what is here, download them, add originals that you have, build our own."
+)
+app.command("build")(build_command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +55,29 @@ class FileListing:
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
     """Show the tables that are on this machine, and the files that `fetch` downloads."""
+    from budgetnas.spaces.tables.columnar import Table
     from budgetnas.spaces.tables.fetch import manifest
-    from budgetnas.spaces.tables.home import data_home
+    from budgetnas.spaces.tables.home import SHIPPED, data_home, shipped_path, shipped_table
 
     home = data_home()
-    tables = [_table_listing(path) for path in sorted(home.glob("*.parquet"))]
+    shipped = [_table_listing(shipped_path(dataset), partial(shipped_table, dataset)) for dataset in SHIPPED]
+    tables = [_table_listing(path, partial(Table.open, path)) for path in sorted(home.glob("*.parquet"))]
     files = [_file_listing(entry) for entry in manifest()]
     if as_json:
         listing = {"home": str(home), "tables": [asdict(table) for table in tables], "files": [asdict(file) for file in files]}
+        listing["shipped"] = [asdict(table) for table in shipped]
         typer.echo(json.dumps(listing, indent=1))
     else:
-        _show(home, tables, files)
+        _show(home, shipped, tables, files)
 
 
-def _table_listing(path: Path) -> TableListing:
+def _table_listing(path: Path, open_: Callable[[], Table]) -> TableListing:
     """Return what a table holds, every column checked."""
-    from budgetnas.spaces.tables.columnar import Table, TableError
+    from budgetnas.spaces.tables.columnar import TableError
 
-    size_bytes = path.stat().st_size
+    size_bytes = path.stat().st_size if path.exists() else 0
     try:
-        table = Table.open(path)
+        table = open_()
         table.load(list(table))
     except TableError as error:
         return TableListing(str(path), "", 0, [], [], "", size_bytes, [], str(error))
@@ -91,30 +99,21 @@ def _file_listing(entry: Entry) -> FileListing:
     return FileListing(entry.what, entry.path, state, entry.bytes, entry.licence, entry.optional)
 
 
-def _show(home: Path, tables: list[TableListing], files: list[FileListing]) -> None:
+def _show(home: Path, shipped: list[TableListing], tables: list[TableListing], files: list[FileListing]) -> None:
     from rich.console import Console
     from rich.filesize import decimal
     from rich.markup import escape
     from rich.table import Table as Grid
 
     console = Console()
+    console.print("Comes with the project:")
+    for table in shipped:
+        console.print(_grid(table))
     console.print(f"Data folder: {escape(str(home))}", soft_wrap=True)
     if not tables:
         console.print("No table is here yet: run `budgetnas data fetch`.", soft_wrap=True)
     for table in tables:
-        grid = Grid(title=escape(Path(table.path).name), title_justify="left", show_header=False)
-        grid.add_column(style="bold")
-        grid.add_column(overflow="fold")
-        shown = {"path": table.path, "size": decimal(table.size_bytes)}
-        if table.problem:
-            shown["problem"] = table.problem
-        else:
-            shown |= {"space": f"{table.space}, {table.rows:,} rows", "datasets": ", ".join(table.datasets) or "none"}
-            shown |= {"columns": f"{len(table.columns)}: " + ", ".join(_quantities(table.columns))}
-            shown |= {"checksum": table.checksum, "sources": "\n".join(table.sources)}
-        for name, value in shown.items():
-            grid.add_row(name, escape(value))
-        console.print(grid)
+        console.print(_grid(table))
     grid = Grid(title="What `budgetnas data fetch` downloads", title_justify="left")
     for heading in ("what", "state", "size", "licence"):
         grid.add_column(heading, justify="right" if heading == "size" else "left")
@@ -122,6 +121,26 @@ def _show(home: Path, tables: list[TableListing], files: list[FileListing]) -> N
         state = f"{file.state} (optional)" if file.optional else file.state
         grid.add_row(escape(file.what), state, decimal(file.size_bytes) if file.size_bytes else "", escape(file.licence))
     console.print(grid)
+
+
+def _grid(table: TableListing) -> Any:
+    from rich.filesize import decimal
+    from rich.markup import escape
+    from rich.table import Table as Grid
+
+    grid = Grid(title=escape(Path(table.path).name), title_justify="left", show_header=False)
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    shown = {"path": table.path, "size": decimal(table.size_bytes)}
+    if table.problem:
+        shown["problem"] = table.problem
+    else:
+        shown |= {"space": f"{table.space}, {table.rows:,} rows", "datasets": ", ".join(table.datasets) or "none"}
+        shown |= {"columns": f"{len(table.columns)}: " + ", ".join(_quantities(table.columns))}
+        shown |= {"checksum": table.checksum, "sources": "\n".join(table.sources)}
+    for name, value in shown.items():
+        grid.add_row(name, escape(value))
+    return grid
 
 
 def _quantities(columns: list[str]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from budgetnas.harness.training.digits201.chunks import Chunks, resume
+from budgetnas.harness.training.digits201.chunks import BuildError, Chunks, resume
 from budgetnas.harness.training.digits201.recipe import digits201_recipe
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 
@@ -17,7 +18,12 @@ _CELLS_A_CHUNK = 16  # a few seconds of work: what an interruption costs
 
 
 def accuracy_chunks() -> Chunks:
-    """Return the computation: its folder depends on the recipe and on the version of torch, so that versions never mix."""
+    """Return the computation: its folder depends on the recipe and on the version of torch, so that versions never mix.
+
+    `BuildError` without PyTorch.
+    """
+    if find_spec("torch") is None:
+        raise BuildError("PyTorch is not installed, so nothing can be trained; run `pip install budgetnas[train]`")
     recipe = digits201_recipe()
     representatives = tuple(np.unique(canonical_indices()).tolist())
     return Chunks("accuracies", {"recipe": recipe.checksum, "torch": version("torch").split("+")[0]}, representatives, _CELLS_A_CHUNK)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from budgetnas.harness.canonical import canonical_json, identity_of
+from budgetnas.harness.training.parallel import ProcessEnded, computed
 from budgetnas.spaces.tables.columnar import TableError, replacing
 from budgetnas.spaces.tables.home import data_home
 
@@ -117,40 +118,12 @@ def resume(chunks: Chunks, compute: Callable[[int], Any], workers: int, show: Ca
         missing = chunks.missing()
         done = len(chunks.items) - sum(len(chunks.items_of(number)) for number in missing)
         show(done, len(chunks.items))
-        for number in _computed(chunks, compute, missing, workers):
-            done += len(chunks.items_of(number))
-            show(done, len(chunks.items))
-
-
-def _computed(chunks: Chunks, compute: Callable[[int], Any], missing: Sequence[int], workers: int) -> Iterator[int]:
-    """Yield the number of every missing chunk as soon as it is on disk."""
-    if workers == 1:
-        for number in missing:
-            _compute_chunk(chunks, compute, number)
-            yield number
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
-    try:
-        futures = {pool.submit(_compute_chunk, chunks, compute, number): number for number in missing}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
-    except BrokenProcessPool:
-        raise BuildError("a process of the build was ended from outside; run the command again: it goes on where it stopped") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """Let this process end with the one that started it, and at once when the user interrupts."""
-    from budgetnas.harness.executors.worker import end_with_parent
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    end_with_parent()
+        try:
+            for number, _ in computed(partial(_compute_chunk, chunks, compute), missing, workers):
+                done += len(chunks.items_of(number))
+                show(done, len(chunks.items))
+        except ProcessEnded as error:
+            raise BuildError(f"{error}: it goes on where it stopped") from None
 
 
 def _compute_chunk(chunks: Chunks, compute: Callable[[int], Any], number: int) -> None:

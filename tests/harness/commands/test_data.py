@@ -116,6 +116,8 @@ def test_list_says_clearly_that_nothing_is_there(home: Path) -> None:
 def test_list_as_json_when_nothing_is_there(home: Path) -> None:
     listing = listed()
     assert listing["home"] == str(home) and listing["tables"] == []
+    (shipped,) = listing["shipped"]
+    assert (shipped["space"], shipped["rows"], shipped["datasets"], shipped["problem"]) == ("nasbench201", SIZE, ["digits201"], None)
     assert [file["state"] for file in listing["files"]] == ["missing"] * 10
     assert [file["optional"] for file in listing["files"]].count(True) == 1
 

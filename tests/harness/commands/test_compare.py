@@ -1,0 +1,55 @@
+"""`budgetnas compare RUN`."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+STUDY = """
+name = "small"
+seeds = 2
+[problem]
+datasets = ["{dataset}"]
+devices = ["{device}"]
+limits = ["latency_ms@q50"]
+allowance = {{ queries = 5 }}
+[[method]]
+name = "random_search"
+"""
+
+
+def run_small(command: Command, tmp_path: Path, dataset: str, device: str) -> None:
+    (tmp_path / "small.toml").write_text(STUDY.format(dataset=dataset, device=device))
+    done = command("run", "small.toml", "--out", "out", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_winner_of_a_small_run_is_retrained(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    run_small(command, tmp_path, "digits201", "amd-epyc")
+    done = command("compare", "out", "--workers", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "digits201: 1 networks" in done.stdout and "see out/leaderboards/compare.md" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "out" / "leaderboards" / "compare.csv").open()))
+    assert [row["seed"] for row in rows] == ["0", "1", "2"] and len({row["arch"] for row in rows}) == 1
+    assert "# Queried against retrained" in (tmp_path / "out" / "leaderboards" / "compare.md").read_text()
+
+
+def test_a_run_on_another_dataset_is_refused_in_one_line(command: Command, tmp_path: Path) -> None:
+    run_small(command, tmp_path, "closed-form", "closed-form")
+    done = command("compare", "out")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "networks of nasbench201 cannot be retrained on closed-form yet; choose one of digits201" in done.stderr
+
+
+def test_no_run_is_one_line(command: Command, tmp_path: Path) -> None:
+    done = command("compare", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "holds no run" in done.stderr

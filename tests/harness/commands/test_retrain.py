@@ -1,0 +1,154 @@
+"""`budgetnas retrain` and `budgetnas data build`: what they print, and one clear line for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.spaces.tables.accuracy import accuracy
+from budgetnas.spaces.tables.home import shipped_path
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+GENOTYPE = "Genotype(normal=[('sep_conv_3x3', 0)], normal_concat=range(2, 6), reduce=[], reduce_concat=[])"
+
+
+@pytest.fixture
+def trains() -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+
+LACKING = """
+import importlib.util, sys
+
+NAMES, find_spec = {names!r}, importlib.util.find_spec
+
+class Lacking:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in NAMES:
+            raise ModuleNotFoundError(f"No module named '{{name}}'", name=name)
+
+sys.meta_path.insert(0, Lacking())
+importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in NAMES else find_spec(name, package)
+"""
+
+
+def lacking(folder: Path, *names: str) -> dict[str, str]:
+    """An environment for a process in which some packages are not installed."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(LACKING.format(names=names))
+    return {"PYTHONPATH": ":".join([str(folder), *(path for path in sys.path if path)])}
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    return done.stderr.removeprefix("budgetnas: ").strip()
+
+
+def test_json_for_scripts(command: Command, trains: None) -> None:
+    done = command("retrain", "nasbench201", CELL, "--dataset", "digits201", "--seed", "1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert list(found) == [
+        "space", "dataset", "arch", "index", "seed", "seeds", "trained", "queried", "difference", "queried_mean", "seconds",
+    ]  # fmt: skip
+    index = NASBench201().index(NASBench201().decode(CELL))
+    assert (found["space"], found["dataset"], found["arch"], found["index"]) == ("nasbench201", "digits201", CELL, index)
+    assert (found["seed"], found["seeds"]) == (1, [0, 1, 2])
+    landscape = landscape_of("nasbench201", "digits201")
+    for split, mean in (("validation", landscape.validation), ("test", landscape.test)):
+        queried = float(accuracy(landscape.table, "digits201", split, seed=1)[index])  # type: ignore[arg-type]
+        assert (found["queried"][split], found["queried_mean"][split]) == (queried, float(mean[index]))
+        assert found["difference"][split] == pytest.approx(found["trained"][split] - queried, abs=1e-3)
+        assert 0 <= found["trained"][split] <= 100
+    assert found["seconds"] > 0
+
+
+def test_for_people_trained_stands_beside_queried(command: Command, trains: None) -> None:
+    by_index = command("retrain", "nasbench201", "0")
+    assert (by_index.returncode, by_index.stderr) == (0, "")
+    for text in ("nasbench201 0 on digits201, seed 0", "trained", "queried", "difference", "mean of seeds 0, 1, 2", "validation", "test"):
+        assert text in by_index.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nasbench201", GENOTYPE), "has 1 node(s) between '+'; a nasbench201 cell has 3"),
+        (("nasbench201", "15625"), "index 15625 is outside nasbench201; choose 0 to 15624"),
+        (("darts", "0"), "unknown space 'darts'; choose one of nasbench201"),
+        (("nasbench201", CELL, "--seed", "7"), "the table has no seed 7 for digits201; it has 0, 1, 2"),
+        (("nasbench201", CELL, "--seed", "-1"), "the table has no seed -1 for digits201; it has 0, 1, 2"),
+        (
+            ("nasbench201", CELL, "--dataset", "cifar10"),
+            "networks of nasbench201 cannot be retrained on cifar10 yet; choose one of digits201",
+        ),
+        (("nasbench201", CELL, "--dataset", "mnist"), "networks of nasbench201 cannot be retrained on mnist yet; choose one of digits201"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: tuple[str, ...], message: str) -> None:
+    assert message in one_line(command("retrain", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("package", "message"), [("torch", "PyTorch is not installed"), ("sklearn", "scikit-learn, which brings the images of digits, is not")]
+)
+def test_a_machine_that_lacks_a_package_is_told_what_to_install(command: Command, tmp_path: Path, package: str, message: str) -> None:
+    line = one_line(command("retrain", "nasbench201", CELL, **lacking(tmp_path / "site", package)))
+    assert message in line and "run `pip install budgetnas[train]`" in line
+
+
+@pytest.mark.parametrize(
+    ("package", "step", "message"),
+    [
+        ("onnxruntime", "latency", "onnxruntime is not installed, so latency cannot be measured"),
+        ("onnx", "latency", "onnx is not installed, so latency cannot be measured"),
+        ("torch", "accuracies", "PyTorch is not installed"),
+        ("torch", "table", "PyTorch is not installed"),
+    ],
+)
+def test_a_build_without_what_it_needs_is_told_what_to_install(
+    command: Command, tmp_path: Path, trains: None, package: str, step: str, message: str
+) -> None:
+    done = command("data", "build", "digits201", "--step", step, **lacking(tmp_path / "site", package))
+    line = one_line(done)
+    assert message in line and "run `pip install budgetnas[train]`" in line
+
+
+def test_a_table_from_nothing_trained_is_refused_and_nothing_is_written(command: Command, tmp_path: Path, trains: None) -> None:
+    done = command("data", "build", "digits201", "--step", "table", "--out", str(tmp_path / "out"))
+    assert "accuracies: 328 of 328 parts are not there yet" in one_line(done)
+    assert not (tmp_path / "out").exists()
+
+
+WITH_A_TABLE_OF_ITS_OWN = """
+import sys
+from pathlib import Path
+from budgetnas.harness.cli import main
+from budgetnas.spaces.tables import home
+home.shipped_path = lambda dataset: Path({folder!r}) / "digits201.parquet"
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("query", "nasbench201", "0", "--dataset", "digits201"), ("retrain", "nasbench201", "0"), ("run", "default")]
+)
+def test_an_edited_table_is_refused_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    for suffix in (".parquet", ".md"):
+        shutil.copy(shipped_path("digits201").with_suffix(suffix), tmp_path / f"digits201{suffix}")
+    content = bytearray((tmp_path / "digits201.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "digits201.parquet").write_bytes(content)
+    code = WITH_A_TABLE_OF_ITS_OWN.format(folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "was edited or damaged; install budgetnas again" in one_line(done)
