@@ -6,11 +6,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=strict -e
 PACKAGES := $(addprefix -p budgetnas.,spaces harness methods leaderboards)
 
-.PHONY: all leaderboards published install test quick format lint types benchmark clean
-all: leaderboards
+.PHONY: all default devices published install test quick format lint types benchmark clean
+all: default
 
 # The strict editable install links file by file, so a new or removed file wants it run again: the list of files is a dependency.
-FILES := $(shell find spaces harness methods leaderboards -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.jinja' | sort)
+FILES := $(shell find spaces harness methods leaderboards -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.jinja' -o -name '*.parquet' -o -name '*.md' | grep -v leaderboards/published | sort)
 $(shell mkdir -p build && echo "$(FILES)" | cmp -s - build/files.txt || echo "$(FILES)" > build/files.txt)
 
 $(BIN)/python:
@@ -21,21 +21,31 @@ $(VENV)/installed: pyproject.toml build/files.txt | $(BIN)/python
 	$(PIP_INSTALL) $(EDITABLE) .
 	touch $@
 
+$(VENV)/installed-train: pyproject.toml build/files.txt | $(BIN)/python
+	$(PIP_INSTALL) $(EDITABLE) '.[train]'
+	touch $@ $(VENV)/installed
+
 $(VENV)/installed-dev: pyproject.toml build/files.txt | $(BIN)/python
 	$(PIP_INSTALL) $(EDITABLE) '.[dev]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-all: pyproject.toml build/files.txt | $(BIN)/python
-	$(PIP_INSTALL) $(EDITABLE) '.[dev,upstream]'
-	touch $@ $(VENV)/installed-dev $(VENV)/installed
+	$(PIP_INSTALL) $(EDITABLE) '.[dev,train,upstream]'
+	touch $@ $(VENV)/installed-dev $(VENV)/installed-train $(VENV)/installed
 
 install: $(VENV)/installed
 
-# The main job: the tables (18 MB, once), the default study, its pages.
-leaderboards: $(VENV)/installed
-	$(BIN)/budgetnas data fetch
+# The main job, without a download: the default study on the benchmark that ships with the project, its pages, its winners retrained.
+default: $(VENV)/installed-train
 	$(BIN)/budgetnas run default
 	$(BIN)/budgetnas leaderboard runs/default
+	$(BIN)/budgetnas compare runs/default
+
+# The same on the real tables (18 MB, once) and six devices, but for the retraining.
+devices: $(VENV)/installed
+	$(BIN)/budgetnas data fetch
+	$(BIN)/budgetnas run devices
+	$(BIN)/budgetnas leaderboard runs/devices
 
 # The pages that the project publishes.
 published: $(VENV)/installed

@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 
 from budgetnas.harness.catalogue import MethodError, find_method
-from budgetnas.harness.check import CORNERS, FALSE_ALARM_RATE, LIMITS, Clause, ContractBroken, check_method, check_reference, p_value
+from budgetnas.harness.check import (
+    CORNERS,
+    DATASET,
+    DEVICE,
+    FALSE_ALARM_RATE,
+    LIMITS,
+    Clause,
+    ContractBroken,
+    check_method,
+    check_reference,
+    p_value,
+)
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import resolve
 
@@ -98,17 +109,19 @@ def test_the_callers_own_generators_are_left_as_they_were(breaking: ModuleType) 
 
 
 def test_the_limits_are_what_their_comment_says() -> None:
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    landscape = landscape_of("nasbench201", DATASET, DEVICE)
     feasible = [resolve(landscape, limits).feasible for limits in (*LIMITS, *CORNERS)]
     eligible = int(landscape.eligible.sum())
     assert 0.4 < feasible[0] / eligible < 0.6 and 0.05 < feasible[1] / eligible < 0.15
     assert 0 < feasible[2] < eligible and 0 < feasible[3] < feasible[0] and feasible[4] == eligible
-    assert feasible[5:] == [20, 1, 0]
+    assert 10 <= feasible[5] <= 20 and feasible[6:] == [1, 0]
+    # Each of several limits that hold together shuts something out.
+    assert all(feasible[2] < resolve(landscape, [text]).feasible for text in LIMITS[2])
 
 
 def simulated_regrets(rng: np.random.Generator, limits: tuple[str, ...], runs: int, queries: int) -> np.ndarray[Any, Any]:
     """Return the regrets of random searches, drawn at once: the test accuracy of the best by validation of `queries` feasible cells."""
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    landscape = landscape_of("nasbench201", DATASET, DEVICE)
     feasible = np.flatnonzero(landscape.admitted(resolve(landscape, limits).limits))
     drawn = rng.choice(feasible, size=(runs, queries))
     chosen = drawn[np.arange(runs), np.argmax(landscape.validation[drawn], axis=1)]
@@ -143,7 +156,7 @@ def test_regrets_that_are_all_equal_say_nothing() -> None:
 def test_the_simulation_is_random_search() -> None:
     from budgetnas.harness import check
 
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    landscape = landscape_of("nasbench201", DATASET, DEVICE)
     found = find_method("random_search")
     trials = check._trials(landscape, LIMITS[1], found, found.settings({}), 60, 60)
     real = check._regrets(landscape, [check.conduct(found, trial) for trial in trials])
