@@ -18,15 +18,15 @@ class LocalSearch:
     """Move to a better neighbour until there is none; restart from a random architecture.
 
     White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search" (UAI 2021), algorithm 1. A neighbour differs in
-    one gene; neighbours are asked about in random order, and the first that improves is moved to. Without `first_improvement` all are
-    asked and the best is moved to, as the algorithm is printed; on NAS-Bench-201 that wastes queries.
+    one gene; neighbours are asked about in random order, all of them, and the best is moved to, as the algorithm is printed. With
+    `first_improvement` the first that improves is moved to.
 
     Limits come first: a start that violates them moves, without a query, to the neighbour that violates them least (the first of those
     in a random order) until it is feasible or stuck; a stuck one is given up. From then on infeasible neighbours are passed over. What
     was asked about once is not asked again. The search ends with its allowance, or when `patience` restarts in a row brought no query.
     """
 
-    first_improvement: bool = True
+    first_improvement: bool = False
     patience: int = 500  # restarts in a row without a query, after which the search ends
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})

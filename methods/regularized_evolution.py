@@ -25,8 +25,8 @@ class RegularizedEvolution:
     """Breed from the best of a random few, and let the oldest member of the population die.
 
     Real, Aggarwal, Huang and Le, "Regularized Evolution for Image Classifier Architecture Search" (AAAI 2019), algorithm 1: one mutation
-    a child, no crossover. The defaults are the paper's. Smaller populations are often used for a few hundred queries (NAS-Bench-201: 10
-    members, 3 drawn); by validation accuracy they do worse there under limits, at 200 queries, as their tournaments are weaker.
+    a child, no crossover. The defaults are the paper's, whatever the allowance; smaller populations are often used for a few hundred
+    queries (NAS-Bench-201's own experiments: 10 members, 3 drawn).
 
     Limits come first (Deb, "An efficient constraint handling method for genetic algorithms", 2000): in a tournament a feasible member
     beats an infeasible one, a smaller violation a larger one, and accuracy decides among the feasible. An infeasible architecture costs

@@ -19,6 +19,8 @@ from budgetnas.harness.limits import resolve
 from budgetnas.harness.problem import Allowance
 from budgetnas.harness.trial import Record, Trial, conduct
 
+pytestmark = pytest.mark.slow
+
 LIMITS = {
     "none": ("unlimited",),
     "loose": ("latency_ms@q50",),

@@ -28,6 +28,8 @@ from budgetnas.harness.check import (
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import resolve
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = Path(__file__).parent / "plugins"
 ERROR, FEASIBLE, REPEATABLE = (
     "ends without an error",

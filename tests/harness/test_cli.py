@@ -15,6 +15,8 @@ import pytest
 
 from budgetnas import __version__
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 PLUGINS = Path(__file__).parent / "plugins"
 STUDY = """

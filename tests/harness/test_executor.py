@@ -25,6 +25,8 @@ from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.trial import Trial, run_trial
 from budgetnas.spaces.tables.columnar import TableError
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = Path(__file__).parent / "plugins"
 PATIENCE_S = 30.0  # for what must come soon: a bound against waiting for ever, not a measurement
 

@@ -18,6 +18,8 @@ from budgetnas.harness.runner import RunResult, run
 from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.study import expand, read_study
 
+pytestmark = pytest.mark.slow
+
 PLUGINS = Path(__file__).parent / "plugins"
 PATIENCE_S = 60.0  # a bound against waiting for ever, not a measurement
 STUDY = """\

@@ -11,6 +11,8 @@ from PIL import Image
 from budgetnas.leaderboards import figures
 from budgetnas.leaderboards.boards import read_board
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def board(toy):

@@ -6,6 +6,8 @@ import pytest
 
 from budgetnas.leaderboards.pages import write_pages
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "budgetnas leaderboard RUN"
 
 

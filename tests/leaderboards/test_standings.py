@@ -7,6 +7,8 @@ from budgetnas.leaderboards.boards import read_board, read_boards
 from budgetnas.leaderboards.findings import verdict_sentence, warnings_of, winners
 from budgetnas.leaderboards.outcomes import outcomes
 
+pytestmark = pytest.mark.slow
+
 
 def table_of(toy, rows, *entries):
     boards = read_boards(toy.write(*entries))

@@ -13,6 +13,8 @@ from budgetnas.spaces.devices import DEVICES
 from budgetnas.spaces.registry import SPACES
 from budgetnas.spaces.task import TASKS
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -23,6 +23,8 @@ from budgetnas.spaces.tables.fetch import manifest
 from budgetnas.spaces.tables.hardware import cost_column, device_cost, devices, metrics
 from budgetnas.spaces.task import task_of
 
+pytestmark = pytest.mark.slow
+
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
 SPACE = NASBench201()
 

@@ -22,6 +22,8 @@ from budgetnas.spaces.tables.download import Entry, FetchError, Patience, Unavai
 from budgetnas.spaces.tables.fetch import Fetched, alone, fetch, joined, manifest, upstream_file, with_imported
 from budgetnas.spaces.tables.home import table_path
 
+pytestmark = pytest.mark.slow
+
 QUICK = Patience(silence_s=20.0, attempt_s=100.0, attempts=2, pause_s=0.0)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SECONDS = seconds_column("cifar10")

@@ -22,6 +22,8 @@ from budgetnas.spaces.tables.columnar import TableError
 from budgetnas.spaces.tables.importing import PartialImport, check_memory, import_upstream, memory_bytes, read
 from budgetnas.spaces.tables.unpickle import PickleRefused
 
+pytestmark = pytest.mark.slow
+
 SPACE = NASBench201()
 STRINGS = [SPACE.encode(SPACE.at(index)) for index in range(SPACE.size)]
 RESULT = {"epochs": 12, "eval_acc1es": {"x-valid@11": 40.0}, "train_times": dict.fromkeys(range(12), 0.5)}
