@@ -28,7 +28,7 @@ def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
             estimate(row.regret),
             percent(row.feasible_share),
             number(row.queries, 0),
-            number(row.gpu_hours, 1),
+            number(row.gpu_hours, 1 if row.gpu_hours >= 0.1 else 3),  # small networks train in seconds
         ]
         for row in rows
     ]

@@ -35,7 +35,7 @@ DEVICES = {
         Device("pixel3", "Google Pixel 3 phone", {"latency_ms": "measured"}, HW_NAS_BENCH),
         Device("eyeriss", "Eyeriss accelerator (ASIC)", {"latency_ms": "estimated", "energy_mj": "estimated"}, HW_NAS_BENCH),
         Device("fpga", "Xilinx ZC706 (FPGA)", {"latency_ms": "estimated", "energy_mj": "estimated"}, HW_NAS_BENCH),
-        Device(DIGITS201_BUILDER, "AMD EPYC, one thread of it", {"latency_ms": "measured"}, "budgetnas, spaces/tables/digits201.md"),
+        Device(DIGITS201_BUILDER, "AMD EPYC, one thread", {"latency_ms": "measured"}, "budgetnas, spaces/tables/digits201.md"),
         Device(
             "closed-form",
             "no device: a cost in closed form, for tests",

@@ -11,10 +11,12 @@ from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.metering import Meter
 from budgetnas.harness.problem import Allowance, Evaluator, Need
 from budgetnas.spaces.space import Architecture, InvalidArchitecture, sample
+from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.columnar import Table
 
 ON_DEVICE = landscape_of("nasbench201", "closed-form", "closed-form")
 WITHOUT_DEVICE = landscape_of("nasbench201", "closed-form")
+SHIPPED = landscape_of("nasbench201", "digits201", "amd-epyc")
 SPACE = ON_DEVICE.space
 
 
@@ -27,6 +29,7 @@ EVALUATORS: dict[str, tuple[Callable[[Landscape], Evaluator], Landscape]] = {
     "table without a device": (TableEvaluator, WITHOUT_DEVICE),
     "table of one seed": (lambda landscape: TableEvaluator(landscape, search_seed=3), ON_DEVICE),
     "metered table": (metered, ON_DEVICE),
+    "table that ships with the project": (TableEvaluator, SHIPPED),
 }
 EVERY = pytest.mark.parametrize(("make", "landscape"), EVALUATORS.values(), ids=list(EVALUATORS))
 
@@ -63,6 +66,12 @@ def test_accuracies_are_validation_accuracies_one_by_one_or_together(make: Calla
     assert together == [float(landscape.validation[SPACE.index(arch)]) for arch in archs]
     assert all(type(value) is float for value in together)
     assert make(landscape).accuracies([]) == []
+
+
+def test_a_search_seed_sees_one_training_seed_of_the_table() -> None:
+    evaluator = TableEvaluator(SHIPPED, search_seed=4)  # of three
+    second = accuracy(SHIPPED.table, "digits201", "validation", seed=1)
+    assert evaluator.accuracies(some()) == [second[SPACE.index(arch)] for arch in some()]
 
 
 @EVERY

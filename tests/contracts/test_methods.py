@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -121,6 +122,25 @@ def test_it_spends_its_allowance_and_no_more(method: str, allowance: str) -> Non
     new = set(asked_of(record))
     assert len(new) == record["queries"]
     assert record["simulated_seconds"] == pytest.approx(sum(float(landscape().training_seconds[index]) for index in new))
+
+
+SHIPPED_LIMITS = (
+    ("unlimited",), ("latency_ms@q05",), ("cycles@q10",), ("latency_ms@q25", "cycles@q25"), ("latency_ms@q50", "params>=2k", "macs<=200k"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("limits", SHIPPED_LIMITS, ids=",".join)
+def test_it_works_on_the_benchmark_that_ships_with_the_project(method: str, limits: tuple[str, ...]) -> None:
+    shipped = landscape_of("nasbench201", "digits201", "amd-epyc")
+    bounds = resolve(shipped, limits)
+    changes = {"dataset": "digits201", "device": "amd-epyc", "limits": bounds.limits, "table": shipped.table.checksum}
+    record = record_of(replace(trial_of(method, ("unlimited",)), **changes))
+    admitted = shipped.admitted(bounds.limits)
+    assert record["failure"] == "" and record["oracle"]["feasible"] == bounds.feasible
+    if any(admitted[index] for index in asked_of(record)):
+        assert record["final"]["feasible"] and admitted[record["final"]["architecture"]]
+        assert record["final"]["test"] == shipped.test[record["final"]["architecture"]]
+        assert record["regret"] >= 0.0
 
 
 def test_it_works_without_a_device(method: str) -> None:
