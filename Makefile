@@ -66,7 +66,7 @@ format: $(VENV)/installed-dev
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 
-types: $(VENV)/installed-dev
+types: $(VENV)/installed-all
 	$(BIN)/mypy $(PACKAGES)
 
 benchmark: $(VENV)/installed-dev

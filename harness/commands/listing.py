@@ -64,15 +64,17 @@ def spaces_command(as_json: AsJson = False) -> None:
 @app.command("datasets")
 def datasets_command(as_json: AsJson = False) -> None:
     """List the datasets of tables, and how to get those that are not on this machine."""
-    from budgetnas.spaces.tables.home import available, table_path
+    from budgetnas.spaces.tables.home import SHIPPED, available, table_path
     from budgetnas.spaces.task import TASKS
 
     here = available("nasbench201")
+    missing = f"no: not in {table_path('nasbench201')}; run `budgetnas data fetch`"
+    lost = "no: its table, which comes with the project, is missing; install budgetnas again"
     rows = [
         {
             "dataset": name,
             "space": "nasbench201",
-            "available": "yes" if name in here else f"no: not in {table_path('nasbench201')}; run `budgetnas data fetch`",
+            "available": "yes" if name in here else lost if name in SHIPPED else missing,
             "images": f"{task.image_size}x{task.image_size}x{task.image_channels}",
             "classes": task.classes,
         }

@@ -102,7 +102,9 @@ def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: tuple[st
 @pytest.mark.parametrize(
     ("package", "message"), [("torch", "PyTorch is not installed"), ("sklearn", "scikit-learn, which brings the images of digits, is not")]
 )
-def test_a_machine_that_lacks_a_package_is_told_what_to_install(command: Command, tmp_path: Path, package: str, message: str) -> None:
+def test_a_machine_that_lacks_a_package_is_told_what_to_install(
+    command: Command, tmp_path: Path, trains: None, package: str, message: str
+) -> None:
     line = one_line(command("retrain", "nasbench201", CELL, **lacking(tmp_path / "site", package)))
     assert message in line and "run `pip install budgetnas[train]`" in line
 
