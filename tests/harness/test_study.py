@@ -92,7 +92,7 @@ def test_a_file_of_the_users_goes_before_a_study_of_ours(tmp_path: Path, monkeyp
 
 METHOD = 'name = "random_search"'
 WRONG = [
-    ('name = "mine"', "", r"name: Field required"),
+    ('name = "mine"', "", r"is empty; a study has a name"),
     ('"mine"', '"../mine"', r"name: .* not '\.\./mine'"),
     ('"mine"', '""', r"name: "),
     ("seeds = 3", "seedz = 3", r"seedz: there is no such key; expected one of name, title, problem, method, seeds, plugin"),
@@ -176,7 +176,7 @@ WRONG = [
     ),
     ("[problem]", "[problem", r"study\.toml is no TOML: .*line 3"),
     ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is no TOML: "),
-    (GOOD, "", r"name: Field required"),
+    (GOOD, "", r"is empty; a study has a name"),
 ]
 
 
