@@ -92,7 +92,7 @@ def test_a_file_of_the_users_goes_before_a_study_of_ours(tmp_path: Path, monkeyp
 
 METHOD = 'name = "random_search"'
 WRONG = [
-    ('name = "mine"', "", r"is empty; a study has a name"),
+    ('name = "mine"', "", r"name: Field required"),
     ('"mine"', '"../mine"', r"name: .* not '\.\./mine'"),
     ('"mine"', '""', r"name: "),
     ("seeds = 3", "seedz = 3", r"seedz: there is no such key; expected one of name, title, problem, method, seeds, plugin"),
