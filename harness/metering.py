@@ -17,8 +17,11 @@ MOST_REFUSALS = 1_000
 MOST_FREE_IN_A_ROW = 100_000
 
 
-class Runaway(RuntimeError):
-    """A method that goes on asking for ever: after it was told that its allowance is spent, or more than a record can hold."""
+class Runaway(BaseException):
+    """A method that goes on asking for ever: after it was told that its allowance is spent, or more than a record can hold.
+
+    Not an `Exception`, so that a method that swallows every error cannot swallow this one too.
+    """
 
 
 class Meter:

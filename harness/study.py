@@ -136,7 +136,10 @@ def read_study(reference: str) -> tuple[Study, Path]:
     except FileNotFoundError:
         raise StudyError(f"there is no study {reference}; give a path, or one of {', '.join(own_studies())}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{reference} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise StudyError(f"{reference} cannot be read: {reason}; give a study file, or one of {', '.join(own_studies())}") from None
+    if not text.strip():
+        raise StudyError(f"{reference} is empty; a study has a name, [problem] and at least one [[method]]")
     try:
         return Study.model_validate(tomllib.loads(text)), folder
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -18,7 +18,7 @@ from budgetnas.harness.canonical import identity_of
 from budgetnas.harness.catalogue import FoundMethod, find_method
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.landscape import Landscape, finite, landscape_of
-from budgetnas.harness.metering import Key, Meter
+from budgetnas.harness.metering import Key, Meter, Runaway
 from budgetnas.harness.oracle import oracle
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
 from budgetnas.spaces.tables.columnar import TableError
@@ -122,7 +122,7 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
         outcome.report = _listen(iter(search), meter, outcome)
     except AllowanceSpent:
         pass  # the normal end of a search that does not count for itself
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, Runaway) as error:
         outcome.failure = reason_of(error)
     return outcome
 

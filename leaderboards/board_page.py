@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,8 @@ def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
 
 def _problem_text(problem: BoardProblem, board: Board) -> str:
     best, chosen = problem.best_by_test, problem.best_by_validation
+    if best is None or chosen is None:
+        return f"Limit: `{problem.limits_text}`, which no connected, supported cell keeps: nothing can be delivered, all methods tie."
     keeps = "keeps" if problem.feasible == 1 else "keep"
     share = f"{percent(problem.share)} of the connected, supported ones"
     regret = number(best.test - chosen.test)
@@ -185,8 +188,8 @@ def board_csv(board: Board, standings: ClassStandings) -> str:
             "problem": problem.label,
             "limits": problem.limits_text,
             "feasible_cells": problem.feasible,
-            "optimum_test": problem.best_by_test.test,
-            "best_by_validation_test": problem.best_by_validation.test,
+            "optimum_test": problem.best_by_test.test if problem.best_by_test else math.nan,
+            "best_by_validation_test": problem.best_by_validation.test if problem.best_by_validation else math.nan,
             "ranking_class": ranking_class,
             "method": row.method,
             "rank": row.rank,

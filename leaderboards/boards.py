@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from budgetnas.leaderboards.errors import LeaderboardError
+
 Floats = NDArray[np.float64]
 Key = tuple[str, str, str]
 
@@ -39,15 +41,18 @@ class BoardLimit:
 
 @dataclass(frozen=True, slots=True)
 class BoardProblem:
-    """A problem of the board: its limits, how many cells they admit (and what share), and the exact best by test and by validation."""
+    """A problem of the board: its limits, how many cells they admit (and what share), and the exact best by test and by validation.
+
+    Both are None where no cell keeps the limits.
+    """
 
     label: str
     limits_text: str
     limits: tuple[BoardLimit, ...]
     feasible: int
     share: float
-    best_by_test: Optimum
-    best_by_validation: Optimum
+    best_by_test: Optimum | None
+    best_by_validation: Optimum | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,8 @@ class Board:
             if problem.label == label:
                 return problem
         known = ", ".join(problem.label for problem in self.problems)
-        raise ValueError(
-            f"records name the problem '{label}' on {self.stem}; its context file has {known}: make the context again from this run"
+        raise LeaderboardError(
+            f"records name the problem '{label}' on {self.stem}; its context file has {known}: run the study again: what is there is kept"
         )
 
 
@@ -114,7 +119,9 @@ def _points(rows: Sequence[tuple[float, float]]) -> Floats:
     return np.asarray(rows, dtype=np.float64).reshape(-1, 2)
 
 
-def _optimum(entry: Mapping[str, Any]) -> Optimum:
+def _optimum(entry: Mapping[str, Any] | None) -> Optimum | None:
+    if entry is None:
+        return None
     return Optimum(str(entry["arch"]), int(entry["index"]), float(entry["test"]), float(entry["validation"]), float(entry["cost"]))
 
 
@@ -167,11 +174,11 @@ def read_board(path: Path) -> Board:
     try:
         board = _board(json.loads(path.read_text(encoding="utf-8")))
     except KeyError as error:
-        raise ValueError(f"{path}: the key {error} is missing; make the context again with this version") from None
+        raise LeaderboardError(f"{path}: the key {error} is missing; run the study again: what is there is kept") from None
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; make the context again with this version") from None
+        raise LeaderboardError(f"{path}: {error}; run the study again: what is there is kept") from None
     if not len(board.cloud) or not len(board.front):
-        raise ValueError(f"{path}: no cell in the cloud or on the front; a board needs at least one supported cell")
+        raise LeaderboardError(f"{path}: no cell in the cloud or on the front; a board needs at least one supported cell")
     return board
 
 
@@ -181,5 +188,5 @@ def read_boards(paths: Sequence[Path]) -> list[Board]:
     stems = [board.stem for board in boards]
     for stem in stems:
         if stems.count(stem) > 1:
-            raise ValueError(f"two context files describe '{stem}'; give each space, dataset and device one")
+            raise LeaderboardError(f"two context files describe '{stem}'; give each space, dataset and device one")
     return boards

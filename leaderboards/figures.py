@@ -83,7 +83,8 @@ def window(board: Board, points: Floats) -> Window:
     """
     reference, _ = board.hypervolume_reference
     left, largest = float(board.cloud[:, 0].min()), float(board.cloud[:, 0].max())
-    right = min(largest, reference + 0.25 * (reference - left))
+    # Where no cell keeps any limit, the whole board is shown.
+    right = min(largest, reference + 0.25 * (reference - left)) if reference >= float(board.front[:, 0].min()) else largest
     logarithmic = left > 0.0 and right / left > LOGARITHMIC_FROM
     reach = board.front[board.front[:, 0] <= right]
     highest = float(reach[:, 1].max())

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from budgetnas.leaderboards.boards import Board, BoardProblem, Key
+from budgetnas.leaderboards.errors import LeaderboardError
 
 COLUMNS = (
     "identity",
@@ -56,12 +57,12 @@ REGRET_TOLERANCE = 1e-6
 def _check_columns(records: pd.DataFrame) -> None:
     missing = [name for name in COLUMNS if name not in records.columns]
     if missing:
-        raise ValueError(f"the records lack the columns {', '.join(missing)}; read them with this version of the command")
+        raise LeaderboardError(f"the records lack the columns {', '.join(missing)}; read them with this version of the command")
     if records.empty:
-        raise ValueError("there are no records to rank; run the study first")
+        raise LeaderboardError("there are no records to rank; run the study first")
     unknown = sorted(set(records["ranking_class"]) - set(CLASSES))
     if unknown:
-        raise ValueError(f"unknown ranking class '{unknown[0]}'; use one of {', '.join(CLASSES)}")
+        raise LeaderboardError(f"unknown ranking class '{unknown[0]}'; use one of {', '.join(CLASSES)}")
 
 
 def _check_methods(records: pd.DataFrame) -> None:
@@ -74,14 +75,14 @@ def _check_methods(records: pd.DataFrame) -> None:
         per_method = records.groupby(["method", *BOARD_COLUMNS])[column].nunique()
         if (per_method > 1).any():
             method = per_method.index[int(np.argmax(per_method.to_numpy() > 1))][0]
-            raise ValueError(
+            raise LeaderboardError(
                 f"the method '{method}' has {per_method.max()} different {name} on one board; give each variant a name of its own"
             )
     trial = [*BOARD_COLUMNS, "problem", "method", "seed"]
     twice = records[records.duplicated(trial)]
     if len(twice):
         row = twice.iloc[0]
-        raise ValueError(f"'{row['method']}' has two records for seed {row['seed']} of {row['problem']}; rank one run at a time")
+        raise LeaderboardError(f"'{row['method']}' has two records for seed {row['seed']} of {row['problem']}; rank one run at a time")
 
 
 def _reason(row: Mapping[Hashable, Any]) -> str:
@@ -100,18 +101,20 @@ def _reason(row: Mapping[Hashable, Any]) -> str:
 
 
 def _check_row(row: Mapping[Hashable, Any], problem: BoardProblem, board: Board) -> None:
-    best = problem.best_by_test.test
     tests = [row["test"], *(point["test"] for point in row["front"] if point["feasible"])]
     highest = max(tests)
     where = f"'{row['method']}' (seed {row['seed']}) on {board.stem} {problem.label}"
-    remedy = "the records and the context come from different tables; make the context again"
+    remedy = "the records and the context come from different tables; run the study again"
+    if problem.best_by_test is None:
+        raise LeaderboardError(f"{where} is feasible, where the context knows no cell that is: {remedy}")
+    best = problem.best_by_test.test
     if any(map(math.isnan, tests)):
-        raise ValueError(f"{where} is feasible but has no test accuracy; run the trial again")
+        raise LeaderboardError(f"{where} is feasible but has no test accuracy; run the trial again")
     if highest > best + TOLERANCE:
-        raise ValueError(f"{where} reports {highest!r} % test, above the exact optimum of {best!r} %: {remedy}")
+        raise LeaderboardError(f"{where} reports {highest!r} % test, above the exact optimum of {best!r} %: {remedy}")
     expected = max(0.0, best - row["test"])
     if not abs(row["regret"] - expected) <= REGRET_TOLERANCE:
-        raise ValueError(f"{where} records a regret of {row['regret']!r}, where {expected!r} is right: {remedy}")
+        raise LeaderboardError(f"{where} records a regret of {row['regret']!r}, where {expected!r} is right: {remedy}")
 
 
 def _points(front: Sequence[Mapping[str, Any]], resource: str) -> list[tuple[float, float]]:
@@ -139,7 +142,9 @@ def outcomes(records: pd.DataFrame, boards: Sequence[Board]) -> pd.DataFrame:
     for row in table.to_dict("records"):
         key = (row["space"], row["dataset"], row["device"])
         if key not in by_key:
-            raise ValueError(f"no context file for {' '.join(part for part in key if part)}; make the context again from this run")
+            raise LeaderboardError(
+                f"no context file for {' '.join(part for part in key if part)}; run the study again: what is there is kept"
+            )
         board = by_key[key]
         problem = board.problem(row["problem"])
         if row["feasible"]:
@@ -147,7 +152,8 @@ def outcomes(records: pd.DataFrame, boards: Sequence[Board]) -> pd.DataFrame:
         test = row["test"] if row["feasible"] else board.chance
         columns["reason"].append(_reason(row))
         columns["counted_test"].append(test)
-        columns["counted_regret"].append(max(0.0, problem.best_by_test.test - test))
+        # Where no cell keeps the limits there is nothing to miss: every method ties at no regret.
+        columns["counted_regret"].append(max(0.0, problem.best_by_test.test - test) if problem.best_by_test else 0.0)
         columns["points"].append(_points(row["front"], board.resource) if row["feasible"] else [])
     table = table.assign(**columns, gpu_hours=table["simulated_seconds"] / 3600.0)
     return table.sort_values([*BOARD_COLUMNS, "problem", "method", "seed"], kind="stable").reset_index(drop=True)

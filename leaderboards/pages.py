@@ -12,6 +12,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.board_page import ClassStandings, Rankings, board_context, board_csv
 from budgetnas.leaderboards.boards import Board, read_boards
+from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.figures import Panel, board_picture, colours, rank_picture
 from budgetnas.leaderboards.index_page import index_context, standings_csv
 from budgetnas.leaderboards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
@@ -98,15 +99,31 @@ def write_pages(records: pd.DataFrame, boards: Sequence[Path], out: Path, title:
     """Return the files written under `out`: README.md, ranking.csv, boards.csv, and Markdown, CSV and PNG for every board with trials.
 
     `records` has one row a trial (columns: `outcomes.COLUMNS`); `boards` are the context files, one a space, dataset and device; `command`
-    is what the index says it was made by. Equal input gives equal bytes. Raises ValueError if the two do not fit together or anything is
-    better than the exact optimum; then nothing has been written.
+    is what the index says it was made by. Equal input gives equal bytes. `LeaderboardError` if the two do not fit together or anything is
+    better than the exact optimum, before anything is written, and if `out` cannot be written.
     """
     known = read_boards(boards)
     table = outcomes(records, known)
     standings: ClassStandings = {name: standings_by_problem(of_class(table, name)) for name in CLASSES}
     by_board = {board: _rankings(trials, _of_board(standings, board), board) for board in known if len(trials := of_board(table, board))}
     overall = _rankings(table, standings)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _write_all(out, table, known, standings, by_board, overall, title, command)
+    except OSError as error:
+        raise LeaderboardError(f"cannot write the pages into {out}: {error.strerror or error}; choose another folder with --out") from None
+
+
+def _write_all(
+    out: Path,
+    table: pd.DataFrame,
+    known: Sequence[Board],
+    standings: ClassStandings,
+    by_board: Mapping[Board, Rankings],
+    overall: Rankings,
+    title: str,
+    command: str,
+) -> list[Path]:
     palette = colours(sorted(set(table["method"])))
     written = []
     for board, rankings in by_board.items():

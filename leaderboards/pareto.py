@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from budgetnas.leaderboards.errors import LeaderboardError
+
 Floats = NDArray[np.float64]
 
 # Rounding may lift a ratio of two equal areas above 1 by this much, and no more.
@@ -18,9 +20,9 @@ def _points(points: ArrayLike) -> Floats:
     if array.size == 0:
         return np.empty((0, 2))
     if array.ndim != 2 or array.shape[1] != 2:
-        raise ValueError(f"points of shape {array.shape} were given; (n, 2) with columns cost and accuracy is expected")
+        raise LeaderboardError(f"points of shape {array.shape} were given; (n, 2) with columns cost and accuracy is expected")
     if not np.isfinite(array).all():
-        raise ValueError("a point has a cost or an accuracy that is not finite; leave such points out")
+        raise LeaderboardError("a point has a cost or an accuracy that is not finite; leave such points out")
     return array
 
 
@@ -45,7 +47,7 @@ def normalised_hypervolume(points: ArrayLike, front: ArrayLike, reference: tuple
         return math.nan
     share = hypervolume(points, reference) / whole
     if share > 1.0 + TOLERANCE:
-        raise ValueError(f"a hypervolume of {share:.12g} times the exact front's, where at most 1 is possible: make the context again")
+        raise LeaderboardError(f"a hypervolume of {share:.12g} times the exact front's, where at most 1 is possible: run the study again")
     return min(share, 1.0)
 
 
@@ -63,7 +65,7 @@ def attainment_levels(
     array = _points(points)
     labels, sets = np.unique(np.asarray(runs), return_inverse=True)
     if len(labels) > total_runs:
-        raise ValueError(f"points of {len(labels)} runs were given but total_runs is {total_runs}; count every run")
+        raise LeaderboardError(f"points of {len(labels)} runs were given but total_runs is {total_runs}; count every run")
     if not len(array):
         return [np.empty((0, 2)) for _ in percents]
     # moocore knows only runs that have points, and minimises; its last column is 100 * level / runs with points.

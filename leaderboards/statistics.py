@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from budgetnas.leaderboards.errors import LeaderboardError
+
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
@@ -57,9 +59,9 @@ def _generator() -> np.random.Generator:
 def _sample(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"a sample of shape {array.shape} was given; one dimension with at least one value is expected")
+        raise LeaderboardError(f"a sample of shape {array.shape} was given; one dimension with at least one value is expected")
     if not np.isfinite(array).all():
-        raise ValueError("a sample holds a value that is not finite; fill failed trials before resampling")
+        raise LeaderboardError("a sample holds a value that is not finite; fill failed trials before resampling")
     return array
 
 
@@ -109,7 +111,7 @@ def pooled_difference_estimate(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> 
     The interval speaks of these problems only. ValueError if there is no pair, or an empty sample.
     """
     if not pairs:
-        raise ValueError("no pair of samples was given; at least one is expected")
+        raise LeaderboardError("no pair of samples was given; at least one is expected")
     value = float(np.mean([_sample(first).mean() - _sample(second).mean() for first, second in pairs]))
     if all(len(_sample(sample)) == 1 for pair in pairs for sample in pair):
         return Estimate(value)
@@ -171,7 +173,7 @@ def friedman(scores: ArrayLike) -> Friedman | None:
 
     table = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
     if table.ndim != 2:
-        raise ValueError(f"scores of shape {table.shape} were given; (blocks, methods) is expected")
+        raise LeaderboardError(f"scores of shape {table.shape} were given; (blocks, methods) is expected")
     blocks, methods = table.shape
     if methods < 3 or blocks < 2:
         return None
@@ -185,14 +187,15 @@ def pairwise_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
     """Return two-sided Wilcoxon signed-rank p-values between all columns, Holm-adjusted over all pairs, shape (methods, methods).
 
     `scores` has one row a problem and one column a method: the pairs are problems, never seeds. Problems on which two methods tie are left
-    out of their comparison (Wilcoxon's own rule). The diagonal is 1. ValueError on a missing score.
+    out of their comparison (Wilcoxon's own rule); two that tie on all have p = 1. One problem alone can show nothing: all are 1. The
+    diagonal is 1. `LeaderboardError` on a missing score.
     """
     from scikit_posthocs import posthoc_wilcoxon
 
     if scores.isna().to_numpy().any():
-        raise ValueError("a score is missing; compare only problems that every method has run on")
+        raise LeaderboardError("a score is missing; compare only problems that every method has run on")
     names = list(scores.columns)
-    if len(names) < 2 or scores.empty:
+    if len(names) < 2 or len(scores) < 2:
         return pd.DataFrame(np.ones((len(names), len(names))), index=names, columns=names)
     rounded = scores.round(TIE_DECIMALS)
     rounded.columns = pd.RangeIndex(len(names))

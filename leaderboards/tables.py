@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.statistics import Estimate
 
 NO_INTERVAL = "—"
@@ -56,7 +57,7 @@ def percent(share: float) -> str:
 
 def p_value(p: float | None) -> str:
     """Return a p-value with two significant digits; a dash for None."""
-    return NO_INTERVAL if p is None else f"{p:.2g}"
+    return NO_INTERVAL if p is None else f"{p:#.2g}".rstrip(".")
 
 
 def several(count: int, noun: str) -> str:
@@ -71,7 +72,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: C
     """
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f"a row has {len(row)} cells; the header has {len(header)}")
+            raise LeaderboardError(f"a row has {len(row)} cells; the header has {len(header)}")
     rule = [":---" if column in left else "---:" for column in range(len(header))]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 

@@ -25,5 +25,11 @@ def leaderboard_command(
     if missing:
         typer.echo(f"{missing} of {len(plan['trials'])} trials have no record yet; the pages show the rest", err=True)
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
-        pages = write_pages(records, contexts, target, plan["title"], f"budgetnas run {plan['study']} && budgetnas leaderboard {run}")
+        pages = write_pages(
+            records,
+            contexts,
+            target,
+            plan["title"],
+            f"budgetnas run {plan['study']} && budgetnas leaderboard {run}" + (f" --out {out}" if out else ""),
+        )
     typer.echo(f"{len(pages)} pages; begin with {target / 'README.md'}")

@@ -19,7 +19,9 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*rows[0])
+    table = Table()
+    for heading in rows[0]:
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*[escape(str(value)) for value in row.values()])
     Console().print(table)

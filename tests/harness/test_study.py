@@ -176,7 +176,7 @@ WRONG = [
     ),
     ("[problem]", "[problem", r"study\.toml is no TOML: .*line 3"),
     ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is no TOML: "),
-    (GOOD, "", r"name: Field required"),
+    (GOOD, "", r"is empty; a study has a name"),
 ]
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.pages import write_pages
 
 pytestmark = pytest.mark.slow
@@ -196,3 +197,36 @@ def test_csv_has_every_row_with_full_precision(toy):
     assert (row["method"], row["verdict"], row["test"], row["simulated_gpu_hours"]) == ("evolution", "beats", "54.0", "2.0")
     assert row["ranking_class"] == "queries"
     assert lines[-1].split(",")[header.index("ranking_class")] == "full information"
+
+
+def test_a_limit_that_no_cell_keeps_has_its_place_on_the_page(toy):
+    entry = toy.board_entry(limits={"latency_ms@q25": 10.5})
+    empty = {
+        "problem": "latency_ms<=0.5",
+        "limits_text": "latency_ms<=0.5",
+        "limits": [{"resource": "latency_ms", "lower": 0, "upper": 0.5}],
+    }
+    entry["problems"].append(empty | {"feasible": 0, "share": 0.0, "best_by_test": None, "best_by_validation": None})
+    rows = [toy.trial(method, seed, cell, "latency_ms@q25") for seed in range(5) for method, cell in (("random_search", 3), ("rival", 8))]
+    rows += [toy.trial(method, seed, None, "latency_ms<=0.5") for seed in range(5) for method in ("random_search", "rival")]
+    text = pages(toy, rows, entry)[f"{BOARD}.md"]
+    assert "`latency_ms<=0.5`, which no connected, supported cell keeps" in text
+    assert "| 1.5 | rival | 10.00 [10.00, 10.00] | 0.00 [0.00, 0.00] | 0 % |" in text
+
+
+def test_a_feasible_network_where_none_can_be_is_refused(toy):
+    entry = toy.board_entry(limits={"latency_ms@q25": 10.5})
+    entry["problems"][0] |= {"feasible": 0, "best_by_test": None, "best_by_validation": None}
+    with pytest.raises(LeaderboardError, match="knows no cell that is"):
+        pages(toy, [toy.trial("random_search", 0, 3)], entry)
+
+
+def test_two_methods_that_tie_on_the_only_problem(toy):
+    rows = [toy.trial(method, seed, cell) for seed in range(3) for method, cell in (("random_search", 3), ("twin", 3), ("rival", 8))]
+    assert "twin" in pages(toy, rows, toy.board_entry(limits={"latency_ms@q25": 10.5}))["README.md"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(toy):
+    (toy.folder / "file").write_text("in the way")
+    with pytest.raises(LeaderboardError, match=r"cannot write the pages into .*choose another folder"):
+        pages(toy, [toy.trial("random_search", 0, 3)], toy.board_entry(limits={"latency_ms@q25": 10.5}), folder="file/out")

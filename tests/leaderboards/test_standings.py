@@ -126,7 +126,7 @@ def test_two_problems_are_too_few(toy):
     assert ranking.standings[0].verdict == "too few problems"
     (warning,) = warnings_of(table, ranking)
     assert "Too few problems to tell" in warning
-    assert "is 0.5:" in warning
+    assert "is 0.50:" in warning
 
 
 def test_problems_that_lack_a_method_are_left_out_and_said(toy):

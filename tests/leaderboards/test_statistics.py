@@ -155,3 +155,12 @@ def test_smallest_p_is_what_the_test_gives_at_its_clearest():
         assert st.smallest_p(blocks, 1) == pytest.approx(clearest)
     assert st.smallest_p(6, 10) == pytest.approx(10 / 32)
     assert st.smallest_p(2, 10) == 1.0
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [{"a": [1.0], "b": [1.0]}, {"a": [1.0], "b": [1.0], "c": [2.0]}, {"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [2.0, 1.0]}],
+)
+def test_ties_on_one_problem_or_on_all_have_p_1(scores):
+    table = st.pairwise_wilcoxon(pd.DataFrame(scores))
+    assert table.loc["a", "b"] == table.loc["b", "a"] == 1.0

@@ -46,7 +46,7 @@ def test_estimates_percents_and_p_values():
     assert tables.estimate(Estimate(93.118)) == "93.12 [—]"
     assert tables.estimate(None) == tables.estimate(Estimate(math.nan)) == "—"
     assert (tables.percent(1.0), tables.percent(0.962), tables.percent(0.0)) == ("100 %", "96.2 %", "0 %")
-    assert (tables.p_value(0.03125), tables.p_value(1.0), tables.p_value(None)) == ("0.031", "1", "—")
+    assert (tables.p_value(0.03125), tables.p_value(1.0), tables.p_value(None)) == ("0.031", "1.0", "—")
     assert (tables.several(1, "seed"), tables.several(7200, "trial")) == ("1 seed", "7,200 trials")
 
 
@@ -59,7 +59,7 @@ def test_markdown_table():
 
 def test_p_table_shows_each_pair_once():
     table = pd.DataFrame([[1.0, 0.02], [0.02, 1.0]], index=["a", "b"], columns=["a", "b"])
-    assert tables.p_table(table).splitlines()[2:] == ["| a | — |  |", "| b | 0.02 | — |"]
+    assert tables.p_table(table).splitlines()[2:] == ["| a | — |  |", "| b | 0.020 | — |"]
 
 
 def test_csv_keeps_full_precision_and_quotes():
