@@ -153,8 +153,9 @@ def agreement(compared: Sequence[Compared]) -> Agreement:
     from scipy.stats import kendalltau, spearmanr, t
 
     pairs = [_pairs(one) for one in compared]
-    queried, retrained = (np.array([[test[side] for _, test in rows] for rows in pairs]).mean(axis=1) for side in (0, 1))
+    queried = np.array([np.mean([test[0] for _, test in rows]) for rows in pairs])
     differences = np.array([np.mean([0.0 if _close(*test) else test[1] - test[0] for _, test in rows]) for rows in pairs])
+    retrained = queried + differences  # so that the table's rounding breaks no ties
     count = len(differences)
     half = math.nan
     if count > 1:

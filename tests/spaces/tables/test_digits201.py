@@ -114,11 +114,11 @@ def test_the_card_names_recipe_versions_machine_date_and_command() -> None:
 
 def test_figures_that_must_not_move() -> None:
     """A new build of the table changes these, and trials' identities with them: then they are to be changed here on purpose."""
-    assert TABLE.checksum == "GOLDEN_CHECKSUM"
+    assert TABLE.checksum == "21bf7cb30ceb950485a0b7782021697f84eda0ea98c7000823fa6212febfb8b5"
     test, validation = (accuracy(TABLE, "digits201", split) for split in ("test", "validation"))  # type: ignore[arg-type]
-    assert [round(float(test[index]), 3) for index in (0, 6_111, 15_624)] == [0.0]
-    assert [round(float(validation[index]), 3) for index in (0, 6_111, 15_624)] == [0.0]
-    assert TABLE.column("cycles/digits201")[[0, 6_111, 15_624]].tolist() == [0.0]
+    assert [round(float(test[index]), 3) for index in (0, 6_111, 15_624)] == [35.614, 96.982, 32.126]
+    assert [round(float(validation[index]), 3) for index in (0, 6_111, 15_624)] == [41.667, 96.167, 33.917]
+    assert TABLE.column("cycles/digits201")[[0, 6_111, 15_624]].tolist() == [104112.0, 1530032.0, 178352.0]
 
 
 @pytest.fixture
