@@ -17,6 +17,8 @@ from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.home import open_table
 
+pytestmark = pytest.mark.slow
+
 SPACE = NASBench201()
 TABLE = open_table("nasbench201", "digits201")
 

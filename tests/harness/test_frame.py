@@ -15,6 +15,8 @@ from budgetnas.harness.runner import run
 from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.study import expand, read_study
 
+pytestmark = pytest.mark.slow
+
 STUDY = f"""
 name = "mine"
 title = "Mine"

@@ -20,6 +20,8 @@ from budgetnas.harness.problem import Allowance, Architecture, Limit, Need
 from budgetnas.harness.trial import Trial, conduct, failed_record, reason_of, run_trial
 from budgetnas.spaces.tables.columnar import TableError
 
+pytestmark = pytest.mark.slow
+
 TABLE = "a" * 64
 TRIAL = Trial(
     space="nasbench201",

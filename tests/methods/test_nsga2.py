@@ -22,6 +22,8 @@ from budgetnas.spaces.tables.closed_form import closed_form_table
 from budgetnas.spaces.tables.hardware import device_cost
 from budgetnas.spaces.task import task_of
 
+pytestmark = pytest.mark.slow
+
 SPACE = NASBench201()
 TABLE = closed_form_table()
 ACCURACY = accuracy(TABLE, "closed-form", "validation").tolist()

@@ -22,6 +22,8 @@ from budgetnas.spaces.tables.columnar import Table, TableError
 from budgetnas.spaces.tables.download import Entry, FetchError
 from budgetnas.spaces.tables.hardware import cost_column
 
+pytestmark = pytest.mark.slow
+
 PATH = "owner/repo/0123456789abcdef0123456789abcdef01234567/cifar10_perfmetrics.txt"
 TIMES = "".join(f"{index}.0 90.0 {index + 1} {200 * (index + 1)}\n" for index in range(SIZE)).encode()
 SECONDS, MEAN = seconds_column("cifar10"), accuracy_column("cifar10", "test")

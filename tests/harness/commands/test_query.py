@@ -15,6 +15,8 @@ from budgetnas.spaces.nasbench201.order import SIZE
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Table
 
+pytestmark = pytest.mark.slow
+
 CELL_0 = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
 DEVICES = ["edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga"]
 QUERY_KEYS = ("space", "dataset", "arch", "index", "connected", "params", "macs", "accuracy", "latency_ms", "energy_mj")

@@ -16,6 +16,8 @@ from budgetnas.spaces.nasbench201.cell import NASBench201
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.home import shipped_path
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 GENOTYPE = "Genotype(normal=[('sep_conv_3x3', 0)], normal_concat=range(2, 6), reduce=[], reduce_concat=[])"

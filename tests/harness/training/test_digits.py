@@ -10,6 +10,8 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from budgetnas.harness.training.digits import digits_split
 from budgetnas.harness.training.digits201.recipe import digits201_recipe
 
+pytestmark = pytest.mark.slow
+
 FIRST = {
     "train": [2, 6, 7, 5, 9, 0, 8, 3, 7, 4, 8, 6],
     "validation": [6, 1, 1, 1, 1, 3, 0, 9, 5, 9, 3, 3],

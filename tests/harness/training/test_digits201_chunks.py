@@ -13,6 +13,8 @@ import pytest
 
 from budgetnas.harness.training.digits201.chunks import BuildError, Chunks, resume
 
+pytestmark = pytest.mark.slow
+
 ITEMS = tuple(range(3, 24, 2))
 
 

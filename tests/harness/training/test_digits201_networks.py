@@ -20,6 +20,8 @@ from budgetnas.spaces.nasbench201.identity import canonical_indices  # noqa: E40
 from budgetnas.spaces.nasbench201.order import EDGES, SIZE, all_genes  # noqa: E402
 from budgetnas.spaces.nasbench201.small_network import complexities, cycles, live_edges  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 RECIPE = digits201_recipe()
 # All operations, a convolution twice from one node, dead edges, a convolution of zero, no path at all; the best and two others.
 CELLS = (

@@ -10,6 +10,8 @@ from budgetnas.harness.training.digits201.recipe import digits201_recipe
 from budgetnas.harness.training.digits201.table import exact_columns, trained_columns
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 
+pytestmark = pytest.mark.slow
+
 RECIPE = digits201_recipe()
 
 

@@ -14,6 +14,8 @@ from budgetnas.spaces.nasbench201.cell import connected_mask
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.home import open_table
 
+pytestmark = pytest.mark.slow
+
 FALSE_ALARM_RATE = 1e-6
 CELLS = 30
 SEEDS = (0, 1, 2)

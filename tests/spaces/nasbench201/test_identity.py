@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from budgetnas.spaces.nasbench201 import NASBench201
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes
 
+pytestmark = pytest.mark.slow
+
 SPACE = NASBench201()
 NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(5)
 Term = tuple[Any, ...]

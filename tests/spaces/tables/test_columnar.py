@@ -16,6 +16,8 @@ from hypothesis.extra import numpy as hnp
 from budgetnas.spaces.tables import columnar
 from budgetnas.spaces.tables.columnar import DamagedTable, Table, TableError, column_digest
 
+pytestmark = pytest.mark.slow
+
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 

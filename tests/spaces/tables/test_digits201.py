@@ -22,6 +22,8 @@ from budgetnas.spaces.tables.hardware import device_cost
 from budgetnas.spaces.tables.home import open_table, shipped_path, shipped_table
 from budgetnas.spaces.task import task_of
 
+pytestmark = pytest.mark.slow
+
 TABLE = open_table("nasbench201", "digits201")
 CARD = shipped_path("digits201").with_suffix(".md").read_text(encoding="utf-8")
 SEEDS = (0, 1, 2)
