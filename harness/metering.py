@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
-from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Evaluator, Need, Relaxation
+import numpy as np
+
+from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Evaluator, Need, Relaxation, SupernetOptions
 from budgetnas.spaces.space import Enumerable, Space, check_genes
 
 Key = int | tuple[int, ...]
@@ -88,9 +89,9 @@ class Meter:
         """Return the accuracies of a batch, charged one after the other; `AllowanceSpent` at the first that is not covered."""
         return [self.accuracy(arch) for arch in archs]
 
-    def relaxation(self, options: Mapping[str, Any]) -> Relaxation:
+    def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Return the evaluator's relaxation."""
-        return self._evaluator.relaxation(options)
+        return self._evaluator.relaxation(options, rng, deviation)
 
     def _note_free(self, about_accuracy: bool, key: Key) -> None:
         self.free_in_a_row += 1

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from budgetnas.spaces.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 class InvalidArchitecture(ValueError):
@@ -76,6 +82,116 @@ class Enumerable(Space, Protocol):
 
     def at(self, index: int) -> Architecture:
         """Return the architecture with that index; `InvalidArchitecture` beyond the range."""
+
+
+@runtime_checkable
+class Buildable(Space, Protocol):
+    """A space whose networks can be built and trained. Building needs torch; asking whether a space is one does not."""
+
+    def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
+        """Return the untrained network of an architecture: images (N, channels, side, side) to logits (N, classes).
+
+        With `auxiliary`, where the space has such a head, `module.with_auxiliary(images)` gives (logits, auxiliary logits) in training.
+        A module that has `drop_path` (a probability, 0 at first) drops paths with it in training. Weights are drawn from torch's global
+        generator, which the caller seeds.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedCell:
+    """One cell of a relaxed space: its architecture variables have the shape (edges, operations)."""
+
+    name: str
+    edges: tuple[tuple[int, int], ...]  # (from node, to node)
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SupernetOptions:
+    """How a supernet is built. Sizes left out are the space's own for searching.
+
+    channels, cells: of the search network (nasbench201 counts cells a stage).
+    partial: one in so many channels goes through the operations, the others go past them (PC-DARTS).
+    edge_weights: a trained weight an edge beside the alphas, normalised over a node's incoming edges (PC-DARTS).
+    shared: the edges that leave a node share the weights of equal operations (DCA-NAS, equation 5).
+    bottleneck: operations work on one in so many channels, between 1x1 convolutions (DCA-NAS).
+    derived: two cells carry architecture variables; the others hold the strongest operations only (DCA-NAS).
+    layout: `auto` chooses by device; the others are named where the supernet is.
+    recompute: trade time for memory, activations being computed again in the backward pass.
+    """
+
+    channels: int | None = None
+    cells: int | None = None
+    partial: int = 1
+    edge_weights: bool = False
+    shared: bool = False
+    bottleneck: int = 1
+    derived: bool = False
+    layout: str = "auto"
+    recompute: bool = False
+
+
+class Supernet(Protocol):
+    """A network in which every searched edge is a weighted sum of all its operations; a `torch.nn.Module`.
+
+    Batch normalisation inside uses the batch's own statistics and has no affine parameters (DARTS, A.1.1).
+    """
+
+    def __call__(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
+        """Return logits (N, classes), given the weight of every operation, shape (edges, operations), one tensor a searched cell."""
+
+    def derive(self, arch: Architecture) -> None:
+        """Set the operations of the derived cells to those of `arch`; their weights are kept. Only with `SupernetOptions.derived`."""
+
+
+@runtime_checkable
+class Relaxable(Buildable, Protocol):
+    """A space with a continuous relaxation: mixtures of operations on edges. `strengths` are one array a searched cell."""
+
+    @property
+    def searched(self) -> tuple[SearchedCell, ...]:
+        """The cells that carry architecture variables."""
+
+    def strongest(self, strengths: Sequence[Floats]) -> Architecture:
+        """Return the discrete architecture: by the space's rule, the strongest edges and operations. Ties go to the lowest number."""
+
+    def kept_edges(self, strengths: Sequence[Floats]) -> list[NDArray[np.bool_]]:
+        """Return which edges that architecture has, shape (edges,), one array a searched cell."""
+
+    def one_hot(self, arch: Architecture) -> list[Floats]:
+        """Return strengths of 1 and 0 (an edge that `arch` lacks has none), of which `arch` is the strongest."""
+
+    def edge_costs(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> list[Floats]:
+        """Return what each operation on each edge adds to a resource, shape (edges, operations), summed over all cells of a kind.
+
+        For the network of the given size, by default the evaluation network's. `params`, `macs` or `cycles`, where it is a sum over edges;
+        a `ValueError` for people otherwise. Operations cost what they cost in the evaluation network (their normalisation has parameters).
+        """
+
+    def fixed_cost(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> float:
+        """Return the resource of everything but the searched operations: fixed + the edge costs of `arch` is its exact cost."""
+
+    def supernet(self, task: Task, options: SupernetOptions) -> Supernet:
+        """Return an untrained supernet; weights are drawn from torch's global generator. Needs torch."""
+
+
+@runtime_checkable
+class CostedOnDevices(Space, Protocol):
+    """A space whose costs on devices are computed for each architecture (a sum over its parts), not read from a table of architectures."""
+
+    def devices(self, task: Task) -> tuple[str, ...]:
+        """Return the devices whose costs are known on this machine."""
+
+    def device_cost(self, arch: Architecture, task: Task, device: str) -> Mapping[str, float]:
+        """Return latency_ms, energy_mj or both; NaN is 'not supported'. A `ValueError` for people where the figures are missing."""
+
+
+@runtime_checkable
+class Described(Space, Protocol):
+    """A space that has more to say of an architecture than its complexity."""
+
+    def figures(self, arch: Architecture, task: Task) -> Mapping[str, float]:
+        """Return exact figures by name, such as `params_with_auxiliary` or `cycles`."""
 
 
 def check_genes(space: Space, arch: Architecture) -> None:

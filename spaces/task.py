@@ -34,6 +34,10 @@ TASKS = {
         Task("cifar100", image_size=32, image_channels=3, classes=100),
         Task("ImageNet16-120", image_size=16, image_channels=3, classes=120),
         Task("digits201", image_size=8, image_channels=1, classes=10, full_epochs=6),
+        Task("digits", image_size=8, image_channels=1, classes=10),
+        Task("fashion-mnist", image_size=28, image_channels=1, classes=10),
+        Task("tiny-imagenet", image_size=64, image_channels=3, classes=200),
+        Task("imagenet", image_size=224, image_channels=3, classes=1000),
         Task("closed-form", image_size=32, image_channels=3, classes=10),
     )
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import numpy as np
 
 from budgetnas.harness.landscape import Landscape
-from budgetnas.harness.problem import Architecture, Need, Relaxation
+from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 
 
 class TableEvaluator:
@@ -35,6 +36,6 @@ class TableEvaluator:
         """Return validation accuracies [%] of a batch."""
         return [self.accuracy(arch) for arch in archs]
 
-    def relaxation(self, options: Mapping[str, Any]) -> Relaxation:
+    def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Refuse: relaxations come with the differentiable methods."""
         raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
