@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -67,3 +69,29 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def counted() -> Callable[..., Any]:
+    """Count `Complexity` in a built network: trained parameters, and MACs by hooks on its convolutions and linear layers.
+
+    On the meta device: shapes are followed, nothing is computed.
+    """
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from budgetnas.spaces.space import Complexity
+
+    def count(network: Any, task: Any) -> Complexity:
+        macs = 0
+
+        def add(module: Any, _inputs: object, output: Any) -> None:
+            nonlocal macs
+            macs += module.weight[0].numel() * output.numel()
+
+        network = deepcopy(network).to("meta").eval()
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                module.register_forward_hook(add)
+        network(torch.zeros(1, task.image_channels, task.image_size, task.image_size, device="meta"))
+        return Complexity(sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad), macs)
+
+    return count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from functools import cache, cached_property
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes
 from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture, check_genes
 from budgetnas.spaces.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # The tasks whose networks are not the benchmark's own.
 _OTHER_NETWORKS = {small_network.DIGITS201: small_network.complexities}
@@ -112,6 +115,13 @@ class NASBench201:
         """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
         other = _OTHER_NETWORKS.get(task)
         return other() if other else closed_form.complexities(task)
+
+    def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
+        """Return the task's untrained network; it has no auxiliary head. `IndivisibleImages` for sides that are no multiple of 4."""
+        from budgetnas.spaces.nasbench201.network import network
+
+        check_genes(self, arch)
+        return network(arch.genes, task)
 
     def connected_mask(self) -> NDArray[np.bool_]:
         """Return which cells are connected, shape (15625,), by published index."""
