@@ -22,7 +22,7 @@ import pickle
 import re
 import weakref
 from collections.abc import Callable, Mapping
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -104,6 +104,8 @@ class _Array(_StandIn):
 
     def fill(self, shape: object, data_type: object, raw: object, fortran: bool) -> _Array:
         """Take a shape and raw bytes that fit it exactly; the array is in this machine's byte order."""
+        if type(raw) is str and raw and max(raw) <= "\xff":
+            raw = raw.encode("latin1")  # what Python 2 wrote, read as Latin-1
         if not isinstance(data_type, _DataType) or not isinstance(raw, bytes | bytearray):
             raise PickleRefused("holds a numpy array whose data are not the raw bytes of a numeric data type")
         if isinstance(shape, int):
@@ -215,8 +217,8 @@ _ADMITTED: Mapping[tuple[str, str], Callable[..., object] | None] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: IO[bytes]):
-        super().__init__(stream)
+    def __init__(self, stream: IO[bytes], encoding: str):
+        super().__init__(stream, encoding=encoding)
         self.kept: weakref.WeakSet[_StandIn] = weakref.WeakSet()
 
     def find_class(self, module: str, name: str) -> _Admitted:
@@ -230,14 +232,15 @@ class _Unpickler(pickle.Unpickler):
         raise PickleRefused(f"holds the persistent identifier {shown(identifier)}; only {ADMITTED_KINDS} are read")
 
 
-def load(stream: IO[bytes], where: str) -> Any:
+def load(stream: IO[bytes], where: str, encoding: Literal["ascii", "latin1"] = "ascii") -> Any:
     """Return the value of the next pickle in a stream, which stays just behind it.
 
+    `encoding` is that of Python 2's strings, which were bytes as well: arrays that Python 2 pickled need `latin1`.
     `PickleRefused` names what is not a plain value, and `TableError` says that the stream is damaged; both begin with `where`.
     """
     # An extension code that some library has used before would be answered from this cache, past `find_class`.
     copyreg.clear_extension_cache()
-    unpickler = _Unpickler(stream)
+    unpickler = _Unpickler(stream, encoding)
     try:
         value = unpickler.load()
         kept = unpickler.kept

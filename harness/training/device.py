@@ -1,0 +1,64 @@
+"""Where networks are trained, and how: the device that the code chooses, threads, determinism, memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def compute_device(trial: int = 0) -> torch.device:
+    """Return the GPU that a trial trains on, trials taking turns where there are several, or the processor where there is none.
+
+    `CUDA_VISIBLE_DEVICES` narrows the choice, as everywhere with CUDA; empty, it leaves the processor.
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda", trial % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Use so many threads of the processor in this block: their number decides how sums are rounded."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def determinism(asked: bool) -> Iterator[None]:
+    """Allow only algorithms that give the same bits every time in this block, if asked; on a GPU that costs speed."""
+    if not asked:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin counting the peak anew, where a device counts."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory in use: on a GPU by tensors since the last reset, else by this process since it began (resident)."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
