@@ -12,6 +12,7 @@ from budgetnas.spaces.space import Space
 
 SPACES = {
     "nasbench201": "budgetnas.spaces.nasbench201:NASBench201",
+    "darts": "budgetnas.spaces.darts:DARTS",
 }
 _NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?")
 

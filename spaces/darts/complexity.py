@@ -1,0 +1,138 @@
+"""Exact parameters, multiply-adds and CPU cycles of DARTS's evaluation networks, as what every operation on every edge adds and a rest.
+
+Every operation of a discrete architecture is computed, so a network's cost is a sum: over the edges it has (`edge_costs`), the
+connections that bring inputs to their cell's width (`connection_costs`), and the rest (`rest`). Costs are int64 in the order of `RESOURCES`.
+Cycles are those of the whole network, stem, connections and classifier included: five a multiply-add, and the poolings (`cycles.py`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.spaces.cycles import CYCLES_A_MAC, average_pooling, max_pooling, separable_macs
+from budgetnas.spaces.darts.layout import STEM_MULTIPLIER, Place, Size, halved, is_small, places
+from budgetnas.spaces.darts.order import CONNECTIONS, EDGES, INPUTS, NODES, OPERATIONS
+from budgetnas.spaces.task import Task
+
+RESOURCES = ("params", "macs", "cycles")
+AUXILIARY_WIDTHS = (128, 768)
+Costs: TypeAlias = NDArray[np.int64]
+_POOLED = 3 * 3  # pixels
+_SEPARABLE = {"sep_conv_3x3": (3, 2), "sep_conv_5x5": (5, 2), "dil_conv_3x3": (3, 1), "dil_conv_5x5": (5, 1)}  # kernel, times
+_GROUPS = {"conv_1x1": 1, "conv_1x1_g2": 2, "conv_1x1_g4": 4}
+
+
+class IndivisibleWidth(ValueError):
+    """Channels that the groups of a connection's convolution do not divide; the message says which."""
+
+
+def _costs(params: int, macs: int, other_cycles: int = 0) -> Costs:
+    return np.array([params, macs, CYCLES_A_MAC * macs + other_cycles], np.int64)
+
+
+def operation_costs(operation: str, width: int, side: int, side_out: int) -> Costs:
+    """Return what an operation costs on `width` channels, from `side` to `side_out` pixels a side; parameters with its normalisation's."""
+    outputs = side_out * side_out
+    if operation in _SEPARABLE:
+        kernel, times = _SEPARABLE[operation]
+        return times * _costs(separable_macs(kernel, width, 1) + 2 * width, separable_macs(kernel, width, outputs))
+    if operation == "skip_connect" and side_out != side:
+        return _costs(width * width + 2 * width, width * width * outputs)
+    if operation == "max_pool_3x3":
+        return _costs(0, 0, max_pooling(_POOLED, width * outputs))
+    if operation == "avg_pool_3x3":
+        return _costs(0, 0, average_pooling(_POOLED, width * outputs))
+    return _costs(0, 0)
+
+
+def _connection(operation: str, width_in: int, width: int, outputs: int, halves: bool) -> Costs:
+    """Return what a connection costs, from `width_in` channels to `width` on `outputs` pixels. `IndivisibleWidth` for its groups."""
+    if operation == "dil_conv_3x3":
+        return _costs(separable_macs(3, width_in, 1, width) + 2 * width, separable_macs(3, width_in, outputs, width))
+    groups = _GROUPS[operation]
+    widths_out = {width // 2, width - width // 2} if halves else {width}
+    if any(each % groups for each in (width_in, *widths_out)):
+        raise IndivisibleWidth(
+            f"{operation} cannot stand between {width_in} and {' and '.join(map(str, sorted(widths_out)))} channels, which its {groups}"
+            f" groups do not divide; choose another connection, or channels that are a multiple of {2 * groups}"
+        )
+    weights = width_in * width // groups
+    return _costs(weights + 2 * width, weights * outputs)
+
+
+@lru_cache(maxsize=64)
+def connection_costs(operation: str, task: Task, size: Size) -> Costs:
+    """Return what a connection costs over all the places where it stands, both inputs of every cell, shape (resources,).
+
+    `IndivisibleWidth` where its groups do not divide the channels of one of them.
+    """
+    total = _costs(0, 0)
+    for place in places(task, size):
+        outputs = place.side * place.side
+        total += _connection(operation, place.width_first, place.width, outputs, place.factorised)
+        total += _connection(operation, place.width_second, place.width, outputs, halves=False)
+    total.setflags(write=False)
+    return total
+
+
+@lru_cache(maxsize=64)
+def edge_costs(task: Task, size: Size) -> Costs:
+    """Return what operations on edges cost over all cells, shape (searched cells, edges, operations, resources): normal cells, reduction."""
+    total = np.zeros((size.groups + 1, len(EDGES), len(OPERATIONS), len(RESOURCES)), np.int64)
+    for place in places(task, size):
+        from_input, from_node = (_operations(place, source) for source in (0, INPUTS))
+        for edge, (source, _) in enumerate(EDGES):
+            total[place.searched, edge] += from_input if source < INPUTS else from_node
+    total.setflags(write=False)
+    return total
+
+
+def _operations(place: Place, source: int) -> Costs:
+    return np.stack([operation_costs(operation, place.width, *place.edge_sides(source)) for operation in OPERATIONS])
+
+
+@lru_cache(maxsize=64)
+def rest(task: Task, size: Size) -> Costs:
+    """Return what stem, global average pooling and classifier cost, shape (resources,)."""
+    *_, last = places(task, size)
+    width, pixels = len(NODES) * last.width, last.side_out**2
+    classifier = _costs((width + 1) * task.classes, width * task.classes, average_pooling(pixels, width))
+    total = classifier + (_small_stem(task, size.channels) if is_small(task) else _large_stem(task, size.channels))
+    total.setflags(write=False)
+    return total
+
+
+def _convolution_3x3(width_in: int, width_out: int, side_out: int) -> Costs:
+    weights = 9 * width_in * width_out
+    return _costs(weights + 2 * width_out, weights * side_out * side_out)
+
+
+def _small_stem(task: Task, channels: int) -> Costs:
+    return _convolution_3x3(task.image_channels, STEM_MULTIPLIER * channels, task.image_size)
+
+
+def _large_stem(task: Task, channels: int) -> Costs:
+    """Return the costs of three convolutions with stride two, the first to half of the channels."""
+    sides = [halved(task.image_size)]
+    sides += [halved(sides[0])]
+    sides += [halved(sides[1])]
+    widths = (task.image_channels, channels // 2, channels, channels)
+    steps = zip(widths[:-1], widths[1:], sides, strict=True)
+    return np.sum([_convolution_3x3(width_in, width_out, side) for width_in, width_out, side in steps], axis=0, dtype=np.int64)
+
+
+def auxiliary_params(task: Task, size: Size) -> int:
+    """Return the parameters of the auxiliary head behind the second reduction cell. ImageNet's has no second normalisation."""
+    narrow, wide = AUXILIARY_WIDTHS
+    width = len(NODES) * [place for place in places(task, size) if place.reduction][-1].width
+    convolutions = width * narrow + 2 * narrow + 2 * 2 * narrow * wide + (2 * wide if is_small(task) else 0)
+    return convolutions + (wide + 1) * task.classes
+
+
+def connection_table(task: Task, size: Size) -> Costs:
+    """Return what every operation of the connection cell costs, shape (1, operations, resources); `IndivisibleWidth` if one cannot be."""
+    return np.stack([connection_costs(operation, task, size) for operation in CONNECTIONS])[None]

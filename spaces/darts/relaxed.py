@@ -1,0 +1,49 @@
+"""From strengths of operations to cells and back: DARTS's rule (section 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from budgetnas.spaces.darts.complexity import RESOURCES
+from budgetnas.spaces.darts.order import CHOICES, EDGE_NUMBER, EDGES, NODES, OPERATIONS, Edge, cell_genes
+from budgetnas.spaces.space import Floats
+
+_KEPT_A_NODE = 2
+
+
+class UnknownCost(ValueError):
+    """A resource that is no sum over edges; the message lists those that are."""
+
+
+def resource_number(resource: str) -> int:
+    """Return the place of a resource in `complexity.RESOURCES`; `UnknownCost` lists them."""
+    if resource not in RESOURCES:
+        raise UnknownCost(f"{resource} of DARTS networks is no sum over edges that is known here; limit one of {', '.join(RESOURCES)}")
+    return RESOURCES.index(resource)
+
+
+def kept(strengths: Floats) -> NDArray[np.bool_]:
+    """Return the two edges a node whose strongest operation but `none` is strongest, shape (14,). Ties go to the lowest number."""
+    best = strengths[:, 1:].max(axis=1)
+    mask = np.zeros(len(EDGES), np.bool_)
+    for node in NODES:
+        edges = [EDGE_NUMBER[source, node] for source in range(node)]
+        mask[sorted(edges, key=lambda edge: (-best[edge], edge))[:_KEPT_A_NODE]] = True
+    return mask
+
+
+def strongest_genes(strengths: Floats) -> tuple[int, ...]:
+    """Return the genes of the cell that keeps those edges, each with its strongest operation but `none`."""
+    choice = strengths[:, 1:].argmax(axis=1)
+    return cell_genes([Edge(*EDGES[edge], CHOICES[choice[edge]]) for edge in np.flatnonzero(kept(strengths)).tolist()])
+
+
+def one_hot(edges: Sequence[Edge]) -> Floats:
+    """Return 1 for the operations of the edges and 0 elsewhere, shape (14, 8)."""
+    found = np.zeros((len(EDGES), len(OPERATIONS)))
+    for edge in edges:
+        found[EDGE_NUMBER[edge.source, edge.node], OPERATIONS.index(edge.operation)] = 1.0
+    return found
