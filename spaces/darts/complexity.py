@@ -1,8 +1,9 @@
 """Exact parameters, multiply-adds and CPU cycles of DARTS's evaluation networks, as what every operation on every edge adds and a rest.
 
 Every operation of a discrete architecture is computed, so a network's cost is a sum: over the edges it has (`edge_costs`), the
-connections that bring inputs to their cell's width (`connection_costs`), and the rest (`rest`). Costs are int64 in the order of `RESOURCES`.
-Cycles are those of the whole network, stem, connections and classifier included: five a multiply-add, and the poolings (`cycles.py`).
+connections that bring inputs to their cell's width (`connection_costs`), and the rest (`rest`). Costs are int64, in the order of
+`RESOURCES`. Cycles are those of the whole network, stem, connections and classifier included: five a multiply-add, and the poolings
+(`spaces/cycles.py`).
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def connection_costs(operation: str, task: Task, size: Size) -> Costs:
 
 @lru_cache(maxsize=64)
 def edge_costs(task: Task, size: Size) -> Costs:
-    """Return what operations on edges cost over all cells, shape (searched cells, edges, operations, resources): normal cells, reduction."""
+    """Return what operations on edges cost over all cells, shape (normal groups and reduction, edges, operations, resources)."""
     total = np.zeros((size.groups + 1, len(EDGES), len(OPERATIONS), len(RESOURCES)), np.int64)
     for place in places(task, size):
         from_input, from_node = (_operations(place, source) for source in (0, INPUTS))
@@ -117,12 +118,11 @@ def _small_stem(task: Task, channels: int) -> Costs:
 
 def _large_stem(task: Task, channels: int) -> Costs:
     """Return the costs of three convolutions with stride two, the first to half of the channels."""
-    sides = [halved(task.image_size)]
-    sides += [halved(sides[0])]
-    sides += [halved(sides[1])]
+    half = halved(task.image_size)
+    sides = (half, halved(half), halved(halved(half)))
     widths = (task.image_channels, channels // 2, channels, channels)
-    steps = zip(widths[:-1], widths[1:], sides, strict=True)
-    return np.sum([_convolution_3x3(width_in, width_out, side) for width_in, width_out, side in steps], axis=0, dtype=np.int64)
+    steps = [_convolution_3x3(*step) for step in zip(widths[:-1], widths[1:], sides, strict=True)]
+    return steps[0] + steps[1] + steps[2]
 
 
 def auxiliary_params(task: Task, size: Size) -> int:

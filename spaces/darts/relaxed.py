@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from budgetnas.spaces.cycles import PAPER_COSTS_IN_SEARCH
 from budgetnas.spaces.darts.complexity import RESOURCES
 from budgetnas.spaces.darts.order import CHOICES, EDGE_NUMBER, EDGES, NODES, OPERATIONS, Edge, cell_genes
 from budgetnas.spaces.space import Floats
 
+PAPER_CYCLES = "paper_cycles"  # a cost of operations whatever the network: DEff-ARTS's table 2
 _KEPT_A_NODE = 2
 
 
@@ -21,7 +23,8 @@ class UnknownCost(ValueError):
 def resource_number(resource: str) -> int:
     """Return the place of a resource in `complexity.RESOURCES`; `UnknownCost` lists them."""
     if resource not in RESOURCES:
-        raise UnknownCost(f"{resource} of DARTS networks is no sum over edges that is known here; limit one of {', '.join(RESOURCES)}")
+        choices = ", ".join((*RESOURCES, PAPER_CYCLES))
+        raise UnknownCost(f"'{resource}' of DARTS networks is no sum over edges that is known here; choose one of {choices}")
     return RESOURCES.index(resource)
 
 
@@ -47,3 +50,8 @@ def one_hot(edges: Sequence[Edge]) -> Floats:
     for edge in edges:
         found[EDGE_NUMBER[edge.source, edge.node], OPERATIONS.index(edge.operation)] = 1.0
     return found
+
+
+def paper_edge_costs() -> Floats:
+    """Return DEff-ARTS's cost of every operation in its search, the same on every edge, shape (14, 8)."""
+    return np.tile(np.array([PAPER_COSTS_IN_SEARCH[operation] for operation in OPERATIONS], np.float64), (len(EDGES), 1))

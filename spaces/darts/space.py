@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from budgetnas.spaces.cycles import PAPER_COSTS
 from budgetnas.spaces.darts import complexity as closed_form
 from budgetnas.spaces.darts import genotype, relaxed
 from budgetnas.spaces.darts.layout import LARGE_SIZE, SMALL_SIZE, Size, size_for
 from budgetnas.spaces.darts.order import (
     CELL_ARITY,
-    CHOICES,
     CONNECTIONS,
     EDGE_NUMBER,
     EDGES,
     GENES_A_CELL,
     NODES,
     OPERATIONS,
+    PLAIN_CONNECTION,
     Edge,
     cell_edges,
     cell_genes,
 )
+from budgetnas.spaces.darts.published import GENOTYPES
 from budgetnas.spaces.darts.symmetry import canonical_genes
 from budgetnas.spaces.space import Architecture, Complexity, Floats, SearchedCell, Supernet, SupernetOptions, check_genes
 from budgetnas.spaces.task import Task
@@ -83,6 +86,16 @@ class DARTS:
     def _names(self) -> tuple[str, ...]:
         return (*(("normal",) if self.groups == 1 else tuple(f"normal_{group}" for group in range(self.groups))), "reduce")
 
+    @cached_property
+    def published(self) -> Mapping[str, Architecture]:
+        """Architectures of the literature by name. With groups, each has the normal cell; a connection is `conv_1x1`, DARTS's own."""
+        found = {}
+        for name, text in GENOTYPES.items():
+            (normal, reduction), _ = genotype.read(text, ("normal", "reduce"), connection=False)
+            genes = cell_genes(normal) * self.groups + cell_genes(reduction)
+            found[name] = Architecture(self.name, genes + ((PLAIN_CONNECTION,) if self.connection else ()))
+        return MappingProxyType(found)
+
     def edges(self, arch: Architecture) -> tuple[tuple[Edge, ...], ...]:
         """Return the eight edges of every cell, by node, then by source: of the normal cells by group, then of the reduction cell."""
         check_genes(self, arch)
@@ -131,6 +144,10 @@ class DARTS:
         params, _, cycles = self._costs(arch, task)
         return {"params_with_auxiliary": params + closed_form.auxiliary_params(task, self.size(task)), "cycles": cycles}
 
+    def paper_cycles(self, arch: Architecture) -> int:
+        """Return the compute cost of the cells as DEff-ARTS publishes it: fixed 32x32x3 representations, connections left out."""
+        return sum(PAPER_COSTS[edge.operation] for cell in self.edges(arch) for edge in cell)
+
     def _costs(self, arch: Architecture, task: Task) -> tuple[int, ...]:
         size, total = self.size(task), np.zeros(len(closed_form.RESOURCES), np.int64)
         table = closed_form.edge_costs(task, size)
@@ -177,14 +194,21 @@ class DARTS:
     def edge_costs(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> list[Floats]:
         """Return what operations on edges add to `params`, `macs` or `cycles` over all cells of a kind, shape (14, 8); connection (1, 4).
 
+        `paper_cycles` are those of DEff-ARTS's search (table 2), for any size: of one cell a kind, `none` 999,999, separable convolutions
+        twice, where `paper_cycles(arch)` counts them once.
         `UnknownCost` for another resource, `IndivisibleWidth` where the network could not have one of the connections.
         """
+        if resource == relaxed.PAPER_CYCLES:
+            of_connection = [np.zeros((1, len(CONNECTIONS)))] if self.connection else []
+            return [*(relaxed.paper_edge_costs() for _ in range(self.groups + 1)), *of_connection]
         number, size = relaxed.resource_number(resource), self.size(task, channels, cells)
         tables = [*closed_form.edge_costs(task, size), *([closed_form.connection_table(task, size)] if self.connection else [])]
         return [table[..., number].astype(np.float64) for table in tables]
 
     def fixed_cost(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> float:
         """Return the resource of stem and classifier, and of the connections where they are not searched."""
+        if resource == relaxed.PAPER_CYCLES:
+            return 0.0
         number, size = relaxed.resource_number(resource), self.size(task, channels, cells)
         fixed = closed_form.rest(task, size)
         return float((fixed if self.connection else fixed + closed_form.connection_costs("conv_1x1", task, size))[number])

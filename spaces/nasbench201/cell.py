@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Mapping
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # The tasks whose networks are not the benchmark's own.
 _OTHER_NETWORKS = {small_network.DIGITS201: small_network.complexities}
+_OTHER_CYCLES = {small_network.DIGITS201: small_network.cycles}
 _GENE = {operation: gene for gene, operation in enumerate(OPERATIONS)}
 _CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
 _LONGEST = 100  # characters: a little more than the longest cell has
@@ -115,6 +117,15 @@ class NASBench201:
         """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
         other = _OTHER_NETWORKS.get(task)
         return other() if other else closed_form.complexities(task)
+
+    def cycles(self, task: Task) -> NDArray[np.int64]:
+        """Return the CPU cycles of all cells' networks, shape (15625,), by published index: DEff-ARTS's model of the whole network."""
+        other = _OTHER_CYCLES.get(task)
+        return other() if other else closed_form.cycles(task)
+
+    def figures(self, arch: Architecture, task: Task) -> Mapping[str, float]:
+        """Return the CPU cycles of the task's network."""
+        return {"cycles": int(self.cycles(task)[self.index(arch)])}
 
     def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
         """Return the task's untrained network; it has no auxiliary head. `IndivisibleImages` for sides that are no multiple of 4."""

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from budgetnas.spaces.cycles import CYCLES_A_MAC, average_pooling
 from budgetnas.spaces.nasbench201.order import OPERATIONS, all_genes
 from budgetnas.spaces.task import Task
 
@@ -62,3 +63,20 @@ def complexities(task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     params.setflags(write=False)
     macs.setflags(write=False)
     return params, macs
+
+
+@cache
+def cycles(task: Task) -> NDArray[np.int64]:
+    """Return the CPU cycles of one image through all cells' networks, shape (15625,), by published index.
+
+    DEff-ARTS's model on the whole network, stem and classifier included: five a multiply-add, and the poolings (`spaces/cycles.py`).
+    """
+    outputs = [width * (task.image_size // 2**stage) ** 2 for stage, width in enumerate(CHANNELS)]
+    poolings = (all_genes() == OPERATIONS.index("avg_pool_3x3")).sum(axis=1)
+    inside = CELLS_A_STAGE * sum(average_pooling(3 * 3, count) for count in outputs)
+    # Between stages 2x2 pixels of the narrower stage are averaged, at the end all that are left.
+    between = sum(average_pooling(2 * 2, count // 2) for count in outputs[1:])
+    whole = average_pooling((task.image_size // 4) ** 2, CHANNELS[-1])
+    result: NDArray[np.int64] = CYCLES_A_MAC * complexities(task)[1] + poolings * inside + between + whole
+    result.setflags(write=False)
+    return result

@@ -5,24 +5,10 @@ Editions of the benchmark's paper differ, so every row names its source.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from budgetnas.spaces.quoted import Quoted
 
 BENCHMARK = "NAS-Bench-201 (Dong and Yang, ICLR 2020), as later papers quote it"
 DCA_NAS = "DCA-NAS paper, appendix, table 1"
-
-
-@dataclass(frozen=True, slots=True)
-class Quoted:
-    """A published mean and standard deviation [%] (None where none was given) on one dataset."""
-
-    method: str
-    dataset: str
-    test: float
-    deviation: float | None
-    source: str
-    note: str = ""
-
-
 _UNBINDING = "its limit of 6 M parameters cannot bind: the space ends at 1.53 M"
 _ROWS: tuple[tuple[str, str, str, tuple[tuple[float, float | None], ...]], ...] = (
     ("RSPS", BENCHMARK, "", ((84.07, 3.61), (52.31, 5.77), (26.28, 3.09))),
