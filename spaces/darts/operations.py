@@ -11,13 +11,11 @@ from collections.abc import Callable
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
+from budgetnas.spaces.darts.complexity import IndivisibleWidth
+
 
 class UnknownOperation(ValueError):
     """A name that is no operation of the cell; the message lists those there are."""
-
-
-class IndivisibleWidth(ValueError):
-    """Channels that a grouped convolution cannot divide among its groups; the message says which, and what to choose."""
 
 
 class Zero(nn.Module):

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+from budgetnas.spaces.darts.complexity import IndivisibleWidth  # noqa: E402
 from budgetnas.spaces.darts.operations import (  # noqa: E402
     FactorizedReduce,
-    IndivisibleWidth,
     UnknownOperation,
     connection,
     dilated,
