@@ -13,6 +13,8 @@ from budgetnas.spaces.space import Space
 SPACES = {
     "nasbench201": "budgetnas.spaces.nasbench201:NASBench201",
     "darts": "budgetnas.spaces.darts:DARTS",
+    "rcnet": "budgetnas.spaces.chains:RCNet",
+    "fbnet": "budgetnas.spaces.chains:FBNet",
 }
 _NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?")
 

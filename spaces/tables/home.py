@@ -10,6 +10,7 @@ from budgetnas.spaces.tables.accuracy import datasets
 from budgetnas.spaces.tables.closed_form import DATASET as CLOSED_FORM
 from budgetnas.spaces.tables.closed_form import closed_form_table
 from budgetnas.spaces.tables.columnar import DamagedTable, Table, TableError
+from budgetnas.spaces.tables.operators import OPERATORS
 from budgetnas.spaces.task import task_of
 
 SHIPPED = ("digits201",)  # datasets whose table comes with the project
@@ -84,6 +85,22 @@ def open_table(space: str, dataset: str) -> Table:
     table = _open(path, (stat.st_mtime_ns, stat.st_size))
     if dataset not in datasets(table):
         raise TableError(f"the table {path} has no accuracies of {dataset}; run `budgetnas data fetch` or `budgetnas data import`")
+    return table
+
+
+def open_operators() -> Table:
+    """Return the costs of FBNet's operators on devices (`operators.py`). `TableError` says how to get them."""
+    path = table_path(OPERATORS)
+    try:
+        stat = path.stat()
+    except OSError:
+        raise TableError(
+            f"no costs of FBNet's operators are on this machine ({path}); get HW-NAS-Bench-v1_0.pickle and run"
+            " `budgetnas data import HW-NAS-Bench-v1_0.pickle`"
+        ) from None
+    table = _open(path, (stat.st_mtime_ns, stat.st_size))
+    if table.space != OPERATORS:
+        raise TableError(f"{path} is a table of {table.space}; move it away and run `budgetnas data import HW-NAS-Bench-v1_0.pickle`")
     return table
 
 

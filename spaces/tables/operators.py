@@ -52,18 +52,18 @@ class Skeleton:
     classes: tuple[int, ...]
 
     def layers(self) -> Iterator[Layer]:
-        """Yield the 22 searched layers, first to last."""
-        side, channels_in = self.image_side // self.stem_stride, _STEM_CHANNELS
+        """Yield the 22 searched layers, first to last. A stride leaves the ceiling of side / stride, as padded convolutions do."""
+        side, channels_in = -(-self.image_side // self.stem_stride), _STEM_CHANNELS
         for channels_out, count, first_stride in zip(_STAGE_CHANNELS, _STAGE_LAYERS, self.strides, strict=True):
             for position in range(count):
                 stride = first_stride if position == 0 else 1
                 yield Layer(side, channels_in, channels_out, stride)
-                side, channels_in = side // stride, channels_out
+                side, channels_in = -(-side // stride), channels_out
 
     def fixed_keys(self, classes: int) -> tuple[str, str, str, str]:
         """Return the keys of stem, last convolution, pooling and linear layer."""
         *_, last = self.layers()
-        side, width = last.side // last.stride, self.header_channels
+        side, width = -(-last.side // last.stride), self.header_channels
         return (
             f"ConvNorm_H{self.image_side}_W{self.image_side}_Cin3_Cout{_STEM_CHANNELS}_kernel3_stride{self.stem_stride}_group1",
             f"ConvNorm_H{side}_W{side}_Cin{last.channels_out}_Cout{width}_kernel1_stride1_group1",

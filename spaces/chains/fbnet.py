@@ -1,0 +1,150 @@
+"""FBNet's chains (Wu et al., CVPR 2019) as HW-NAS-Bench (Li et al., ICLR 2021) builds and measures them.
+
+A network: 3x3 stem, 22 layers, a 1x1 convolution, average pooling, linear layer; the activation is ReLU. Shapes belong to positions: a
+layer's channels and stride are the same whichever block it holds. Codes 0 to 7 are inverted residual blocks; their 1x1 convolutions stand
+there with expansion 1 too, those with 2 groups are followed by a channel shuffle. Code 8 is the skip: the identity where the shape stays,
+else a 1x1 convolution with the layer's stride, normalisation and ReLU.
+
+Images of 32 pixels a side have HW-NAS-Bench's network for CIFAR, those of 224 its network for ImageNet; others of at most 64 pixels the
+former's strides, larger ones the latter's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from budgetnas.spaces.chains import fbnet_devices
+from budgetnas.spaces.chains.codes import check_element, decode, encode
+from budgetnas.spaces.chains.complexity import SMALL_IMAGES, Block, BlockType, Convolution, Part, linear, strided, total
+from budgetnas.spaces.space import Architecture, Complexity, check_genes
+from budgetnas.spaces.tables.operators import BLOCKS, CIFAR, IMAGENET, Layer, Skeleton
+from budgetnas.spaces.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POSITIONS = 22
+SKIP = len(BLOCKS)
+_TYPES = tuple(
+    BlockType(kernel, expansion, groups, groups, shuffle="before depthwise", projected=False) for kernel, expansion, groups in BLOCKS
+)
+_LEGEND = "0 to 7 are blocks, 8 is the skip, as in '0 0 8 ...'"
+
+
+class FBNet:
+    """Chains of 22 positions with eight blocks or the skip each. A gene is a position's code."""
+
+    name = "fbnet"
+    arity = (SKIP + 1,) * POSITIONS
+
+    @property
+    def identity(self) -> Architecture:
+        """The chain of skips, from which RCAS starts. Where the shape changes, some grouped blocks cost less than the skip does."""
+        return Architecture(self.name, (SKIP,) * POSITIONS)
+
+    def encode(self, arch: Architecture) -> str:
+        """Return the codes of all positions, separated by blanks."""
+        return encode(self, arch)
+
+    def decode(self, text: str) -> Architecture:
+        """Return the chain that codes name; `InvalidArchitecture` says what is wrong and where."""
+        return decode(self, text, _LEGEND)
+
+    def connected(self, arch: Architecture) -> bool:
+        """Return true: every block and the skip let their input through."""
+        check_genes(self, arch)
+        return True
+
+    def canonical(self, arch: Architecture) -> Architecture:
+        """Return the chain itself: no two are identical networks."""
+        check_genes(self, arch)
+        return Architecture(self.name, tuple([int(gene) for gene in arch.genes]))
+
+    def complexity(self, arch: Architecture, task: Task) -> Complexity:
+        """Return exact parameters and MACs of the task's network."""
+        check_genes(self, arch)
+        (params, macs), layers = _costs_of(task)
+        for codes, code in zip(layers, arch.genes, strict=True):
+            more_params, more_macs = codes[code]
+            params, macs = params + more_params, macs + more_macs
+        return Complexity(params, macs)
+
+    def element_cost(self, position: int, value: int, task: Task, device: str | None = None) -> Mapping[str, float]:
+        """Return c(v), what a block or the skip costs alone at its position: `params`, `macs` and, with a device, its resources.
+
+        Shapes belong to positions, so what a chain costs is the sum of this over its positions, and what is fixed. Errors as those of
+        `device_cost`, and `InvalidArchitecture` for a position or a value that the space has not.
+        """
+        check_element(self, position, value)
+        params, macs = _costs_of(task)[1][position][value]
+        on_device = fbnet_devices.element_cost(position, value, task, device) if device is not None else {}
+        return {"params": float(params), "macs": float(macs), **on_device}
+
+    def devices(self, task: Task) -> tuple[str, ...]:
+        """Return the devices whose costs are known on this machine; none for a task that HW-NAS-Bench has no network for."""
+        return fbnet_devices.devices(task)
+
+    def device_cost(self, arch: Architecture, task: Task, device: str) -> Mapping[str, float]:
+        """Return `latency_ms`, `energy_mj` or both, the sums over HW-NAS-Bench's operators; NaN is 'not supported'.
+
+        `NoDeviceCosts` for a task that it has no network for, `UnknownDevice` for a device that it did not measure operators on,
+        `TableError` where its figures are not on this machine.
+        """
+        check_genes(self, arch)
+        return fbnet_devices.device_cost(arch.genes, task, device)
+
+    def parts(self, arch: Architecture, task: Task) -> Iterator[Part]:
+        """Yield the parts of the task's network, stem to last convolution; a skip that keeps the shape is none."""
+        check_genes(self, arch)
+        skeleton = skeleton_of(task)
+        yield _stem(skeleton, task)
+        for layer, code in zip(skeleton.layers(), arch.genes, strict=True):
+            part = _part(layer, code)
+            if part is not None:
+                yield part
+        yield _header(skeleton)
+
+    def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
+        """Return the task's untrained network; it has no auxiliary head. Needs torch."""
+        from budgetnas.spaces.chains.network import network
+
+        return network(self.parts(arch, task), skeleton_of(task).header_channels, task, "relu")
+
+
+def skeleton_of(task: Task) -> Skeleton:
+    """Return what is fixed of a task's networks."""
+    return replace(CIFAR if task.image_size <= SMALL_IMAGES else IMAGENET, image_side=task.image_size)
+
+
+def _stem(skeleton: Skeleton, task: Task) -> Convolution:
+    first = next(skeleton.layers())
+    return Convolution(3, Layer(task.image_size, task.image_channels, first.channels_in, skeleton.stem_stride))
+
+
+def _header(skeleton: Skeleton) -> Convolution:
+    *_, last = skeleton.layers()
+    return Convolution(1, Layer(strided(last.side, last.stride), last.channels_out, skeleton.header_channels, 1))
+
+
+def _part(layer: Layer, code: int) -> Part | None:
+    """Return what stands at a layer; None for the identity."""
+    if code < SKIP:
+        return Block(_TYPES[code], layer)
+    return None if layer.stride == 1 and layer.channels_in == layer.channels_out else Convolution(1, layer)
+
+
+@lru_cache(maxsize=64)
+def _costs_of(task: Task) -> tuple[tuple[int, int], tuple[tuple[tuple[int, int], ...], ...]]:
+    """Return parameters and MACs of what is fixed, and of every code at every position."""
+    skeleton = skeleton_of(task)
+    fixed = total([_stem(skeleton, task).complexity(), _header(skeleton).complexity(), linear(skeleton.header_channels, task.classes)])
+    layers = tuple(tuple(_pair(_part(layer, code)) for code in range(SKIP + 1)) for layer in skeleton.layers())
+    return (fixed.params, fixed.macs), layers
+
+
+def _pair(part: Part | None) -> tuple[int, int]:
+    cost = part.complexity() if part is not None else Complexity(0, 0)
+    return cost.params, cost.macs
