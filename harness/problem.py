@@ -37,6 +37,7 @@ class Need(enum.Enum):
 
     ACCURACY = "accuracy"
     RELAXATION = "relaxation"
+    WEIGHTS = "relaxation with trained weights"  # a supernet's: a table's has none, so that what concerns weights alone changes nothing
 
 
 @dataclass(frozen=True, slots=True)
