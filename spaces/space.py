@@ -194,6 +194,32 @@ class Described(Space, Protocol):
         """Return exact figures by name, such as `params_with_auxiliary` or `cycles`."""
 
 
+@runtime_checkable
+class Published(Space, Protocol):
+    """A space of which the literature has named architectures."""
+
+    @property
+    def published(self) -> Mapping[str, Architecture]:
+        """The architectures by name, in lower case."""
+
+
+@runtime_checkable
+class Tabled(Enumerable, Protocol):
+    """A space with tables of accuracies for some datasets, whether on this machine or not."""
+
+    @property
+    def tabled(self) -> tuple[str, ...]:
+        """The datasets that tables exist for."""
+
+
+@runtime_checkable
+class CountedInPaper(Space, Protocol):
+    """A space whose cells DEff-ARTS's paper counts in CPU cycles by fixed representations, beside those of the whole network."""
+
+    def paper_cycles(self, arch: Architecture) -> int:
+        """Return the compute cost of the cells as the paper publishes it."""
+
+
 def check_genes(space: Space, arch: Architecture) -> None:
     """Raise `InvalidArchitecture` unless `arch` is a point of `space`."""
     if not isinstance(arch, Architecture):

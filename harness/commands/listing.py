@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any
 
 import typer
@@ -57,31 +58,53 @@ def spaces_command(as_json: AsJson = False) -> None:
     for name in SPACES:
         space = space_of(name)
         size = f"{space.size:,}" if isinstance(space, Enumerable) else "too many to list"
+        parameters = [field.name for field in fields(space) if field.init] if is_dataclass(space) else []
         rows.append(
-            {"space": name, "architectures": size, "genes": len(space.arity), "what it is": (type(space).__doc__ or "").split("\n")[0]}
+            {
+                "space": name,
+                "parameters": ", ".join(parameters) or "none",
+                "architectures": size,
+                "genes": len(space.arity),
+                "what it is": (type(space).__doc__ or "").split("\n")[0],
+            }
         )
     _show(rows, as_json)
 
 
+_NO_TABLE = "no table: complexity of every space's networks can be asked, accuracy only by training"
+
+
+def _table_state(space: str, dataset: str) -> str:
+    """Return `yes` where a space's table of a dataset is on this machine, else why not and what to do."""
+    from budgetnas.spaces.tables.home import SHIPPED, available, table_path
+
+    if dataset in available(space):
+        return "yes"
+    if dataset in SHIPPED:
+        return "no: its table, which comes with the project, is missing; install budgetnas again"
+    return f"no: not in {table_path(space)}; run `budgetnas data fetch`"
+
+
 @app.command("datasets")
 def datasets_command(as_json: AsJson = False) -> None:
-    """List the datasets of tables, and how to get those that are not on this machine."""
-    from budgetnas.spaces.tables.home import SHIPPED, available, table_path
+    """List the datasets: where tables know accuracies, how to get what is not on this machine, and where only training gives them."""
+    from budgetnas.spaces.registry import SPACES, space_of
+    from budgetnas.spaces.space import Tabled
     from budgetnas.spaces.task import TASKS
 
-    here = available("nasbench201")
-    missing = f"no: not in {table_path('nasbench201')}; run `budgetnas data fetch`"
-    lost = "no: its table, which comes with the project, is missing; install budgetnas again"
-    rows = [
-        {
-            "dataset": name,
-            "space": "nasbench201",
-            "available": "yes" if name in here else lost if name in SHIPPED else missing,
-            "images": f"{task.image_size}x{task.image_size}x{task.image_channels}",
-            "classes": task.classes,
-        }
-        for name, task in TASKS.items()
-    ]
+    with_tables = [space for name in SPACES if isinstance(space := space_of(name), Tabled)]
+    rows = []
+    for name, task in TASKS.items():
+        of_spaces = [space.name for space in with_tables if name in space.tabled]
+        rows.append(
+            {
+                "dataset": name,
+                "space": ", ".join(of_spaces) or "-",
+                "available": ", ".join(_table_state(space, name) for space in of_spaces) or _NO_TABLE,
+                "images": f"{task.image_size}x{task.image_size}x{task.image_channels}",
+                "classes": task.classes,
+            }
+        )
     _show(rows, as_json)
 
 

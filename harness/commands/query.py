@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import re
@@ -12,26 +13,56 @@ import typer
 if TYPE_CHECKING:
     from budgetnas.harness.landscape import Landscape
     from budgetnas.spaces.space import Architecture, Space
+    from budgetnas.spaces.task import Task
 
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="A space, such as nasbench201.", show_default=False)]
 Dataset = Annotated[str, typer.Option(help="A dataset: see `budgetnas list datasets`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
+class NotCounted(ValueError):
+    """CPU cycles that a space does not have; the message says why."""
+
+
+class NoTable(ValueError):
+    """A question about all architectures of a space on a dataset that no table of it knows; the message lists those there are."""
+
+
+class CycleModel(enum.Enum):
+    """Which CPU cycles are meant: of DEff-ARTS's fixed representations, or of the whole real network."""
+
+    PAPER = "paper"
+    NETWORK = "network"
+
+
 def query_command(
     space: SpaceName,
     arch: Annotated[
-        str, typer.Argument(metavar="ARCH|INDEX", help="The published text of an architecture, or its index.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="ARCH|INDEX", help="The published text of an architecture, its published name, or its index.", show_default=False
+        ),
     ],
     dataset: Dataset = "cifar10",
+    channels: Annotated[int | None, typer.Option(help="Channels of the network, where a space has a choice.", show_default=False)] = None,
+    cells: Annotated[int | None, typer.Option(help="Cells of the network, where a space has a choice.", show_default=False)] = None,
+    cycles: Annotated[
+        CycleModel | None,
+        typer.Option(help="CPU cycles by DEff-ARTS's model: as the paper counts cells, or of the whole network.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print everything known of one architecture: complexity, accuracy, latency and energy on every device."""
     from budgetnas.harness.landscape import landscape_of
     from budgetnas.spaces.registry import space_of
+    from budgetnas.spaces.task import task_of
 
-    architecture = architecture_of(space_of(space), arch)
-    known = describe(landscape_of(space, dataset), architecture)
+    sized = space_of(_sized(space_of(space).name, channels=channels, cells=cells))
+    architecture = architecture_of(sized, arch)
+    task = task_of(dataset)
+    known = describe(landscape_of(sized.name, dataset), architecture) if has_table(sized, dataset) else computed(sized, architecture, task)
+    if cycles is not None:
+        known["cycles"] = _cycles(sized, architecture, task, cycles)
     if as_json:
         typer.echo(json.dumps(known))
         return
@@ -41,13 +72,85 @@ def query_command(
     Console().print(_sheet(known))
 
 
-def architecture_of(space: Space, text: str) -> Architecture:
-    """Return the architecture that a published text or an index names; `InvalidArchitecture` says what is wrong."""
-    from budgetnas.spaces.space import Enumerable
+def _sized(name: str, **sizes: int | None) -> str:
+    """Return a space's name with the sizes among its parameters, in place of those that it had."""
+    base, _, given = name.rstrip("]").partition("[")
+    parameters = [each for each in given.split(",") if each] + [f"{key}={size}" for key, size in sizes.items() if size is not None]
+    return f"{base}[{','.join(parameters)}]" if parameters else base
 
+
+def has_table(space: Space, dataset: str) -> bool:
+    """Return whether a table of the space's accuracies on a dataset exists, on this machine or elsewhere."""
+    from budgetnas.spaces.space import Tabled
+
+    return isinstance(space, Tabled) and dataset in space.tabled
+
+
+def architecture_of(space: Space, text: str) -> Architecture:
+    """Return the architecture that a published text or name or an index says; `InvalidArchitecture` says what is wrong.
+
+    Names are read in either case and with any marks: `PC-DARTS (CIFAR-10)` is `pcdarts_cifar10`.
+    """
+    from budgetnas.spaces.space import Enumerable, InvalidArchitecture, Published
+
+    if isinstance(space, Published) and len(text) < 100:
+        for name, architecture in space.published.items():
+            if _letters(name) == _letters(text):
+                return architecture
     if isinstance(space, Enumerable) and re.fullmatch(r"[+-]?[0-9]{1,4000}", text.strip()):
         return space.at(int(text))
-    return space.decode(text)
+    try:
+        return space.decode(text)
+    except InvalidArchitecture as refusal:
+        if isinstance(space, Published) and re.fullmatch(r"[\w .()-]{1,60}", text.strip()):
+            raise InvalidArchitecture(f"{refusal}; names of published ones are {', '.join(space.published)}") from None
+        raise
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def computed(space: Space, arch: Architecture, task: Task) -> dict[str, Any]:
+    """Return what is computed of an architecture where there is no table, as JSON values; None is 'not supported'."""
+    from budgetnas.spaces.devices import DEVICE_RESOURCES
+    from budgetnas.spaces.space import CostedOnDevices, Described, Enumerable
+
+    complexity = space.complexity(arch, task)
+    figures = dict(space.figures(arch, task)) if isinstance(space, Described) else {}
+    counted = {name: int(value) if float(value).is_integer() else float(value) for name, value in figures.items()}
+    cycles = {"cycles": counted.pop("cycles")} if "cycles" in counted else {}
+    costs: dict[str, dict[str, float | None]] = {}
+    if isinstance(space, CostedOnDevices):
+        on_devices = {device: space.device_cost(arch, task, device) for device in space.devices(task)}
+        for resource in DEVICE_RESOURCES:
+            costs[resource] = {device: _number(cost[resource]) for device, cost in on_devices.items() if resource in cost}
+    return {
+        "space": space.name,
+        "dataset": task.dataset,
+        "arch": space.encode(arch),
+        **({"index": space.index(arch)} if isinstance(space, Enumerable) else {}),
+        "connected": space.connected(arch),
+        "params": complexity.params,
+        **counted,
+        "macs": complexity.macs,
+        **cycles,
+        **costs,
+    }
+
+
+def _cycles(space: Space, arch: Architecture, task: Task, model: CycleModel) -> int:
+    """Return an architecture's CPU cycles. `NotCounted` for a space that does not have them."""
+    from budgetnas.spaces.space import CountedInPaper, Described
+
+    if model is CycleModel.PAPER:
+        if isinstance(space, CountedInPaper):
+            return space.paper_cycles(arch)
+        raise NotCounted(f"DEff-ARTS's paper counts no cells of '{space.name}'; `--cycles network` is of whole networks")
+    figures = space.figures(arch, task) if isinstance(space, Described) else {}
+    if "cycles" not in figures:
+        raise NotCounted(f"CPU cycles of networks of '{space.name}' are not known; leave --cycles out")
+    return int(figures["cycles"])
 
 
 def describe(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
@@ -89,7 +192,17 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+_COUNTED = {
+    "params": "parameters",
+    "params_with_auxiliary": "parameters with auxiliary head",
+    "macs": "multiply-adds",
+    "cycles": "C64x+ cycles",
+}
+_NOT_COUNTED = ("index", "connected", "training_seconds")
+
+
 def _sheet(known: dict[str, Any]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     from budgetnas.spaces.devices import DEVICES
@@ -97,21 +210,21 @@ def _sheet(known: dict[str, Any]) -> Any:
     def shown(value: float | None, digits: int = 2, otherwise: str = "unknown") -> str:
         return otherwise if value is None else f"{value:,.{digits}f}"
 
-    sheet = Table("what", "value", "unit", title=f"{known['space']} {known['index']} on {known['dataset']}", title_justify="left")
+    title = " ".join([known["space"], *([str(known["index"])] if "index" in known else []), "on", known["dataset"]])
+    sheet = Table("what", "value", "unit", title=escape(title), title_justify="left")
     sheet.columns[1].justify = "right"
     sheet.add_row("connected", "yes" if known["connected"] else "no: it cannot know anything", "")
-    sheet.add_row("parameters", f"{known['params']:,}", "")
-    sheet.add_row("multiply-adds", f"{known['macs']:,}", "")
-    if known["cycles"] is not None:
-        sheet.add_row("C64x+ cycles", f"{known['cycles']:,}", "")
-    sheet.add_row("validation accuracy", shown(known["accuracy"]["validation"]), "%")
-    sheet.add_row("test accuracy", shown(known["accuracy"]["test"]), "%")
-    sheet.add_row("training time", shown(known["training_seconds"], 0 if (known["training_seconds"] or 0) >= 100 else 2), "s")
+    for name, value in known.items():
+        if isinstance(value, int | float) and name not in _NOT_COUNTED:
+            sheet.add_row(_COUNTED.get(name, name.replace("_", " ")), f"{value:,}", "")
+    if "accuracy" in known:
+        sheet.add_row("validation accuracy", shown(known["accuracy"]["validation"]), "%")
+        sheet.add_row("test accuracy", shown(known["accuracy"]["test"]), "%")
+        sheet.add_row("training time", shown(known["training_seconds"], 0 if (known["training_seconds"] or 0) >= 100 else 2), "s")
     for resource, unit in (("latency_ms", "ms"), ("energy_mj", "mJ")):
-        for device, value in known[resource].items():
-            sheet.add_row(
-                f"{resource.split('_')[0]} on {device} ({DEVICES[device].metrics[resource]})", shown(value, 3, "not supported"), unit
-            )
+        for device, value in known.get(resource, {}).items():
+            origin = DEVICES[device].metrics[resource]
+            sheet.add_row(f"{resource.split('_')[0]} on {device} ({origin})", shown(value, 3, "not supported"), unit)
     return sheet
 
 
@@ -133,6 +246,7 @@ def oracle_command(
     """Print the exact best architecture under limits, by validation and by test accuracy, and the exact Pareto front."""
     from budgetnas.harness.landscape import landscape_of
 
+    _require_table(space, dataset)
     answer = solve(landscape_of(space, dataset, device), limit or [], front)
     if as_json:
         typer.echo(json.dumps(answer))
@@ -142,6 +256,18 @@ def oracle_command(
     console = Console(highlight=False)
     for sheet in _answer_sheets(answer):
         console.print(sheet, soft_wrap=isinstance(sheet, str))
+
+
+def _require_table(space: str, dataset: str) -> None:
+    """Raise `NoTable` where no table of a space that has some knows a dataset; what is unknown altogether is refused as that."""
+    from budgetnas.spaces.registry import space_of
+    from budgetnas.spaces.space import Tabled
+    from budgetnas.spaces.task import task_of
+
+    found = space_of(space)
+    task_of(dataset)
+    if isinstance(found, Tabled) and dataset not in found.tabled:
+        raise NoTable(f"no table knows the accuracies of {space} on {dataset}; choose one of {', '.join(found.tabled)}")
 
 
 def solve(landscape: Landscape, limits: list[str], front: str | None) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class NASBench201:
     size = SIZE
     positions = EDGES
     operations = OPERATIONS
+    tabled = ("cifar10", "cifar100", "ImageNet16-120", "digits201", "closed-form")
 
     @property
     def identity(self) -> Architecture:
