@@ -39,6 +39,11 @@ class Landscape:
         self.task = task
         self.device = device
 
+    @property
+    def checksum(self) -> str:
+        """The table's."""
+        return self.table.checksum
+
     @cached_property
     def resources(self) -> tuple[str, ...]:
         """The resources known here: the device's, then params and macs, then cycles where the table has them."""
@@ -117,6 +122,15 @@ class Landscape:
     def cost_at(self, index: int) -> dict[str, float]:
         """Return every known resource of one architecture."""
         return {name: float(self.resource(name)[index]) for name in self.resources}
+
+    def cost_of(self, arch: Architecture) -> dict[str, float]:
+        """Return every known resource of an architecture."""
+        return self.cost_at(self.space.index(arch))
+
+    def accuracy_of(self, arch: Architecture) -> dict[str, float]:
+        """Return its validation and test accuracy [%], means over the table's seeds."""
+        index = self.space.index(arch)
+        return {"validation": float(self.validation[index]), "test": float(self.test[index])}
 
     def architecture(self, index: int) -> Architecture:
         """Return the architecture with an index."""

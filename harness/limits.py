@@ -11,8 +11,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.problem import Limit
+from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.devices import DEVICE_RESOURCES, RESOURCES
 
 UNLIMITED = "unlimited"
@@ -30,7 +30,7 @@ class InvalidLimit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class QuantileLimit:
-    """An upper limit that admits about `percent` per cent of the eligible architectures; resolved on a landscape."""
+    """An upper limit that admits about `percent` per cent of the eligible architectures; resolved on a terrain."""
 
     resource: str
     percent: float
@@ -81,15 +81,15 @@ def parse_limits(texts: Sequence[str]) -> tuple[Limit | QuantileLimit, ...]:
     return tuple(parse_limit(part) for part in parts if part not in ("", UNLIMITED))
 
 
-def quantile(landscape: Landscape, resource: str, percent: float) -> Limit:
+def quantile(terrain: Terrain, resource: str, percent: float) -> Limit:
     """Return the limit halfway between two attained values that admits the share of eligible architectures nearest to `percent`.
 
     Ties go to the smaller share; at least one attained value is admitted. With everything admitted, the limit is the largest value.
     """
-    values = landscape.resource(resource)[landscape.eligible]
+    values = terrain.resource(resource)[terrain.eligible]
     if len(values) == 0:
         raise InvalidLimit(
-            f"no architecture is both connected and supported on {landscape.device}, so {resource}@q{percent:g} has no meaning"
+            f"no architecture is both connected and supported on {terrain.device}, so {resource}@q{percent:g} has no meaning"
         )
     attained, counts = np.unique(values, return_counts=True)
     admitted: list[int] = np.cumsum(counts).tolist()
@@ -115,26 +115,26 @@ def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     return tuple(joined.values())
 
 
-def resolve(landscape: Landscape, texts: Sequence[str]) -> Bounds:
+def resolve(terrain: Terrain, texts: Sequence[str]) -> Bounds:
     """Return the limits of `texts`, to hold together, in numbers. `InvalidLimit` and `UnknownResource` say what is wrong."""
     parsed = parse_limits(texts)
-    limits = _joined([quantile(landscape, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
-    admitted = int(landscape.admitted(limits).sum())
-    eligible = int(landscape.eligible.sum())
+    limits = _joined([quantile(terrain, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
+    admitted = int(terrain.admitted(limits).sum())
+    eligible = int(terrain.eligible.sum())
     label = ",".join(part.strip() for text in texts for part in text.split(",") if part.strip()) or UNLIMITED
     return Bounds(label, limits, admitted, admitted / eligible if eligible else 0.0)
 
 
-def resolve_all(landscape: Landscape, groups: Sequence[Sequence[str]]) -> list[Bounds]:
+def resolve_all(terrain: Terrain, groups: Sequence[Sequence[str]]) -> list[Bounds]:
     """Return every group of limits resolved, in order; groups that come out equal, in whatever order, are merged and keep all labels."""
     merged: dict[frozenset[Limit], list[Bounds]] = {}
     for texts in groups:
-        bounds = resolve(landscape, texts)
+        bounds = resolve(terrain, texts)
         merged.setdefault(frozenset(bounds.limits), []).append(bounds)
     return [replace(equal[0], label=" = ".join(dict.fromkeys(bounds.label for bounds in equal))) for equal in merged.values()]
 
 
-def axis(limits: Sequence[Limit], landscape: Landscape) -> str:
+def axis(limits: Sequence[Limit], terrain: Terrain) -> str:
     """Return the resource that a page draws along: the first limited one of the device, else the first limited, else the first known."""
     names = [limit.resource for limit in limits]
-    return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else landscape.resources[0])
+    return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else terrain.resources[0])

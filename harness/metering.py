@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +17,14 @@ MOST_REFUSALS = 1_000
 # A search that asks this many free questions in a row has exhausted what it can reach: it ends as if its allowance were spent, so that
 # `while True` is a method even where nothing is feasible. One cell among 15,625, drawn uniformly, is missed with probability 0.0017.
 MOST_FREE_IN_A_ROW = 100_000
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An evaluator that trains to answer: what an answer took is known afterwards, and a batch is answered side by side."""
+
+    def seconds_of(self, arch: Architecture) -> float:
+        """Return the seconds that the training behind an answer took, when it was made."""
 
 
 class Runaway(BaseException):
@@ -38,6 +47,8 @@ class Meter:
         self._costs: dict[Key, Mapping[str, float]] = {}
         self.answers: dict[Key, float] = {}
         self.log: list[tuple[bool, Key]] = []  # (is it about accuracy, which architecture), in order
+        self.relaxations: list[Relaxation] = []
+        self._ready: dict[Key, float] = {}  # answers of a batch that are not charged yet
         self.queries = 0
         self.repeats = 0
         self.refusals = 0
@@ -56,6 +67,12 @@ class Meter:
         check_genes(self._space, arch)
         # Records are JSON, which has no numpy numbers.
         return tuple([int(gene) for gene in arch.genes])
+
+    def architecture(self, key: Key) -> Architecture:
+        """Return the architecture that a record names by `key`."""
+        if isinstance(key, int):
+            return cast(Enumerable, self._space).at(key)
+        return Architecture(self._space.name, key)
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource of `arch`; free. `AllowanceSpent` after `MOST_FREE_IN_A_ROW` free questions in a row."""
@@ -77,21 +94,36 @@ class Meter:
         seconds = self._seconds_of(key)
         if self.queries + 1 > self._most_queries or self.seconds + seconds > self._most_seconds:
             raise self._refusal()
-        answer = self._evaluator.accuracy(arch)
+        answer = self._ready.pop(key, None)
+        if answer is None:
+            answer = self._evaluator.accuracy(arch)
         self.answers[key] = answer
         self.queries += 1
         self.seconds += seconds
+        if isinstance(self._evaluator, Timed):
+            self.seconds += self._evaluator.seconds_of(arch)
         self.free_in_a_row = 0
         self.log.append((True, key))
         return answer
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
         """Return the accuracies of a batch, charged one after the other; `AllowanceSpent` at the first that is not covered."""
+        if isinstance(self._evaluator, Timed):
+            # What is new and covered is trained side by side; then each is charged in its turn.
+            new = list(dict.fromkeys(key for key in map(self.key, archs) if key not in self.answers and key not in self._ready))
+            covered = new if self._most_queries == float("inf") else new[: max(int(self._most_queries) - self.queries, 0)]
+            if covered and self.seconds < self._most_seconds:
+                self._ready.update(zip(covered, self._evaluator.accuracies([self.architecture(key) for key in covered]), strict=True))
         return [self.accuracy(arch) for arch in archs]
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Return the evaluator's relaxation."""
-        return self._evaluator.relaxation(options, rng, deviation)
+        """Return the evaluator's relaxation. A table's is charged as a question about every architecture, beyond any allowance."""
+        found = self._evaluator.relaxation(options, rng, deviation)
+        if self._training_seconds is not None and not self.relaxations:
+            self.queries += len(self._training_seconds)
+            self.seconds += sum(self._training_seconds)
+        self.relaxations.append(found)
+        return found
 
     def _note_free(self, about_accuracy: bool, key: Key) -> None:
         self.free_in_a_row += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from budgetnas.harness.canonical import canonical_json, identity_of
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why."""
+
+
+def checkpoint_folder(root: Path, identity: str) -> Path:
+    """Return where a trial of a run keeps its checkpoints."""
+    return root / "checkpoints" / identity
 
 
 class Store:
@@ -45,6 +51,10 @@ class Store:
                 for leftover in folder.glob(".*.partial"):
                     leftover.unlink(missing_ok=True)
             yield
+
+    def drop_checkpoints(self, identity: str) -> None:
+        """Delete what a trial kept to go on from: it has its record."""
+        shutil.rmtree(checkpoint_folder(self.root, identity), ignore_errors=True)
 
     def _lock(self) -> IO[str]:
         try:

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +15,28 @@ import numpy as np
 
 from budgetnas.harness.canonical import identity_of
 from budgetnas.harness.catalogue import FoundMethod, find_method
-from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.evaluators.registry import Evaluation, evaluation_of
+from budgetnas.harness.histories import write_history
 from budgetnas.harness.landscape import Landscape, finite, landscape_of
 from budgetnas.harness.metering import Key, Meter, Runaway
 from budgetnas.harness.oracle import oracle
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
+from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.tables.columnar import TableError
 
 SCHEMA = 1
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a trial trains: a supernet to search in, or candidates one by one; by which recipe, and on which images (checksum)."""
+
+    evaluator: Literal["supernet", "training"]
+    recipe: str  # the name of one that comes with the project, or a path
+    recipe_checksum: str
+    images: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,18 @@ class Trial:
     table: str
     seed: int
     folder: Path | None = None
+    training: Training | None = None  # None asks a table
+
+    @property
+    def evaluator(self) -> str:
+        """What answers the method's questions: `table`, `supernet` or `training`."""
+        return self.training.evaluator if self.training else "table"
 
     def payload(self) -> dict[str, Any]:
-        """Return what the identity is the hash of."""
-        return {
+        """Return what the identity is the hash of. A recipe's name and path are no part of it, only what is in it."""
+        training = self.training
+        trained = {"evaluator": training.evaluator, "recipe": training.recipe_checksum, "images": training.images} if training else {}
+        return ({"training": trained} if trained else {}) | {
             "schema": SCHEMA,
             "space": self.space,
             "dataset": self.dataset,
@@ -70,18 +89,14 @@ class Trial:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(self.identity, 16))))
 
 
-@lru_cache(maxsize=64)
-def _evaluator(landscape: Landscape, search_seed: int | None) -> tuple[TableEvaluator, list[float]]:
-    return TableEvaluator(landscape, search_seed), landscape.training_seconds.tolist()
-
-
-def run_trial(trial: Trial) -> tuple[Record, dict[str, Any]]:
+def run_trial(trial: Trial, workspace: Path | None = None) -> tuple[Record, dict[str, Any]]:
     """Run a trial and return its record, and what a clock said of it.
 
-    Whatever a method raises makes a failed record with the reason; what is wrong with the trial itself (a table that is not the one
-    planned with, a method of another version) is raised.
+    `workspace` is the run's folder, for checkpoints and histories of what is trained; without one, nothing can be resumed. Whatever a
+    method raises makes a failed record with the reason; what is wrong with the trial itself (a table that is not the one planned with, a
+    method of another version) is raised.
     """
-    if landscape_of(trial.space, trial.dataset, trial.device).table.checksum != trial.table:
+    if trial.table and landscape_of(trial.space, trial.dataset, trial.device).checksum != trial.table:
         raise TableError(f"the table of {trial.dataset} changed since the run was planned; start the run again")
     found = find_method(trial.method, trial.folder)
     if found.version != trial.version:
@@ -90,17 +105,24 @@ def run_trial(trial: Trial) -> tuple[Record, dict[str, Any]]:
     random.seed(trial.identity)
     np.random.seed(int(trial.identity[:8], 16))
     started = time.perf_counter()
-    record = conduct(found, trial)
-    return record, {"trial_seconds": time.perf_counter() - started}
+    evaluation = evaluation_of(trial, workspace)
+    record = _conducted(found, trial, evaluation, workspace)
+    return record, {"trial_seconds": time.perf_counter() - started} | dict(evaluation.timing())
 
 
 def conduct(found: FoundMethod, trial: Trial) -> Record:
     """Return the record of a search by `found` as the trial describes it."""
-    landscape = landscape_of(trial.space, trial.dataset, trial.device)
-    problem = Problem(landscape.space, landscape.task, trial.device, trial.limits, trial.allowance)
-    evaluator, seconds = _evaluator(landscape, trial.seed if trial.validation == "seed" else None)
-    meter = Meter(evaluator, seconds, landscape.space, trial.allowance)
-    return _record(trial, problem, landscape, meter, _search(found, trial, problem, meter))
+    return _conducted(found, trial, evaluation_of(trial, None), None)
+
+
+def _conducted(found: FoundMethod, trial: Trial, evaluation: Evaluation, workspace: Path | None) -> Record:
+    terrain = evaluation.terrain
+    problem = Problem(terrain.space, terrain.task, trial.device, trial.limits, trial.allowance)
+    meter = Meter(evaluation.evaluator, evaluation.seconds, terrain.space, trial.allowance)
+    outcome = _search(found, trial, problem, meter)
+    if workspace is not None and meter.relaxations:
+        write_history(workspace, trial.identity, meter.relaxations)
+    return _record(trial, problem, terrain, meter, outcome)
 
 
 @dataclass(slots=True)
@@ -153,12 +175,13 @@ def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome) -> Mapping[s
             outcome.recommendations.append((meter.queries, meter.seconds, keys))
 
 
-def _record(trial: Trial, problem: Problem, landscape: Landscape, meter: Meter, outcome: _Outcome) -> Record:
-    best = oracle(landscape, trial.limits)
-    front = _last(problem, landscape, meter, outcome)
+def _record(trial: Trial, problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> Record:
+    front = _last(problem, terrain, meter, outcome)
     final = _choose(front)
-    optimum = None if best.best_by_test is None else float(landscape.test[best.best_by_test])
-    return {
+    best = _oracle(terrain, trial.limits)
+    optimum = best["best_by_test"]["test"] if best and best["best_by_test"] else None
+    ranking_class = trial.evaluator if trial.training else "full information" if meter.relaxations else ""
+    return ({"ranking_class": ranking_class} if ranking_class else {}) | {
         "schema": SCHEMA,
         "identity": trial.identity,
         "trial": trial.payload(),
@@ -171,49 +194,60 @@ def _record(trial: Trial, problem: Problem, landscape: Landscape, meter: Meter, 
         "recommendations": [{"queries": q, "simulated_seconds": s, "architectures": list(keys)} for q, s, keys in outcome.recommendations],
         "front": front,
         "final": final,
-        "oracle": {
-            "feasible": best.feasible,
-            "best_by_test": _described(landscape, best.best_by_test),
-            "best_by_validation": _described(landscape, best.best_by_validation),
-        },
+        "oracle": best,
         "regret": max(optimum - final["test"], 0.0) if final and final["feasible"] and optimum is not None else None,
         "report": {name: value if math.isfinite(value) else None for name, value in outcome.report.items()},
     }
 
 
-def _last(problem: Problem, landscape: Landscape, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
+def _oracle(terrain: Terrain, limits: tuple[Limit, ...]) -> dict[str, Any] | None:
+    """Return the exact best of the problem, or None where no table knows all accuracies."""
+    if not isinstance(terrain, Landscape):
+        return None
+    best = oracle(terrain, limits)
+    return {
+        "feasible": best.feasible,
+        "best_by_test": _described(terrain, best.best_by_test),
+        "best_by_validation": _described(terrain, best.best_by_validation),
+    }
+
+
+def _last(problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
     """Return the last recommendation judged, each architecture once; with none, the best feasible architecture asked about."""
     keys: tuple[Key, ...] = outcome.recommendations[-1][2] if outcome.recommendations else ()
     if not keys:
         asked = sorted(meter.answers.items(), key=lambda entry: (-entry[1], entry[0]))
-        keys = next(((key,) for key, _ in asked if _judged(problem, landscape, meter, key)["feasible"]), ())
-    return [_judged(problem, landscape, meter, key) for key in dict.fromkeys(keys)]
+        keys = next(((key,) for key, _ in asked if _judged(problem, terrain, meter, key)["feasible"]), ())
+    return [_judged(problem, terrain, meter, key) for key in dict.fromkeys(keys)]
 
 
-def _judged(problem: Problem, landscape: Landscape, meter: Meter, key: Key) -> dict[str, Any]:
-    """Return one architecture with its costs and accuracies, and whether and by how much it breaks the limits (None: infinitely)."""
-    index = int(key) if isinstance(key, int) else landscape.space.index(Architecture(problem.space.name, key))
-    arch, cost = landscape.architecture(index), landscape.cost_at(index)
+def _judged(problem: Problem, terrain: Terrain, meter: Meter, key: Key) -> dict[str, Any]:
+    """Return one architecture with its costs and accuracies, and whether and by how much it breaks the limits (None: infinitely).
+
+    Accuracies that no table knows, and that the search did not ask about, are None.
+    """
+    arch, cost = meter.architecture(key), terrain.cost_of(meter.architecture(key))
+    known = terrain.accuracy_of(arch)
     violation = problem.violation(arch, cost)
     return {
-        "architecture": index,
-        "text": landscape.space.encode(arch),
+        "architecture": key if isinstance(key, int) else list(key),
+        "text": problem.space.encode(arch),
         "feasible": violation == 0.0,
         "violation": None if violation == math.inf else violation,
         "cost": finite(cost),
         # What the search saw; an architecture that it recommends without having asked is judged by the table's mean.
-        "validation": meter.answers.get(key, float(landscape.validation[index])),
+        "validation": meter.answers.get(key, known.get("validation")),
         "asked": key in meter.answers,
-        "test": float(landscape.test[index]),
+        "test": known.get("test"),
     }
 
 
 def _choose(front: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the recommendation that counts: of the feasible ones, if any, the best by validation; ties to the lowest index."""
+    """Return the recommendation that counts: of the feasible ones, if any, the best by validation; ties to the lowest index or genes."""
     if not front:
         return None
     feasible = [entry for entry in front if entry["feasible"]]
-    return min(feasible or front, key=lambda entry: (-entry["validation"], entry["architecture"]))
+    return min(feasible or front, key=lambda entry: (-(entry["validation"] or 0.0), entry["architecture"]))
 
 
 def _described(landscape: Landscape, index: int | None) -> dict[str, Any] | None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from budgetnas.harness.landscape import Landscape
+from budgetnas.harness.evaluators.registry import Evaluation
+from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
+from budgetnas.spaces.space import Space
+
+if TYPE_CHECKING:
+    from budgetnas.harness.trial import Trial
 
 
 class TableEvaluator:
@@ -39,3 +47,20 @@ class TableEvaluator:
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Refuse: relaxations come with the differentiable methods."""
         raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
+
+
+def offers(space: Space) -> frozenset[Need]:
+    """Return what a table can answer about a space."""
+    return TableEvaluator.offers
+
+
+@lru_cache(maxsize=64)
+def _evaluator(landscape: Landscape, search_seed: int | None) -> tuple[TableEvaluator, list[float]]:
+    return TableEvaluator(landscape, search_seed), landscape.training_seconds.tolist()
+
+
+def evaluation(trial: Trial, workspace: Path | None) -> Evaluation:
+    """Return the table's evaluator for a trial, the same for all trials on a landscape (and training seed)."""
+    landscape = landscape_of(trial.space, trial.dataset, trial.device)
+    evaluator, seconds = _evaluator(landscape, trial.seed if trial.validation == "seed" else None)
+    return Evaluation(evaluator, landscape, seconds)

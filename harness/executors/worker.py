@@ -81,8 +81,9 @@ def carry_out(trial: Trial, store: Store) -> bool | Exception:
     """
     try:
         try:
-            record, timing = run_trial(trial)
+            record, timing = run_trial(trial, store.root)
             store.put(record, timing | {"process": os.getpid(), "python": sys.version.split()[0]})
+            store.drop_checkpoints(trial.identity)
         except (RunError, TableError):
             raise
         except BaseException as error:  # a plug-in may raise what it likes, and an interruption never comes here: see `local.py`

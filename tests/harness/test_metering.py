@@ -15,7 +15,7 @@ from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.metering import MOST_REFUSALS, Meter, Runaway
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Need
-from budgetnas.spaces.space import Architecture, InvalidArchitecture
+from budgetnas.spaces.space import Architecture, InvalidArchitecture, SupernetOptions
 
 LANDSCAPE = landscape_of("nasbench201", "closed-form", "closed-form")
 SPACE = LANDSCAPE.space
@@ -286,8 +286,8 @@ class Constant:
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
         return [50.0 for _ in archs]
 
-    def relaxation(self, options: Mapping[str, Any]) -> str:
-        return f"a relaxation with {options}"
+    def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> str:
+        return f"a relaxation with {options.channels} channels, deviation {deviation}"
 
 
 def test_where_there_is_no_index_an_architecture_is_named_by_its_genes() -> None:
@@ -304,4 +304,40 @@ def test_where_there_is_no_index_an_architecture_is_named_by_its_genes() -> None
 
 def test_a_relaxation_is_the_evaluator_s() -> None:
     asked = Meter(Constant(), None, Large(), Allowance(2))  # type: ignore[arg-type]
-    assert asked.relaxation({"steps": 3}) == "a relaxation with {'steps': 3}"
+    found = asked.relaxation(SupernetOptions(channels=4), np.random.default_rng(0), 0.5)
+    assert found == "a relaxation with 4 channels, deviation 0.5"  # type: ignore[comparison-overlap]
+    assert asked.relaxations == [found] and (asked.queries, asked.seconds) == (0, 0.0)
+
+
+def test_the_relaxation_of_a_table_is_charged_once_as_a_question_about_every_architecture() -> None:
+    asked = Meter(Constant(), [2.0] * 10, Large(), Allowance(3))  # type: ignore[arg-type]
+    for _ in range(2):
+        asked.relaxation(SupernetOptions(), np.random.default_rng(0))
+    assert (asked.queries, asked.seconds) == (10, 20.0)
+    with pytest.raises(AllowanceSpent):
+        asked.accuracy(Architecture("large", (0,) * 100))
+
+
+class Trains(Constant):
+    """An evaluator that trains: it says afterwards how long each took, and which batches it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
+        self.batches.append(len(archs))
+        return [50.0 + arch.genes[0] for arch in archs]
+
+    def seconds_of(self, arch: Architecture) -> float:
+        return 3.0
+
+
+def test_a_batch_that_is_trained_side_by_side_is_charged_one_by_one() -> None:
+    evaluator = Trains()
+    asked = Meter(evaluator, None, Large(), Allowance(2, 100.0))  # type: ignore[arg-type]
+    zeros, ones = Architecture("large", (0,) * 100), Architecture("large", (1,) * 100)
+    assert asked.accuracies([zeros, ones, zeros]) == [50.0, 51.0, 50.0]
+    assert (asked.queries, asked.repeats, asked.seconds, evaluator.batches) == (2, 1, 6.0, [2])
+    with pytest.raises(AllowanceSpent):
+        asked.accuracies([Architecture("large", (0,) * 99 + (1,))])
+    assert evaluator.batches == [2]

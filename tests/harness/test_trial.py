@@ -17,7 +17,7 @@ from budgetnas.harness.canonical import canonical_json
 from budgetnas.harness.catalogue import FoundMethod
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need
-from budgetnas.harness.trial import Trial, conduct, failed_record, reason_of, run_trial
+from budgetnas.harness.trial import Training, Trial, conduct, failed_record, reason_of, run_trial
 from budgetnas.spaces.tables.columnar import TableError
 
 pytestmark = pytest.mark.slow
@@ -55,6 +55,7 @@ CHANGES: dict[str, Any] = {
     "version": "2",
     "table": "b" * 64,
     "seed": 8,
+    "training": Training("supernet", "smoke", "c" * 64, "d" * 64),
 }
 
 
@@ -63,6 +64,15 @@ def test_every_field_but_the_folder_is_part_of_the_identity() -> None:
     identities = {dataclasses.replace(TRIAL, **{name: value}).identity for name, value in CHANGES.items()}
     assert len(identities | {TRIAL.identity}) == len(CHANGES) + 1
     assert dataclasses.replace(TRIAL, folder=Path("/elsewhere")).identity == TRIAL.identity
+
+
+def test_what_is_trained_and_how_is_part_of_the_identity_but_not_what_a_recipe_is_called() -> None:
+    training = Training("supernet", "smoke", "c" * 64, "d" * 64)
+    changes = ({"evaluator": "training"}, {"recipe_checksum": "e" * 64}, {"images": "e" * 64})
+    each = [dataclasses.replace(TRIAL, training=dataclasses.replace(training, **change)).identity for change in changes]
+    assert len({TRIAL.identity, dataclasses.replace(TRIAL, training=training).identity, *each}) == 5
+    renamed = dataclasses.replace(training, recipe="elsewhere/smoke.toml")
+    assert dataclasses.replace(TRIAL, training=renamed).identity == dataclasses.replace(TRIAL, training=training).identity
 
 
 def test_limits_without_an_upper_bound_are_plain_json() -> None:

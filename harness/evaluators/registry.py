@@ -1,0 +1,59 @@
+"""What can answer a method's questions, by name: a table, a supernet, training from scratch. Imported when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from budgetnas.harness.problem import Evaluator, Need
+from budgetnas.harness.terrain import Terrain
+from budgetnas.spaces.space import Space
+
+if TYPE_CHECKING:
+    from budgetnas.harness.trial import Trial
+
+# A module for each, with two functions: `offers(space)` says what it can answer about a space, `evaluation(trial, workspace)` makes one.
+EVALUATORS = {
+    "table": "budgetnas.harness.evaluators.table",
+    "supernet": "budgetnas.harness.evaluators.supernet",
+    "training": "budgetnas.harness.evaluators.from_scratch",
+}
+
+
+class UnknownEvaluator(ValueError):
+    """An evaluator that the project does not have; the message lists those it has."""
+
+
+def _no_timing() -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A trial's evaluator, the terrain its costs come from, a table's training seconds by index, and what a clock said afterwards."""
+
+    evaluator: Evaluator
+    terrain: Terrain
+    seconds: Sequence[float] | None = None
+    timing: Callable[[], Mapping[str, Any]] = _no_timing
+
+
+def _module(kind: str) -> Any:
+    if kind not in EVALUATORS:
+        raise UnknownEvaluator(f"unknown evaluator '{kind}'; choose one of {', '.join(EVALUATORS)}")
+    return importlib.import_module(EVALUATORS[kind])
+
+
+def offers(kind: str, space: Space) -> frozenset[Need]:
+    """Return what an evaluator can answer about the architectures of a space on this machine."""
+    found: frozenset[Need] = _module(kind).offers(space)
+    return found
+
+
+def evaluation_of(trial: Trial, workspace: Path | None) -> Evaluation:
+    """Return what answers a trial's questions. `workspace` is the run's folder, None to keep nothing."""
+    made: Evaluation = _module(trial.evaluator).evaluation(trial, workspace)
+    return made

@@ -1,0 +1,21 @@
+"""What happened in a search step by step: alphas, losses, entropies, expected costs, kept beside the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from budgetnas.harness.store import Store
+
+
+def history_path(root: Path, identity: str) -> Path:
+    """Return where a run keeps the history of a trial."""
+    return root / "histories" / f"{identity}.json"
+
+
+def write_history(root: Path, identity: str, relaxations: Sequence[Any]) -> None:
+    """Write the steps of a trial's last relaxation. `RunError` if the disk refuses."""
+    path = history_path(root, identity)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Store(root).write(path, {"cells": [cell.name for cell in relaxations[-1].cells], "steps": relaxations[-1].history.rows()})
