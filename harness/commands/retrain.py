@@ -1,13 +1,19 @@
-"""`budgetnas retrain`: one network trained again, beside what the table says of it."""
+"""`budgetnas retrain`: one network trained from scratch, beside what a table says of it."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from budgetnas.harness.commands.query import AsJson, SpaceName
+
+if TYPE_CHECKING:
+    from budgetnas.harness.training.retraining import Job, Trained
+    from budgetnas.spaces.space import Architecture
 
 
 def retrain_command(
@@ -15,16 +21,39 @@ def retrain_command(
     arch: Annotated[
         str, typer.Argument(metavar="ARCH|INDEX", help="The published text of an architecture, or its index.", show_default=False)
     ],
-    dataset: Annotated[str, typer.Option(help="A dataset whose networks this project trains.")] = "digits201",
-    seed: Annotated[int, typer.Option(help="The training seed: one of the table's.")] = 0,
+    dataset: Annotated[str, typer.Option(help="The images to train on.")] = "digits201",
+    recipe: Annotated[
+        str | None, typer.Option(help="How to train: the name of a recipe, or a TOML file. Left out: the recipe of the dataset's table.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the initial weights and the order of the images.")] = 0,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images. Left out: $BUDGETNAS_IMAGES, else `images` in the data home.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the result and the weights. Left out: the result is kept in the data home.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train one network, and print its accuracy beside the one that is queried from the table."""
+    """Train one network, and print its accuracy beside the one that is queried from the table, where there is one.
+
+    Interrupted, it goes on from its last whole epoch when the same command is run again.
+    """
     from budgetnas.harness.commands.query import architecture_of
-    from budgetnas.harness.compare import retrained_beside_queried
+    from budgetnas.harness.training.retraining import can_retrain, default_recipe
     from budgetnas.spaces.registry import space_of
 
-    found = retrained_beside_queried(space, architecture_of(space_of(space), arch), dataset, seed)
+    architecture = architecture_of(space_of(space), arch)
+    chosen = recipe or default_recipe(space, dataset)
+    if can_retrain(space, dataset) and chosen == default_recipe(space, dataset):
+        _beside_its_own_table(space, architecture, dataset, seed, as_json)
+    else:
+        _by_recipe(space, architecture, dataset, chosen, seed, images, out, as_json)
+
+
+def _beside_its_own_table(space: str, architecture: Architecture, dataset: str, seed: int, as_json: bool) -> None:
+    from budgetnas.harness.compare import retrained_beside_queried
+
+    found = retrained_beside_queried(space, architecture, dataset, seed)
     if as_json:
         typer.echo(json.dumps(found))
         return
@@ -32,7 +61,7 @@ def retrain_command(
 
     typer.echo(found["arch"])
     console = Console(highlight=False)
-    console.print(_sheet(found))
+    console.print(_own_table_sheet(found))
     console.print(
         f"Trained in {found['seconds']:.2f} s of one core. The difference is that to the table's seed {seed}; on the kind of machine "
         "that made the table it is zero.",
@@ -40,7 +69,7 @@ def retrain_command(
     )
 
 
-def _sheet(found: dict[str, Any]) -> Any:
+def _own_table_sheet(found: dict[str, Any]) -> Any:
     from rich.table import Table
 
     title = f"{found['space']} {found['index']} on {found['dataset']}, seed {found['seed']}"
@@ -52,3 +81,65 @@ def _sheet(found: dict[str, Any]) -> Any:
         values = [found[kind][split] for kind in ("trained", "queried", "difference", "queried_mean")]
         sheet.add_row(split, *[f"{value:+.2f}" if position == 2 else f"{value:.2f}" for position, value in enumerate(values)])
     return sheet
+
+
+def _by_recipe(
+    space: str, architecture: Architecture, dataset: str, recipe: str, seed: int, images: Path | None, out: Path | None, as_json: bool
+) -> None:
+    from budgetnas.harness.commands.training_view import TrainingView
+    from budgetnas.harness.training.retraining import job_of, kept_in
+    from budgetnas.harness.training.trained import to_json
+
+    job = job_of(space, architecture, dataset, recipe, seed, images)
+    folder = out or kept_in(job)
+    view: AbstractContextManager[TrainingView | None] = nullcontext() if as_json else TrainingView(job)
+    with view as shown:
+        if shown is None:
+            trained = job.run(folder, keep=out is not None)
+        else:
+            trained = job.run(folder, shown.show, shown.announce, keep=out is not None)
+    queried = _queried(job)
+    if as_json:
+        given = job.space.encode(architecture)
+        typer.echo(json.dumps({"arch": given, **to_json(trained), "kept": trained.kept, "queried": queried, "folder": str(folder)}))
+        return
+    _print(job, architecture, trained, queried, folder)
+
+
+def _queried(job: Job) -> dict[str, float] | None:
+    """Return what a table on this machine says of the network on that dataset [%], means over its seeds, or None."""
+    from budgetnas.harness.landscape import NotEnumerable, landscape_of
+    from budgetnas.spaces.tables.columnar import TableError
+
+    try:
+        return landscape_of(job.space.name, job.task.dataset).accuracy_of(job.arch)
+    except (NotEnumerable, TableError):
+        return None
+
+
+def _print(job: Job, architecture: Architecture, trained: Trained, queried: dict[str, float] | None, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from budgetnas.harness.training.protocols import difference_line
+
+    typer.echo(job.space.encode(architecture))
+    console = Console(highlight=False)
+    if architecture != job.arch:
+        console.print(f"trained as {trained.identity['arch']}, which is the same network", soft_wrap=True, markup=False)
+    console.print(
+        f"{job.space.name} on {job.task.dataset}, recipe {trained.identity['recipe']}, seed {job.seed}", soft_wrap=True, markup=False
+    )
+    sheet = Table("accuracy %", "trained", *(["queried"] if queried else []))
+    for column in sheet.columns[1:]:
+        column.justify = "right"
+    for split, reached in (("validation", trained.validation), ("test", trained.test)):
+        sheet.add_row(split, "none" if reached is None else f"{reached:.2f}", *([f"{queried[split]:.2f}"] if queried else []))
+    console.print(sheet)
+    if trained.diverged:
+        console.print("The loss became infinite or no number: the training diverged, and its accuracy is that of guessing.", soft_wrap=True)
+    took = f"{trained.seconds:.1f} s for {len(trained.epochs)} epochs on {trained.device} with {trained.threads} thread(s)"
+    memory = f"{trained.peak_memory_bytes / 2**20:,.0f} MiB of memory at most"
+    console.print(f"{'Trained before, in' if trained.kept else 'Trained in'} {took}, {memory}; kept in {folder}", soft_wrap=True)
+    if queried and job.recipe is not None:
+        console.print(difference_line(job.space.name, job.task.dataset, job.recipe), soft_wrap=True)

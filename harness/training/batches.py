@@ -32,6 +32,10 @@ class Batches(Protocol):
     def steps(self) -> int:
         """Batches an epoch."""
 
+    @property
+    def images(self) -> int:
+        """Images in all."""
+
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch, numbered from 0; the same every time it is asked for."""
 
@@ -81,6 +85,11 @@ class _InMemory:
     def steps(self) -> int:
         """Batches an epoch."""
         return len(self._bounds)
+
+    @property
+    def images(self) -> int:
+        """Images in all."""
+        return len(self._labels)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch."""

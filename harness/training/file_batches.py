@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ from torchvision.transforms import v2
 from budgetnas.harness.training.augment import Normalisation, cut_out, draws
 from budgetnas.harness.training.augmentation import Augmentation
 from budgetnas.harness.training.datasets.dataset import DamagedImages, FolderPart
-from budgetnas.harness.training.order import bounds, generator_of, order_of
+from budgetnas.harness.training.order import bounds, generator_of, order_of, torch_seed
 from budgetnas.spaces.task import task_of
 
 _SMALLEST_RESIZED = 224  # pixels a side; smaller tasks take their images as they are, ImageNet's are of all sizes
 _MARGIN = 256 / 224  # test images are resized to this times the side, then cropped at the centre
 _WORKERS = 8
+_STREAM = 11  # keeps these random numbers apart from those that another use draws from the same numbers
 
 
 class FileBatches:
@@ -48,6 +49,11 @@ class FileBatches:
     def steps(self) -> int:
         """Batches an epoch."""
         return len(self._bounds)
+
+    @property
+    def images(self) -> int:
+        """Images in all."""
+        return len(self._part)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch."""
@@ -105,9 +111,5 @@ class _Opened:
             raise DamagedImages(f"{path} is no whole image ({error}); get it again") from None
         # Transforms draw from torch's global generator, which has one state a process: seeded for each image, workers do not matter.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed_of([*self._stream, number]))
+            torch.manual_seed(torch_seed(_STREAM, *self._stream, number))
             return self._transform(image), int(self._part.labels[number])
-
-
-def _seed_of(numbers: Sequence[int]) -> int:
-    return int(np.random.SeedSequence(list(numbers)).generate_state(1, np.uint64)[0] >> np.uint64(1))

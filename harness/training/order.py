@@ -24,3 +24,8 @@ def bounds(images: int, batch: int, shuffled: bool) -> list[tuple[int, int]]:
     if shuffled and len(found) > 1 and found[-1][1] - found[-1][0] == 1:
         found.pop()
     return found
+
+
+def torch_seed(stream: int, *numbers: int) -> int:
+    """Return a seed for torch's global generator that differs with every number."""
+    return int(np.random.SeedSequence([stream, *numbers]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetnas.harness.training.datasets.dataset import FolderPart, Part
+from budgetnas.harness.training.datasets.dataset import AnyPart, FolderPart, Part
 
-SomePart = TypeVar("SomePart", Part, FolderPart)
+SomePart = TypeVar("SomePart", Part, FolderPart, AnyPart)
 _STREAM = 5  # keeps these random numbers apart from those that another use draws from the same seed
 
 

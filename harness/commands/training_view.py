@@ -1,0 +1,64 @@
+"""What a person sees while a network is trained: the estimate, a bar with the time left, each epoch's figures. On standard error."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from budgetnas.harness.training.history import Progress
+    from budgetnas.harness.training.retraining import Job
+
+
+class TrainingView:
+    """A context: `announce` and `show` are what a job is given. Where standard error is no terminal, each epoch is a line instead."""
+
+    def __init__(self, job: Job):
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._job = job
+        self._console = Console(stderr=True, highlight=False)
+        self._terminal = self._console.is_terminal
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=self._console, disable=not self._terminal, transient=True)
+        self._task = self._bar.add_task("training", total=1.0)
+
+    def __enter__(self) -> TrainingView:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def announce(self, seconds: float) -> None:
+        """Say about how long it will take."""
+        recipe = self._job.recipe
+        name = "" if recipe is None else f"recipe {recipe.name}, {recipe.epochs} epochs of batches of {recipe.batch}: "
+        self._console.print(f"{name}about {duration(seconds)} left, measured on a few steps", soft_wrap=True)
+
+    def show(self, progress: Progress) -> None:
+        """Move the bar; say what an epoch came to when it ends."""
+        within = 0.0 if progress.ended else progress.step / progress.steps
+        self._bar.update(self._task, completed=(progress.epoch + within) / progress.epochs)
+        ended = progress.ended
+        if ended is None:
+            return
+        judged = "" if ended.validation is None else f", validation {ended.validation:.2f} %"
+        line = f"epoch {progress.epoch} of {progress.epochs}: loss {ended.loss:.4f}, training {ended.accuracy:.2f} %{judged}"
+        self._bar.update(self._task, description=line) if self._terminal else self._console.print(line, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people, to the precision that an estimate has.
+
+    >>> duration(4.2), duration(90), duration(7300), duration(200_000)
+    ('5 s', '2 min', '2.0 h', '2.3 days')
+    """
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
