@@ -52,9 +52,8 @@ def differences(space: str, dataset: str, recipe: Recipe) -> list[str]:
     if of_table is None:
         return []
     here, there = (dict(_values(each, dataset)) for each in (recipe, of_table))
-    return [
-        f"{_WORDS.get(key, key.replace('.', ' '))} {_said(here[key])}, not {_said(there[key])}" for key in here if here[key] != there[key]
-    ]
+    changed = [key for key in here if here[key] != there[key]]
+    return [f"{_WORDS.get(key, key.replace('.', ' '))} {_said(key, here[key])}, not {_said(key, there[key])}" for key in changed]
 
 
 def difference_line(space: str, dataset: str, recipe: Recipe) -> str:
