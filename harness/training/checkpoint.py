@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 import tempfile
@@ -11,7 +13,9 @@ from typing import Any
 
 import torch
 
-FORMAT = 1
+# How a file begins; then come the sha256 of the rest and a line's end. torch itself does not notice a changed byte of a tensor.
+_START = b"budgetnas checkpoint 1\n"
+_DIGEST_LENGTH = 64
 
 
 class BadCheckpoint(ValueError):
@@ -30,8 +34,11 @@ def save(path: Path, identity: Mapping[str, Any], payload: Mapping[str, Any]) ->
     except OSError as error:
         raise BadCheckpoint(f"cannot write the checkpoint {path}: {error.strerror}; choose another folder with --out") from None
     try:
+        content = io.BytesIO()
+        torch.save({"identity": dict(identity), "payload": dict(payload)}, content)
         with os.fdopen(handle, "wb") as stream:
-            torch.save({"format": FORMAT, "identity": dict(identity), "payload": dict(payload)}, stream)
+            stream.write(_START + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
+            stream.write(content.getbuffer())
             stream.flush()
             os.fsync(stream.fileno())
         Path(written).replace(path)
@@ -48,16 +55,14 @@ def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     remedy = f"move {path} away, or delete it, to begin anew"
     try:
-        # Tensors and plain values only: nothing that a file names is ever run.
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BadCheckpoint(f"the checkpoint {path} cannot be read: {error.strerror or error}; {remedy}") from None
-    except (RuntimeError, ValueError, EOFError, KeyError, AttributeError, pickle.UnpicklingError):
-        raise BadCheckpoint(f"{path} is cut off, damaged or no checkpoint; {remedy}") from None
-    if not isinstance(found, dict) or set(found) != {"format", "identity", "payload"} or found["format"] != FORMAT:
-        raise BadCheckpoint(f"{path} is no checkpoint of this version of budgetnas; {remedy}")
+        raise BadCheckpoint(f"the checkpoint {path} cannot be read: {error.strerror}; {remedy}") from None
+    found = _content(data)
+    if found is None:
+        raise BadCheckpoint(f"{path} is cut off, damaged or no checkpoint; {remedy}")
     written: dict[str, Any] = found["identity"]
     for key in sorted({*written, *identity}):
         if key not in written or key not in identity or written[key] != identity[key]:
@@ -67,3 +72,17 @@ def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
             )
     payload: dict[str, Any] = found["payload"]
     return payload
+
+
+def _content(data: bytes) -> dict[str, Any] | None:
+    """Return what a file holds, or None unless it is, to the byte, what was written."""
+    begins = len(_START) + _DIGEST_LENGTH + 1
+    content = memoryview(data)[begins:]
+    if data[:begins] != _START + hashlib.sha256(content).hexdigest().encode() + b"\n":
+        return None
+    try:
+        # Tensors and plain values only: nothing that a file names is ever run.
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, pickle.UnpicklingError):
+        return None
+    return found if isinstance(found, dict) and set(found) == {"identity", "payload"} else None
