@@ -32,6 +32,7 @@ ACTIVATIONS = ("relu6", "relu")  # the paper's, its release's
 # Below 13 per cent a stage of stride 1 might have the channels of the stage before it, and one network two chains.
 _WIDTHS = range(13, 201)
 _STAGES = len(STAGE_CHANNELS)
+_RCNET_B = "5 3 5 1 0 0 5 2 5 3 3 5 5 5 3 5 5 6 5 1 5 5 4 5 5 4 5 5 4 5 0 5 0 0 0 0"
 _LEGEND = "0 is empty, 1 to 6 are block types, as in '5 3 0 1 ...'"
 
 
@@ -79,6 +80,11 @@ class RCNet:
     def identity(self) -> Architecture:
         """The chain with every position empty, from which RCAS starts."""
         return Architecture(self.name, (0,) * self.positions)
+
+    @cached_property
+    def published(self) -> Mapping[str, Architecture]:
+        """The paper's network of 4.7 M parameters for ImageNet (table 3); none where there are fewer positions."""
+        return {"rcnet_b": self.decode(_RCNET_B)} if self.positions == POSITIONS else {}
 
     def encode(self, arch: Architecture) -> str:
         """Return the codes of all positions, separated by blanks."""
