@@ -75,7 +75,7 @@ def command(tmp_path: Path) -> Command:
 def counted() -> Callable[..., Any]:
     """Count `Complexity` in a built network: trained parameters, and MACs by hooks on its convolutions and linear layers.
 
-    On the meta device: shapes are followed, nothing is computed.
+    On the meta device: shapes are followed, nothing is computed. The shape of the logits is checked on the way.
     """
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from budgetnas.spaces.space import Complexity
@@ -91,7 +91,8 @@ def counted() -> Callable[..., Any]:
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
                 module.register_forward_hook(add)
-        network(torch.zeros(1, task.image_channels, task.image_size, task.image_size, device="meta"))
+        logits = network(torch.zeros(1, task.image_channels, task.image_size, task.image_size, device="meta"))
+        assert logits.shape == (1, task.classes)
         return Complexity(sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad), macs)
 
     return count

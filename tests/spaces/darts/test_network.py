@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -15,7 +16,7 @@ from budgetnas.spaces.darts.complexity import IndivisibleWidth  # noqa: E402
 from budgetnas.spaces.darts.network import AuxiliaryHead, Cell, NoAuxiliaryHead, dropped  # noqa: E402
 from budgetnas.spaces.darts.operations import FactorizedReduce  # noqa: E402
 from budgetnas.spaces.darts.order import NODES, Edge  # noqa: E402
-from budgetnas.spaces.space import Architecture, Complexity  # noqa: E402
+from budgetnas.spaces.space import Architecture, Complexity, sample  # noqa: E402
 from budgetnas.spaces.task import TASKS, Task  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,17 @@ def test_published_figures_are_counted_in_the_built_network(
     with torch.device("meta"):
         assert counted(built(task, text, None, None), task) == Complexity(params, macs)
         assert counted(built(task, text, None, None, auxiliary=True), task) == Complexity(with_auxiliary, macs)
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "fashion-mnist", "digits", "imagenet"])
+def test_with_groups_and_connections_the_closed_form_is_counted_too(dataset: str, counted: Counted) -> None:
+    space, task, rng = DARTS(channels=16, cells=8, groups=3, connection=True), TASKS[dataset], np.random.default_rng(8)
+    for connection in range(4):
+        arch = Architecture(space.name, (*sample(space, rng).genes[:-1], connection))
+        with torch.device("meta"):
+            plain, with_head = (space.network(arch, task, auxiliary=auxiliary) for auxiliary in (False, True))
+        assert counted(plain, task) == space.complexity(arch, task)
+        assert counted(with_head, task).params == space.figures(arch, task)["params_with_auxiliary"]
 
 
 def test_the_network_for_imagenet_has_the_4_7_million_parameters_of_the_paper(counted: Counted) -> None:
