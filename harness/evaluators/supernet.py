@@ -1,0 +1,116 @@
+"""A supernet's answers: costs as the terrain has them, and a relaxation whose weights are trained. It does not answer about accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from budgetnas.harness.evaluators.registry import Evaluation
+from budgetnas.harness.landscape import Landscape
+from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
+from budgetnas.harness.store import checkpoint_folder
+from budgetnas.harness.terrain import Terrain, terrain_of
+from budgetnas.harness.training.retraining import CannotRetrain
+from budgetnas.spaces.devices import DEVICE_RESOURCES
+from budgetnas.spaces.space import Relaxable, Space
+
+if TYPE_CHECKING:
+    from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
+    from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
+    from budgetnas.harness.trial import Trial
+
+Watch = Callable[[Step, Mapping[str, float]], None]
+
+
+class SupernetEvaluator:
+    """Trains a supernet for a method that needs its relaxation. A method learns no accuracy but through the validation loss."""
+
+    offers = frozenset({Need.RELAXATION, Need.WEIGHTS})
+
+    def __init__(self, trial: Trial, terrain: Terrain, folder: Path | None, watch: Watch | None = None):
+        self._trial, self._terrain, self._folder, self._watch = trial, terrain, folder, watch
+        self._made: SupernetRelaxation | None = None
+
+    def cost(self, arch: Architecture) -> Mapping[str, float]:
+        """Return every known resource, in the unit of its name; NaN is 'not supported'."""
+        return self._terrain.cost_of(arch)
+
+    def accuracy(self, arch: Architecture) -> float:
+        """Refuse: nothing is trained alone here."""
+        raise NotImplementedError("a supernet offers its relaxation only; ask evaluator.offers first")
+
+    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
+        """Refuse: nothing is trained alone here."""
+        return [self.accuracy(arch) for arch in archs]
+
+    def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
+        """Return the supernet's relaxation; its training begins with its first step."""
+        from budgetnas.harness.evaluators.supernet_relaxation import Ground, SupernetRelaxation
+        from budgetnas.harness.training.images import load
+        from budgetnas.harness.training.search_recipe import read_search_recipe
+
+        trial, space = self._trial, self._terrain.space
+        if trial.training is None or not isinstance(space, Relaxable):
+            raise CannotRetrain(f"the space '{space.name}' has no supernet; search it with another evaluator")
+        ground = Ground(
+            space=space,
+            task=self._terrain.task,
+            recipe=read_search_recipe(trial.training.recipe),
+            dataset=load(self._terrain.task),
+            resources=tuple(self._terrain.resources),
+            table=self._of_devices(),
+            identity=_identity(trial),
+            folder=self._folder,
+            watch=self._watch,
+        )
+        self._made = SupernetRelaxation(ground, options, rng, deviation)
+        return self._made
+
+    def _of_devices(self) -> TableRelaxation | None:
+        """Return the relaxation of a table's costs on the device, if a table knows them; it is told no accuracy."""
+        from budgetnas.harness.evaluators.table_relaxation import relaxation_of_table
+
+        names = [name for name in self._terrain.resources if name in DEVICE_RESOURCES]
+        if not names or not isinstance(self._terrain, Landscape):
+            return None
+        costs = {name: self._terrain.resource(name).tolist() for name in names}
+        nothing = [0.0] * self._terrain.space.size
+        return relaxation_of_table(
+            self._terrain.space, self._terrain.task, nothing, costs, SupernetOptions(), np.random.default_rng(0), 0.0
+        )
+
+    def timing(self) -> Mapping[str, Any]:
+        """Return what a clock says of the search, if one was made."""
+        return {} if self._made is None else self._made.timing()
+
+
+def _identity(trial: Trial) -> dict[str, Any]:
+    """Return what a checkpoint must agree with, key by key, in words that an error can print."""
+    payload = trial.payload()
+    training = payload["training"]
+    return {
+        "space": trial.space,
+        "dataset": trial.dataset,
+        "images": training["images"],
+        "recipe": f"{trial.training.recipe if trial.training else ''} {training['recipe'][:12]}",
+        "method": trial.method,
+        "seed": trial.seed,
+        "trial": trial.identity,
+    }
+
+
+def offers(space: Space) -> frozenset[Need]:
+    """Return what a supernet of a space can answer on this machine: nothing without one, or without torch."""
+    return SupernetEvaluator.offers if isinstance(space, Relaxable) and find_spec("torch") is not None else frozenset()
+
+
+def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
+    """Return the evaluator of a trial that searches in a supernet; its checkpoints lie in the run's folder."""
+    terrain = terrain_of(trial.space, trial.dataset, trial.device)
+    folder = None if workspace is None else checkpoint_folder(workspace, trial.identity)
+    evaluator = SupernetEvaluator(trial, terrain, folder, watch)
+    return Evaluation(evaluator, terrain, timing=evaluator.timing)

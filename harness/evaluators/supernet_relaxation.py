@@ -1,0 +1,354 @@
+"""The relaxation of a space as a supernet whose weights are trained: one loop for every differentiable method (DARTS, algorithm 1)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from budgetnas.harness.evaluators.history import History
+from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
+from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
+from budgetnas.harness.training import checkpoint
+from budgetnas.harness.training.batches import Batches, batches
+from budgetnas.harness.training.bilevel import WeightStep, unrolled_gradients
+from budgetnas.harness.training.datasets.dataset import Dataset
+from budgetnas.harness.training.device import compute_device, determinism, peak_memory_bytes, reset_peak_memory, threads
+from budgetnas.harness.training.search_recipe import SearchRecipe
+from budgetnas.harness.training.splits import halves, subset
+from budgetnas.spaces.devices import DEVICE_RESOURCES
+from budgetnas.spaces.space import Floats, Relaxable
+
+Watch = Callable[[Step, Mapping[str, float]], None]
+Batch = tuple[Tensor, Tensor]
+
+
+class Diverged(ValueError):
+    """A training whose loss is no number any more; the message says where."""
+
+
+class CannotSearch(ValueError):
+    """A question that a supernet cannot answer; the message says what it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a search in a supernet stands on.
+
+    `table` knows the space's costs on devices, where a table does; `identity` says whose checkpoint is whose; `folder` keeps it (None:
+    nothing can be resumed); `watch` is told of every step.
+    """
+
+    space: Relaxable
+    task: Task
+    recipe: SearchRecipe
+    dataset: Dataset
+    resources: tuple[str, ...]
+    table: TableRelaxation | None
+    identity: Mapping[str, Any]
+    folder: Path | None
+    watch: Watch | None = None
+
+
+class SupernetRelaxation:
+    """The `Relaxation` of a space as a supernet. Its weights are trained on one half of the training images, alphas on the other.
+
+    The alphas are float32, on the device that the code chooses. Where `options.edge_weights`, each edge has a weight beside them, and a
+    strength is softmax(alphas) times the softmax of the edge weights over the edges into the same node (PC-DARTS, equation 4).
+    """
+
+    not_modelled: tuple[str, ...] = ()
+
+    def __init__(self, ground: Ground, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3):
+        self._ground, self._recipe = ground, ground.recipe
+        recipe, space = ground.recipe, ground.space
+        self._options = replace(options, channels=options.channels or recipe.channels, cells=options.cells or recipe.cells)
+        self.cells = space.searched
+        self._device = compute_device(int(ground.identity.get("seed", 0)))
+        weight_seed, order_seed = (int(seed) for seed in rng.integers(0, 2**31, 2))
+        shapes = [(len(cell.edges), len(cell.operations)) for cell in self.cells]
+        self.alphas = [self._variable(rng.normal(0.0, deviation, shape)) for shape in shapes]
+        weighted = shapes if options.edge_weights else []
+        self._edge_weights = [self._variable(rng.normal(0.0, deviation, edges)) for edges, _ in weighted]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(weight_seed)
+            self._supernet = cast(nn.Module, space.supernet(ground.task, self._options)).to(self._device)
+        self._weights = [weight for weight in self._supernet.parameters() if weight.requires_grad]
+        chosen = recipe.optimiser
+        self._optimiser = torch.optim.SGD(
+            self._weights, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay, nesterov=chosen.nesterov
+        )
+        weight_part, alpha_part = halves(subset(ground.dataset.train, recipe.images.train, recipe.images.seed), recipe.images.seed)
+        self._training = self._batches(weight_part, order_seed)
+        self._validation = self._batches(alpha_part, order_seed + 1)
+        self.history = History(recipe.epochs * self._training.steps)
+        self._derived: Architecture | None = None
+        self._batch: Batch | None = None
+        self._validation_batch: Batch | None = None
+        self._rate = chosen.learning_rate
+        self._figures: dict[str, float] = {}
+        self._seconds = 0.0
+        self._costs: dict[tuple[str, str], list[Tensor]] = {}
+
+    def _variable(self, values: Floats) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self._device, requires_grad=True)
+
+    def _batches(self, part: Any, seed: int) -> Batches:
+        recipe = self._recipe
+        return batches(self._ground.dataset, part, recipe.batch, seed=seed, device=self._device, augmentation=recipe.augmentation)
+
+    # --- variables ------------------------------------------------------------------------------------------------------------------
+
+    def parameters(self) -> list[Tensor]:
+        """Return the alphas and, where the options have them, the edge weights."""
+        return [*self.alphas, *self._edge_weights]
+
+    def strengths(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return softmax(alphas), times the edge's share of its node where edges have weights."""
+        found = [torch.softmax(rows, dim=1) for rows in (self.alphas if alphas is None else alphas)]
+        if not self._edge_weights:
+            return found
+        shares = [_node_shares(cell.edges, weights) for cell, weights in zip(self.cells, self._edge_weights, strict=True)]
+        return [rows * share[:, None] for rows, share in zip(found, shares, strict=True)]
+
+    def discretise(self, alphas: Sequence[Tensor] | None = None) -> Architecture:
+        """Return the discrete architecture by the space's rule."""
+        return self._ground.space.strongest(self._arrays(alphas))
+
+    def kept_edges(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return which edges the discrete architecture has, shape (edges,)."""
+        return [torch.as_tensor(kept, device=self._device) for kept in self._ground.space.kept_edges(self._arrays(alphas))]
+
+    def derive(self) -> None:
+        """Set the derived cells, where the options have them, to the present discrete architecture."""
+        if self._options.derived:
+            self._take_derived(self.discretise())
+
+    def _take_derived(self, arch: Architecture) -> None:
+        self._derived = arch
+        cast(Any, self._supernet).derive(arch)
+
+    def _arrays(self, alphas: Sequence[Tensor] | None) -> list[Floats]:
+        with torch.no_grad():
+            return [rows.double().cpu().numpy() for rows in self.strengths(alphas)]
+
+    # --- costs ----------------------------------------------------------------------------------------------------------------------
+
+    def expected_cost(self, resource: str, alphas: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the expected resource of the evaluation network.
+
+        On a device it is the table's exact expectation; of what the space counts, the fixed cost plus that of the kept edges (RC-DARTS,
+        equation 6), which is the exact expectation where all edges are kept.
+        """
+        chosen = self.alphas if alphas is None else alphas
+        if resource in DEVICE_RESOURCES:
+            return self._of_device(resource).expected_cost(resource, [rows.double().cpu() for rows in chosen])
+        total = torch.tensor(self.fixed_cost(resource), dtype=torch.float64, device=self._device)
+        for rows, costs, kept in zip(chosen, self.edge_costs(resource), self.kept_edges(chosen), strict=True):
+            total = total + (torch.softmax(rows, dim=1).double() * costs * kept[:, None]).sum()
+        return total
+
+    def edge_costs(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> list[Tensor]:
+        """Return what operations add, float64; on a device by the additive fit to the table, whose error `table_relaxation` states."""
+        if resource in DEVICE_RESOURCES:
+            return [costs.to(self._device) for costs in self._of_device(resource).edge_costs(resource)]
+        if (resource, network) not in self._costs:
+            found = self._ground.space.edge_costs(resource, self._ground.task, *self._size(network))
+            self._costs[resource, network] = [torch.as_tensor(costs, dtype=torch.float64, device=self._device) for costs in found]
+        return self._costs[resource, network]
+
+    def fixed_cost(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> float:
+        """Return the resource of everything but the searched operations."""
+        if resource in DEVICE_RESOURCES:
+            return self._of_device(resource).fixed_cost(resource)
+        return self._ground.space.fixed_cost(resource, self._ground.task, *self._size(network))
+
+    def _size(self, network: str) -> tuple[int | None, int | None]:
+        return (self._options.channels, self._options.cells) if network == "search" else (None, None)
+
+    def _of_device(self, resource: str) -> TableRelaxation:
+        if self._ground.table is None:
+            known = ", ".join(self._ground.resources)
+            raise CannotSearch(f"the expected {resource} of a supernet needs a table of the device; without one, limit one of {known}")
+        return self._ground.table
+
+    # --- the loop -------------------------------------------------------------------------------------------------------------------
+
+    def steps(self, state: Sequence[Stateful], count: int | None = None) -> Iterator[Step]:
+        """Yield the steps, `count` or the recipe's; after each, the weights make one step on their half of the images."""
+        an_epoch = self._training.steps
+        total = count or self._recipe.epochs * an_epoch
+        epochs = math.ceil(total / an_epoch)
+        self.history = History(total)
+        with ExitStack() as stack:
+            stack.enter_context(threads(self._recipe.threads))
+            stack.enter_context(determinism(self._recipe.deterministic))
+            reset_peak_memory(self._device)
+            for epoch in range(self._restored(state, total), epochs):
+                began = time.perf_counter()
+                self._rate = self._recipe.rate(epoch, epochs)
+                validation = self._around(epoch)
+                for place, batch in enumerate(self._training.epoch(epoch)):
+                    step = Step(epoch * an_epoch + place, total, epoch, epochs)
+                    if step.index >= total:
+                        break
+                    self._batch, self._validation_batch = batch, next(validation)
+                    yield step
+                    self._descend(step)
+                self._seconds += time.perf_counter() - began
+                self._keep(state, epoch + 1, total)
+
+    def _around(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of the validation half: an epoch of them, and again from the start if the other half has more."""
+        while True:
+            yield from self._validation.epoch(epoch)
+
+    def _descend(self, step: Step) -> None:
+        """Make one step of the weights, and note the step's figures."""
+        images, labels = self._of_step(self._batch)
+        self._optimiser.param_groups[0]["lr"] = self._rate
+        self._optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            strengths = self.strengths()
+        logits = self._logits(images, strengths)
+        loss = cross_entropy(logits, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._recipe.optimiser.clip is not None:
+            nn.utils.clip_grad_norm_(self._weights, self._recipe.optimiser.clip)
+        self._optimiser.step()
+        said = loss.item()
+        if not math.isfinite(said):
+            raise Diverged(f"the training loss is {said} at step {step.index + 1} of {step.total}; lower the learning rate of the recipe")
+        if self._ground.watch is not None or self.history.keeps(step.index):
+            self._figures |= {"training_loss": said, "training_accuracy": 100.0 * (logits.argmax(1) == labels).double().mean().item()}
+            self._figures |= self._state_figures()
+            self.history.add(step.index, self._figures)
+            if self._ground.watch is not None:
+                self._ground.watch(step, self._figures)
+        self._figures = {}
+
+    def _logits(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
+        mixed = self._recipe.precision == "bf16" and self._device.type == "cuda"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
+            logits: Tensor = self._supernet(images, strengths)
+        return logits.float()
+
+    def backward(self, penalty: Tensor | None = None, unrolled: bool = False) -> float:
+        """Add the validation loss's gradient, first or second order, plus the penalty's, to that of `parameters()`; return the loss."""
+        variables = self.parameters()
+        images, labels = self._of_step(self._validation_batch)
+
+        def validation_loss() -> Tensor:
+            return cross_entropy(self._logits(images, self.strengths()), labels)
+
+        if unrolled:
+            seen, expected = self._of_step(self._batch)
+            gradients, loss = unrolled_gradients(
+                lambda: cross_entropy(self._logits(seen, self.strengths()), expected),
+                validation_loss, self._weights, variables, self._next_step(),
+            )  # fmt: skip
+        else:
+            value = validation_loss()
+            found = torch.autograd.grad(value, variables, allow_unused=True)
+            gradients = [torch.zeros_like(v) if way is None else way for v, way in zip(variables, found, strict=True)]
+            loss = value.item()
+        if not math.isfinite(loss):
+            raise Diverged(f"the validation loss is {loss}; lower the learning rate of the recipe")
+        if penalty is not None and penalty.requires_grad:
+            penalty.backward()  # type: ignore[no-untyped-call]
+        for variable, gradient in zip(variables, gradients, strict=True):
+            variable.grad = gradient if variable.grad is None else variable.grad + gradient
+        self._figures["loss"] = loss
+        return loss
+
+    def _of_step(self, batch: Batch | None) -> Batch:
+        if batch is None:
+            raise CannotSearch("the gradient is of a step's images; ask for it within `for step in relaxation.steps(...)`")
+        return batch
+
+    def _next_step(self) -> WeightStep:
+        chosen = self._recipe.optimiser
+        velocities = [self._optimiser.state[weight].get("momentum_buffer") for weight in self._weights]
+        return WeightStep(self._rate, chosen.momentum, chosen.weight_decay, velocities)
+
+    def note(self, **figures: float) -> None:
+        """Keep a method's figures beside this step's."""
+        self._figures |= figures
+
+    def _state_figures(self) -> dict[str, float]:
+        with torch.no_grad():
+            p = torch.cat([torch.softmax(rows, dim=1).double().flatten(0) for rows in self.alphas])
+            edges = sum(len(cell.edges) for cell in self.cells)
+            entropy = -torch.special.xlogy(p, p).sum().item() / edges
+            return {"entropy": entropy} | {f"expected_{name}": self.expected_cost(name).item() for name in self._ground.resources}
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _path(self) -> Path | None:
+        return None if self._ground.folder is None else self._ground.folder / "search.pt"
+
+    def _identity(self, total: int) -> dict[str, Any]:
+        return dict(self._ground.identity) | {"options": str(sorted(asdict(self._options).items())), "steps": total}
+
+    def _keep(self, state: Sequence[Stateful], epochs_done: int, total: int) -> None:
+        if self._path is None:
+            return
+        payload = {
+            "epochs": epochs_done,
+            "weights": self._supernet.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "variables": [variable.detach() for variable in self.parameters()],
+            "state": [part.state_dict() for part in state],
+            "derived": None if self._derived is None else list(self._derived.genes),
+            "history": self.history.rows(),
+            "seconds": self._seconds,
+        }
+        checkpoint.save(self._path, self._identity(total), payload)
+
+    def _restored(self, state: Sequence[Stateful], total: int) -> int:
+        """Take up the last checkpoint, if there is one; return the epochs that are done."""
+        found = None if self._path is None else checkpoint.load(self._path, self._identity(total))
+        if found is None:
+            return 0
+        self._supernet.load_state_dict(found["weights"])
+        self._optimiser.load_state_dict(found["optimiser"])
+        with torch.no_grad():
+            for variable, value in zip(self.parameters(), found["variables"], strict=True):
+                variable.copy_(value)
+        for part, kept in zip(state, found["state"], strict=True):
+            part.load_state_dict(kept)
+        if found["derived"] is not None:
+            self._take_derived(Architecture(self._ground.space.name, tuple(found["derived"])))
+        self.history = History(total, found["history"])
+        self._seconds = float(found["seconds"])
+        return int(found["epochs"])
+
+    def timing(self) -> dict[str, Any]:
+        """Return what a clock and a memory meter say: seconds of the search, over all its sittings; peak memory of this one [bytes]."""
+        return {
+            "search_seconds": self._seconds,
+            "peak_memory_bytes": peak_memory_bytes(self._device),
+            "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
+            "threads": self._recipe.threads,
+            "torch": torch.__version__,
+        }
+
+
+def _node_shares(edges: Sequence[tuple[int, int]], weights: Tensor) -> Tensor:
+    """Return the softmax of edge weights over the edges into the same node, shape (edges,)."""
+    targets = torch.tensor([target for _, target in edges], device=weights.device)
+    shares = torch.empty_like(weights)
+    for target in dict.fromkeys(targets.tolist()):
+        into = targets == target
+        shares = torch.where(into, torch.softmax(weights.masked_fill(~into, -torch.inf), dim=0), shares)
+    return shares
