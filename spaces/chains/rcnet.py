@@ -128,7 +128,8 @@ class RCNet:
         """Return c(v), what a block costs alone at its own position, as in a chain with every position filled: `params` and `macs`.
 
         It depends on no other position, so it is additive, which theorem 1 of the paper asks for; the true cost of a chain is
-        `complexity`. Code 0 costs nothing, and a device adds nothing, since none was measured. `InvalidArchitecture` for a position or a value that the space has not.
+        `complexity`. Code 0 costs nothing, and a device adds nothing, since none was measured. `InvalidArchitecture` for a position or
+        a value that the space has not.
         """
         check_element(self, position, value)
         stage, within = divmod(position, self.positions // _STAGES)
