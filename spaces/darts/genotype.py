@@ -58,7 +58,7 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(whole, place)
         if match is None:
             place += len(whole[place:]) - len(whole[place:].lstrip())
-            raise InvalidArchitecture(f"{_quoted(whole[place:])} at character {place + 1} has no place in a genotype: {_EXAMPLE}")
+            raise InvalidArchitecture(f"{whole[place]!r} at character {place + 1} has no place in a genotype: {_EXAMPLE}")
         tokens.append(_Token(match[1], match.start(1) + 1))
         place = match.end()
     return [*tokens, _Token("", len(whole) + 1)]
