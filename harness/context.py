@@ -14,15 +14,20 @@ from budgetnas.spaces.devices import device_of
 from budgetnas.spaces.tables import accuracy
 
 if TYPE_CHECKING:
-    from budgetnas.harness.study import Cell
+    from budgetnas.harness.plan import Cell
 
 _UNITS = {"latency_ms": "ms", "energy_mj": "mJ", "params": "parameters", "macs": "MACs", "cycles": "cycles"}
 _CLOUD_DIGITS = 6  # a picture needs no more; the front and the problems are exact
 
 
 def board(cell: Cell) -> dict[str, Any]:
-    """Return the context of a board, one dataset and device, as JSON values: see `leaderboards/pages.py` for who reads what."""
-    landscape = cell.landscape
+    """Return the context of a board, one dataset and device, as JSON values: see `leaderboards/pages.py` for who reads what.
+
+    What is trained has no cloud, no front and no exact best: only its problems, and what their shares were counted over.
+    """
+    landscape = cell.terrain
+    if cell.training is not None or not isinstance(landscape, Landscape):
+        return _of_training(cell)
     resource = axis(cell.bounds[0].limits, landscape)
     device = device_of(landscape.device) if landscape.device else None
     shown = np.flatnonzero(landscape.eligible)
@@ -45,6 +50,22 @@ def board(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _of_training(cell: Cell) -> dict[str, Any]:
+    terrain = cell.terrain
+    resource = axis(cell.bounds[0].limits, terrain)
+    return {
+        "space": terrain.space.name,
+        "dataset": terrain.task.dataset,
+        "device": terrain.device or "",
+        "device_title": device_of(terrain.device).title if terrain.device else "no device",
+        "resource": resource,
+        "unit": _UNITS[resource],
+        "chance": terrain.task.chance,
+        "counted_over": len(terrain.eligible),
+        "problems": [_limits_of(bounds) for bounds in cell.bounds],
+    }
+
+
 def _rounded(values: np.ndarray[Any, Any]) -> list[float]:
     return [float(f"{value:.{_CLOUD_DIGITS}g}") for value in values.tolist()]
 
@@ -59,9 +80,7 @@ def _entry(landscape: Landscape, resource: str, index: int) -> dict[str, Any]:
     }
 
 
-def _problem(landscape: Landscape, resource: str, bounds: Bounds) -> dict[str, Any]:
-    best = oracle(landscape, bounds.limits)
-    bests = {"best_by_test": best.best_by_test, "best_by_validation": best.best_by_validation}
+def _limits_of(bounds: Bounds) -> dict[str, Any]:
     return {
         "problem": bounds.label,
         "limits_text": bounds.text,
@@ -70,7 +89,13 @@ def _problem(landscape: Landscape, resource: str, bounds: Bounds) -> dict[str, A
         ],
         "feasible": bounds.feasible,
         "share": bounds.share,
-    } | {name: None if index is None else _entry(landscape, resource, index) for name, index in bests.items()}
+    }
+
+
+def _problem(landscape: Landscape, resource: str, bounds: Bounds) -> dict[str, Any]:
+    best = oracle(landscape, bounds.limits)
+    bests = {"best_by_test": best.best_by_test, "best_by_validation": best.best_by_validation}
+    return _limits_of(bounds) | {name: None if index is None else _entry(landscape, resource, index) for name, index in bests.items()}
 
 
 def _seeds_note(landscape: Landscape) -> str:

@@ -44,7 +44,9 @@ def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]
 def _plan(store: Store) -> dict[str, Any]:
     path = store.root / "plan.json"
     plan = store.read(path)
-    kinds = {"study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
+    if isinstance(plan, dict):
+        plan.setdefault("evaluator", "table")  # as runs of earlier versions did
+    kinds = {"evaluator": str, "study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
     if not isinstance(plan, dict) or not all(isinstance(plan.get(name), kind) for name, kind in kinds.items()):
         raise RunError(f"{path} is no plan of a run; run the study again: what is there is kept")
     return plan
@@ -84,15 +86,15 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
         "resource": resource,
         "method": label,
         "settings": json.dumps(trial["method"]["settings"], sort_keys=True),
-        "ranking_class": "queries",
+        "ranking_class": record.get("ranking_class", "queries"),
         "deterministic": label in plan["deterministic"],
         "seed": trial["seed"],
         "status": record["status"],
         "failure": record["failure"],
         "feasible": bool(final and final["feasible"]),
         "violation": math.inf if final is None or final["violation"] is None else final["violation"],
-        "test": final["test"] if final else math.nan,
-        "validation": final["validation"] if final else math.nan,
+        "test": _number(final and final["test"]),
+        "validation": _number(final and final["validation"]),
         "regret": math.nan if record["regret"] is None else record["regret"],
         "queries": record["queries"],
         "repeats": record["repeats"],
@@ -106,6 +108,10 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
         ],
         "report": record["report"],
     }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _costs(cost: dict[str, Any]) -> dict[str, float]:

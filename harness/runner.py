@@ -11,8 +11,8 @@ from budgetnas import __version__
 from budgetnas.harness.catalogue import find_method
 from budgetnas.harness.context import board
 from budgetnas.harness.executors.local import Confinement, run_trials
+from budgetnas.harness.plan import Plan
 from budgetnas.harness.store import Store
-from budgetnas.harness.study import Plan
 from budgetnas.harness.trial import Trial
 
 _PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
@@ -64,11 +64,11 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
 
 def write_plan(plan: Plan, store: Store) -> None:
     """Write what the pages need beside the records: the plan, and a context file for every board."""
-    cells = {f"{cell.landscape.task.dataset}-{cell.landscape.device or 'no-device'}": board(cell) for cell in plan.cells}
+    cells = {f"{cell.terrain.task.dataset}-{cell.terrain.device or 'no-device'}": board(cell) for cell in plan.cells}
     for path in store.context.glob("*.json"):
         path.unlink()
     for name, content in cells.items():
-        store.write(store.context / f"{plan.study.problem.space}-{name}.json", content)
+        store.write(store.context / f"{content['space']}-{name}.json", content)
     store.write(
         store.root / "plan.json",
         {
@@ -77,6 +77,7 @@ def write_plan(plan: Plan, store: Store) -> None:
             "trials": plan.labels,
             "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if find_method(t.method, t.folder).deterministic}),
             "skipped": list(plan.skipped),
+            "evaluator": plan.study.problem.evaluator,
         },
     )
     store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})

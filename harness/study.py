@@ -1,23 +1,13 @@
-"""A study file (TOML): problems x methods x seeds, read, checked and expanded into trials."""
+"""A study file (TOML): problems x methods x seeds, read and checked. `plan.py` expands it into trials."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
-from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import Landscape, landscape_of
-from budgetnas.harness.limits import Bounds, parse_limits, resolve_all
-from budgetnas.harness.problem import Allowance
-from budgetnas.harness.trial import Trial
-from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Name = Annotated[str, Field(min_length=1)]
 MOST_SEEDS = 1_000_000
@@ -39,7 +29,10 @@ class AllowancePart(_Part):
 
 
 class ProblemPart(_Part):
-    """`[problem]`: every dataset with every device and every group of limits is a problem."""
+    """`[problem]`: every dataset with every device and every group of limits is a problem.
+
+    `evaluator` is what answers the methods: a `table`; a `supernet`, trained by a search recipe; `training` of each candidate by a recipe.
+    """
 
     space: Name = "nasbench201"
     datasets: Annotated[list[Name], Field(min_length=1)]
@@ -48,6 +41,14 @@ class ProblemPart(_Part):
     allowance: AllowancePart = AllowancePart(queries=200)
     validation: Literal["mean", "seed"] = "mean"
     skip_unsupported: bool = False
+    evaluator: Literal["table", "supernet", "training"] = "table"
+    recipe: Name | None = None
+
+    @model_validator(mode="after")
+    def _training_has_a_recipe(self) -> ProblemPart:
+        if (self.evaluator == "table") != (self.recipe is None):
+            raise ValueError("expected `recipe`, a recipe's name or path, with evaluator = 'supernet' or 'training', and only there")
+        return self
 
     @field_validator("limits", mode="before")
     @classmethod
@@ -158,111 +159,3 @@ def _objection(error: ValidationError) -> str:
         return f"{key}: there is no such key; expected one of {', '.join(part.model_fields)}"
     given = "" if first["type"] in ("missing", "value_error", "too_short") else f", not {first['input']!r:.60}"
     return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One row of problems of a plan: a dataset and a device with their resolved limits."""
-
-    landscape: Landscape
-    bounds: tuple[Bounds, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A study expanded: its boards, its trials, how each method is called on pages, and what was left out and why."""
-
-    study: Study
-    cells: tuple[Cell, ...]
-    trials: tuple[Trial, ...]
-    labels: dict[str, str]  # a trial's identity -> how pages call its method
-    skipped: tuple[str, ...]
-
-
-def expand(study: Study, folder: Path, reference: str) -> Plan:
-    """Return the plan of a study. Whatever is wrong with a method, a limit or a name is a `StudyError` that names the study."""
-    try:
-        methods = [(part, find_method(part.name, folder)) for part in study.method]
-        settings = [found.settings(part.settings) for part, found in methods]
-        cells, skipped = _cells(study)
-    except (MethodError, ValueError) as error:
-        raise StudyError(f"{reference}: {error}") from None
-    labels = _labels(study, reference)
-    trials: dict[str, Trial] = {}
-    called: dict[str, str] = {}
-    for (part, found), chosen, label in zip(methods, settings, labels, strict=True):
-        if not found.needs <= TableEvaluator.offers:
-            lacking = ", ".join(sorted(need.value for need in found.needs - TableEvaluator.offers))
-            skipped.append(f"method '{part.name}': it needs {lacking}, which a table does not offer")
-            continue
-        for trial in _trials(study, cells, found, chosen, folder):
-            if trial.identity in trials:
-                raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
-            trials[trial.identity] = trial
-            called[trial.identity] = label
-    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))
-
-
-def _labels(study: Study, reference: str) -> list[str]:
-    """Return what pages call each method: its label, else its name, with its settings where a name stands twice."""
-    names = [part.label or part.name for part in study.method]
-    labels = [
-        f"{name} ({', '.join(f'{key}={value}' for key, value in part.settings.items()) or 'defaults'})" if names.count(name) > 1 else name
-        for name, part in zip(names, study.method, strict=True)
-    ]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise StudyError(f"{reference}: two methods are called '{label}'; give each [[method]] a label of its own")
-    return labels
-
-
-def _cells(study: Study) -> tuple[list[Cell], list[str]]:
-    problem = study.problem
-    groups = [[group] if isinstance(group, str) else group for group in problem.limits]
-    cells: list[Cell] = []
-    skipped: list[str] = []
-    for dataset in dict.fromkeys(problem.datasets):
-        for device in dict.fromkeys(problem.devices) or [None]:
-            wanted = groups
-            if device is not None:
-                wanted = [group for group in groups if not _unsupported(group, device)]
-                for group in groups:
-                    if group not in wanted:
-                        line = f"{dataset} on {device}, limit {','.join(group)}: the device has no {_unsupported(group, device)}"
-                        if not problem.skip_unsupported:
-                            raise UnknownDevice(f"{line}; leave it out, or set problem.skip_unsupported = true")
-                        skipped.append(line)
-            if wanted:
-                landscape = landscape_of(problem.space, dataset, device)
-                landscape.require_complete()
-                cells.append(Cell(landscape, tuple(resolve_all(landscape, wanted))))
-    return cells, skipped
-
-
-def _unsupported(group: list[str], device: str) -> str:
-    """Return the first resource of a group of limits that a device has no figures of, or ''."""
-    named = [limit.resource for limit in parse_limits(group)]
-    return next((name for name in named if name in DEVICE_RESOURCES and name not in device_of(device).metrics), "")
-
-
-def _trials(study: Study, cells: list[Cell], found: FoundMethod, settings: dict[str, Any], folder: Path) -> Iterator[Trial]:
-    problem = study.problem
-    # A method that draws nothing says the same every time, unless the table shows it another training seed.
-    once = found.deterministic and problem.validation == "mean"
-    for cell in cells:
-        for bounds in cell.bounds:
-            for seed in [0] if once else study.seed_list:
-                yield Trial(
-                    space=problem.space,
-                    dataset=cell.landscape.task.dataset,
-                    device=cell.landscape.device,
-                    limits=bounds.limits,
-                    allowance=Allowance(problem.allowance.queries, problem.allowance.seconds),
-                    validation=problem.validation,
-                    method=found.reference,
-                    settings=tuple(sorted(settings.items())),
-                    version=found.version,
-                    table=cell.landscape.table.checksum,
-                    seed=seed,
-                    folder=folder if found.plugin else None,
-                )

@@ -26,7 +26,8 @@ def run_command(
 
     from budgetnas.harness.runner import default_folder, run
     from budgetnas.harness.store import Store
-    from budgetnas.harness.study import expand, read_study
+    from budgetnas.harness.plan import expand
+    from budgetnas.harness.study import read_study
 
     described, folder = read_study(study)
     plan = expand(described, folder, study)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EVALUATORS = {
     "table": "budgetnas.harness.evaluators.table",
     "supernet": "budgetnas.harness.evaluators.supernet",
-    "training": "budgetnas.harness.evaluators.from_scratch",
+    "training": "budgetnas.harness.evaluators.training",
 }
 
 

@@ -205,7 +205,9 @@ class SupernetRelaxation:
                     yield step
                     self._descend(step)
                 self._seconds += time.perf_counter() - began
-                self._keep(state, epoch + 1, total)
+                # The last epoch leaves none behind it: a search that goes on must have a step left, to recommend something.
+                if epoch + 1 < epochs:
+                    self._keep(state, epoch + 1, total)
 
     def _around(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of the validation half: an epoch of them, and again from the start if the other half has more."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 from budgetnas.harness.evaluators.registry import Evaluation
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
-from budgetnas.spaces.space import Space
+from budgetnas.spaces.space import Relaxable, Space
 
 if TYPE_CHECKING:
     from budgetnas.harness.trial import Trial
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 class TableEvaluator:
     """Answers from a landscape's arrays. It holds validation figures only: test accuracy cannot be asked for."""
 
-    offers = frozenset({Need.ACCURACY})
+    offers = frozenset({Need.ACCURACY})  # of any table; of a space that can be relaxed, where torch is installed, a relaxation too
 
     def __init__(self, landscape: Landscape, search_seed: int | None = None):
         """`search_seed` makes it answer one training seed's validation accuracy (seed modulo seeds) instead of the mean."""
         validation = landscape.validation if search_seed is None else landscape.validation_of_seed(search_seed)
+        self.offers = offers(landscape.space)
+        self._space, self._task = landscape.space, landscape.task
         self._index = landscape.space.index
         self._validation: list[float] = validation.tolist()
         self._names = landscape.resources
@@ -45,13 +48,27 @@ class TableEvaluator:
         return [self.accuracy(arch) for arch in archs]
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Refuse: relaxations come with the differentiable methods."""
-        raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
+        """Return the exact relaxation, expectations over the whole table; `NotRelaxable` says of which spaces there is one."""
+        if Need.RELAXATION not in self.offers:
+            raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
+        from budgetnas.harness.evaluators.table_relaxation import relaxation_of_table
+
+        columns = dict(zip(self._names, self._columns, strict=True))
+        return relaxation_of_table(self._space, self._task, self._validation, columns, options, rng, deviation)
 
 
 def offers(space: Space) -> frozenset[Need]:
-    """Return what a table can answer about a space."""
-    return TableEvaluator.offers
+    """Return what a table can answer about a space: accuracies, and a relaxation where the space has one and torch is installed."""
+    relaxed = {Need.RELAXATION} if isinstance(space, Relaxable) and _torch_is_installed() else set()
+    return TableEvaluator.offers | relaxed
+
+
+@cache
+def _torch_is_installed() -> bool:
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from budgetnas.harness.canonical import canonical_json
 from budgetnas.harness.context import board
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.limits import resolve_all
-from budgetnas.harness.study import Cell
+from budgetnas.harness.plan import Cell
 
 
 def context_of(landscape: Landscape, *limits: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from budgetnas.harness.frame import read_records
+from budgetnas.harness.plan import expand
 from budgetnas.harness.runner import run
 from budgetnas.harness.store import RunError, Store
-from budgetnas.harness.study import expand, read_study
+from budgetnas.harness.study import read_study
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from budgetnas.harness.plan import expand
 from budgetnas.harness.runner import RunResult, run
 from budgetnas.harness.store import RunError, Store
-from budgetnas.harness.study import expand, read_study
+from budgetnas.harness.study import read_study
 
 pytestmark = pytest.mark.slow
 

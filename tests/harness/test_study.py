@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import resolve
-from budgetnas.harness.study import Plan, StudyError, expand, own_studies, read_study
+from budgetnas.harness.plan import Plan, expand
+from budgetnas.harness.study import StudyError, own_studies, read_study
 
 GOOD = """\
 name = "mine"
@@ -66,13 +67,13 @@ def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, r
         plan_of(tmp_path, text)
     plan = plan_of(tmp_path, text.replace("[problem]", "[problem]\nskip_unsupported = true"))
     assert plan.skipped == ("cifar10 on raspi4, limit params<=600k,energy_mj<=15: the device has no energy_mj",)
-    assert [(cell.landscape.device, len(cell.bounds)) for cell in plan.cells] == [("raspi4", 1), ("edgegpu", 2)]
+    assert [(cell.terrain.device, len(cell.bounds)) for cell in plan.cells] == [("raspi4", 1), ("edgegpu", 2)]
 
 
 def test_a_method_that_needs_more_than_a_table_is_left_out_with_the_reason(tmp_path: Path) -> None:
     source = Path(__file__).parent / "plugins" / "breaking.py"
     plan = plan_of(tmp_path, GOOD + f'[[method]]\nname = "{source}:AsksForMore"\n')
-    assert plan.skipped == (f"method '{source}:AsksForMore': it needs relaxation, which a table does not offer",)
+    assert plan.skipped == (f"method '{source}:AsksForMore': it needs relaxation, which the evaluator 'table' does not offer here",)
     assert len(plan.trials) == 6
 
 

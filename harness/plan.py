@@ -1,0 +1,154 @@
+"""A study expanded: its problems with their limits resolved, and its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
+from budgetnas.harness.evaluators.registry import offers
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.limits import Bounds, parse_limits, resolve_all
+from budgetnas.harness.problem import Allowance
+from budgetnas.harness.study import ProblemPart, Study, StudyError
+from budgetnas.harness.terrain import Terrain, terrain_of
+from budgetnas.harness.trial import Training, Trial
+from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
+from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.task import task_of
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of problems of a plan: a dataset and a device with their resolved limits."""
+
+    terrain: Terrain
+    bounds: tuple[Bounds, ...]
+    training: Training | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A study expanded: its boards, its trials, how each method is called on pages, and what was left out and why."""
+
+    study: Study
+    cells: tuple[Cell, ...]
+    trials: tuple[Trial, ...]
+    labels: dict[str, str]  # a trial's identity -> how pages call its method
+    skipped: tuple[str, ...]
+
+
+def expand(study: Study, folder: Path, reference: str) -> Plan:
+    """Return the plan of a study. Whatever is wrong with a method, a limit or a name is a `StudyError` that names the study."""
+    try:
+        methods = [(part, find_method(part.name, folder)) for part in study.method]
+        settings = [found.settings(part.settings) for part, found in methods]
+        cells, skipped = _cells(study, folder)
+        offered = offers(study.problem.evaluator, space_of(study.problem.space))
+    except (MethodError, ValueError) as error:
+        raise StudyError(f"{reference}: {error}") from None
+    labels = _labels(study, reference)
+    trials: dict[str, Trial] = {}
+    called: dict[str, str] = {}
+    for (part, found), chosen, label in zip(methods, settings, labels, strict=True):
+        if not found.needs <= offered:
+            lacking = ", ".join(sorted(need.value for need in found.needs - offered))
+            skipped.append(f"method '{part.name}': it needs {lacking}, which the evaluator '{study.problem.evaluator}' does not offer here")
+            continue
+        for trial in _trials(study, cells, found, chosen, folder):
+            if trial.identity in trials:
+                raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
+            trials[trial.identity] = trial
+            called[trial.identity] = label
+    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))
+
+
+def _labels(study: Study, reference: str) -> list[str]:
+    """Return what pages call each method: its label, else its name, with its settings where a name stands twice."""
+    names = [part.label or part.name for part in study.method]
+    labels = [
+        f"{name} ({', '.join(f'{key}={value}' for key, value in part.settings.items()) or 'defaults'})" if names.count(name) > 1 else name
+        for name, part in zip(names, study.method, strict=True)
+    ]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise StudyError(f"{reference}: two methods are called '{label}'; give each [[method]] a label of its own")
+    return labels
+
+
+def _cells(study: Study, folder: Path) -> tuple[list[Cell], list[str]]:
+    problem = study.problem
+    groups = [[group] if isinstance(group, str) else group for group in problem.limits]
+    cells: list[Cell] = []
+    skipped: list[str] = []
+    for dataset in dict.fromkeys(problem.datasets):
+        for device in dict.fromkeys(problem.devices) or [None]:
+            wanted = groups
+            if device is not None:
+                wanted = [group for group in groups if not _unsupported(group, device)]
+                for group in groups:
+                    if group not in wanted:
+                        line = f"{dataset} on {device}, limit {','.join(group)}: the device has no {_unsupported(group, device)}"
+                        if not problem.skip_unsupported:
+                            raise UnknownDevice(f"{line}; leave it out, or set problem.skip_unsupported = true")
+                        skipped.append(line)
+            if wanted:
+                cells.append(_cell(problem, dataset, device, wanted, folder))
+    return cells, skipped
+
+
+def _cell(problem: ProblemPart, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> Cell:
+    """Return a dataset and device with their limits resolved, and what is trained there."""
+    if problem.evaluator == "table":
+        landscape = landscape_of(problem.space, dataset, device)
+        landscape.require_complete()
+        return Cell(landscape, tuple(resolve_all(landscape, groups)))
+    terrain = terrain_of(problem.space, dataset, device)
+    training = training_of(problem.evaluator, problem.recipe or "", dataset, folder)
+    return Cell(terrain, tuple(resolve_all(terrain, groups)), training)
+
+
+def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset: str, folder: Path) -> Training:
+    """Return what a trial trains, by a recipe's name or its path seen from `folder`, with the checksums of recipe and images.
+
+    `RecipeError`, `MissingImages` and `DamagedImages` say what is wrong.
+    """
+    from budgetnas.harness.training.images import load
+    from budgetnas.harness.training.recipe import read_recipe
+    from budgetnas.harness.training.search_recipe import read_search_recipe
+
+    reference = str(folder / recipe) if recipe.endswith(".toml") else recipe
+    read: Any = read_search_recipe if evaluator == "supernet" else read_recipe
+    return Training(evaluator, reference, read(reference).checksum, load(task_of(dataset)).checksum)
+
+
+def _unsupported(group: list[str], device: str) -> str:
+    """Return the first resource of a group of limits that a device has no figures of, or ''."""
+    named = [limit.resource for limit in parse_limits(group)]
+    return next((name for name in named if name in DEVICE_RESOURCES and name not in device_of(device).metrics), "")
+
+
+def _trials(study: Study, cells: list[Cell], found: FoundMethod, settings: dict[str, Any], folder: Path) -> Iterator[Trial]:
+    problem = study.problem
+    # A method that draws nothing says the same every time, unless the table shows it another training seed.
+    once = found.deterministic and problem.validation == "mean" and problem.evaluator == "table"
+    for cell in cells:
+        for bounds in cell.bounds:
+            for seed in [0] if once else study.seed_list:
+                yield Trial(
+                    space=cell.terrain.space.name,
+                    dataset=cell.terrain.task.dataset,
+                    device=cell.terrain.device,
+                    limits=bounds.limits,
+                    allowance=Allowance(problem.allowance.queries, problem.allowance.seconds),
+                    validation=problem.validation,
+                    method=found.reference,
+                    settings=tuple(sorted(settings.items())),
+                    version=found.version,
+                    table=cell.terrain.checksum,
+                    seed=seed,
+                    folder=folder if found.plugin else None,
+                    training=cell.training,
+                )
