@@ -28,14 +28,14 @@ def save(path: Path, identity: Mapping[str, Any], payload: Mapping[str, Any]) ->
     `identity` says which training it belongs to, in plain values; `payload` is what it takes to go on: tensors and plain values.
     `BadCheckpoint` if the folder cannot be written.
     """
+    content = io.BytesIO()
+    torch.save({"identity": dict(identity), "payload": dict(payload)}, content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise BadCheckpoint(f"cannot write the checkpoint {path}: {error.strerror}; choose another folder with --out") from None
     try:
-        content = io.BytesIO()
-        torch.save({"identity": dict(identity), "payload": dict(payload)}, content)
         with os.fdopen(handle, "wb") as stream:
             stream.write(_START + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
             stream.write(content.getbuffer())

@@ -68,6 +68,7 @@ class FileBatches:
             opened,  # type: ignore[arg-type] # it has what a loader asks for: a length and items
             batch_sampler=[order[start:stop].tolist() for start, stop in self._bounds],
             num_workers=self._workers,
+            generator=torch.Generator(),  # or the loader would draw from the global one
             pin_memory=self._device.type == "cuda",
         )
         drawn = None if rng is None else draws(self._augmentation, images, self._side, rng, self._device)
