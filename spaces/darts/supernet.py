@@ -1,0 +1,140 @@
+"""The search network of DARTS: 16 channels and 8 cells by default (DARTS, section 3.1 and appendix A.1.1).
+
+Stem, places of the cells and classifier are those of the evaluation network. In the cells no normalisation has a scale or shift, and
+pooling is followed by one. All normalisations, the stem's too (which has scale and shift), use the batch's statistics, in evaluation mode
+as well; nothing keeps running averages.
+
+Options, and where the papers leave something open, what is done here:
+
+partial (PC-DARTS, section 3.2): the first of every k channels go through the operations, the others past them, through 2x2 max pooling
+    on an edge of stride 2 (odd sides rounded up); then the channels are shuffled over k groups. As an edge's weight multiplies all that
+    comes along it, the part that goes past is multiplied by the sum of the edge's strengths.
+shared (DCA-NAS, equation 5): one set of weights for the same operation on all edges that leave a node. Reduction cells too: all edges that
+    leave an input have stride 2, so an operation gives all its targets the same map. 35 evaluations of operations a cell, not 98.
+bottleneck r (DCA-NAS, section 3.3, which gives neither ratio nor place): nodes are brought to 1 / r of the channels by a 1x1 convolution,
+    normalised, before the operations on the edges that leave them, once a node; a node's sum is brought back by another one, normalised.
+derived (DCA-NAS, section 3.3): of every searched kind of cell the first one in the network is mixed (position 0, or each group's first, and
+    a third of the depth); the others evaluate the eight operations of the present architecture, chosen by `derive`, and keep the weights of
+    all. Until the first call that is the architecture of uniform strengths. A searched connection is mixed in every cell.
+recompute: a cell keeps its inputs only and is computed again in the backward pass.
+layout: see `mixtures/arithmetic.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from budgetnas.spaces.darts.layout import Place, Size, is_small, places
+from budgetnas.spaces.darts.mixed_cell import MixedCell, check_width
+from budgetnas.spaces.darts.network import LargeImageStem, SmallImageStem
+from budgetnas.spaces.darts.operations import connection
+from budgetnas.spaces.darts.order import CONNECTIONS, NODES
+from budgetnas.spaces.mixtures.arithmetic import check_layout
+from budgetnas.spaces.mixtures.modules import for_search
+from budgetnas.spaces.mixtures.strengths import check_strengths
+from budgetnas.spaces.network import check_images
+from budgetnas.spaces.space import Architecture, SupernetOptions
+from budgetnas.spaces.task import Task
+
+if TYPE_CHECKING:
+    from budgetnas.spaces.darts.space import DARTS
+
+CHANNELS, CELLS = 16, 8
+
+
+class NothingDerived(ValueError):
+    """A discrete architecture for a supernet whose cells are all mixed; the message names the option."""
+
+
+class MixedConnection(nn.Module):
+    """What stands before an input of a cell: DARTS's preprocessing, or the weighted sum of RC-DARTS's operations (section 4.1)."""
+
+    def __init__(self, names: Sequence[str], width_in: int, width_out: int, stride: int):
+        super().__init__()
+        self.operations = nn.ModuleList(for_search(connection(name, width_in, width_out, stride, affine=False)) for name in names)
+
+    def forward(self, x: Tensor, strengths: Tensor | None) -> Tensor:
+        """Return the input brought to the cell's width and side; strengths (1, operations) unless there is one operation only."""
+        if strengths is None:
+            only: Tensor = self.operations[0](x)
+            return only
+        terms = [module(x) * strength for module, strength in zip(self.operations, strengths[0], strict=True)]
+        total: Tensor = sum(terms[1:], terms[0])
+        return total
+
+
+class Position(nn.Module):
+    """A cell in its place, with what stands before its inputs."""
+
+    def __init__(self, place: Place, names: Sequence[str], cell: MixedCell):
+        super().__init__()
+        self.searched = place.searched
+        self.first = MixedConnection(names, place.width_first, place.width, 2 if place.factorised else 1)
+        self.second = MixedConnection(names, place.width_second, place.width, 1)
+        self.cell = cell
+
+    def forward(self, first: Tensor, second: Tensor, strengths: Tensor, connections: Tensor | None) -> Tensor:
+        """Return the cell's output, four times its width."""
+        output: Tensor = self.cell(self.first(first, connections), self.second(second, connections), strengths)
+        return output
+
+
+class Supernet(nn.Module):
+    """The search network of a DARTS space on a task; see the top of the file."""
+
+    def __init__(self, space: DARTS, task: Task, options: SupernetOptions):
+        super().__init__()
+        self._space, self._task, self._recompute, self._derived = space, task, options.recompute, options.derived
+        size = Size(options.channels or CHANNELS, options.cells or CELLS, space.groups)
+        check_layout(options.layout)
+        check_width(size.channels, options)
+        self.stem = for_search((SmallImageStem if is_small(task) else LargeImageStem)(task.image_channels, size.channels))
+        names = CONNECTIONS if space.connection else ("conv_1x1",)
+        self.cells = nn.ModuleList()
+        mixed: set[int] = set()
+        for place in places(task, size):
+            cell = MixedCell(place.width, place.reduction, options, chosen=options.derived and place.searched in mixed)
+            mixed.add(place.searched)
+            self.cells.append(Position(place, names, cell))
+            width = len(NODES) * place.width
+        self.classifier = nn.Linear(width, task.classes)
+        if options.derived:
+            self.derive(space.strongest([np.ones((len(cell.edges), len(cell.operations))) for cell in space.searched]))
+
+    def forward(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
+        """Return logits (N, classes); strengths (14, 8) a searched cell, (1, 4) for the connection.
+
+        `WrongImages` and `WrongStrengths` for others.
+        """
+        check_images(images, self._task)
+        check_strengths(strengths, self._space.searched)
+        connections = strengths[-1] if self._space.connection else None
+        first, second = self.stem(images.contiguous(memory_format=torch.channels_last))
+        for position in self.cells:
+            inputs = (first, second, strengths[position.searched], connections)
+            if self._recompute and torch.is_grad_enabled():
+                output = checkpoint(position, *inputs, use_reentrant=False, preserve_rng_state=False)
+            else:
+                output = position(*inputs)
+            first, second = second, output
+        logits: Tensor = self.classifier(second.mean((2, 3)))
+        return logits
+
+    def derive(self, arch: Architecture) -> None:
+        """Set the cells that are not mixed to the operations of `arch`; `NothingDerived` without the option `derived`."""
+        if not self._derived:
+            raise NothingDerived("every cell of this supernet is mixed, so it takes no architecture; build it with derived=True")
+        one_hot = self._space.one_hot(arch)
+        for position in self.cells:
+            position.cell.choose(one_hot[position.searched])
+
+
+def supernet(space: DARTS, task: Task, options: SupernetOptions) -> Supernet:
+    """Return the untrained search network. A `ValueError` for people where options do not fit: sizes, channels, groups, layout."""
+    return Supernet(space, task, options)
