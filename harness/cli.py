@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from budgetnas.harness.commands import check, compare, data, leaderboard, listing, query, retrain, run
+from budgetnas.harness.commands import check, compare, data, leaderboard, listing, query, retrain, run, search
 
 # A wrong command line, whichever click typer brings; its subclass for 'no arguments, here is the help' has no message.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
@@ -27,6 +27,7 @@ app.command("run")(run.run_command)
 app.command("leaderboard")(leaderboard.leaderboard_command)
 app.command("query")(query.query_command)
 app.command("oracle")(query.oracle_command)
+app.command("search")(search.search_command)
 app.command("retrain")(retrain.retrain_command)
 app.command("compare")(compare.compare_command)
 app.command("check")(check.check_command)

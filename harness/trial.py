@@ -15,7 +15,7 @@ import numpy as np
 
 from budgetnas.harness.canonical import identity_of
 from budgetnas.harness.catalogue import FoundMethod, find_method
-from budgetnas.harness.evaluators.registry import Evaluation, evaluation_of
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, evaluation_of
 from budgetnas.harness.histories import write_history
 from budgetnas.harness.landscape import Landscape, finite, landscape_of
 from budgetnas.harness.metering import Key, Meter, Runaway
@@ -89,12 +89,12 @@ class Trial:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(self.identity, 16))))
 
 
-def run_trial(trial: Trial, workspace: Path | None = None) -> tuple[Record, dict[str, Any]]:
+def run_trial(trial: Trial, workspace: Path | None = None, watch: Watch | None = None) -> tuple[Record, dict[str, Any]]:
     """Run a trial and return its record, and what a clock said of it.
 
-    `workspace` is the run's folder, for checkpoints and histories of what is trained; without one, nothing can be resumed. Whatever a
-    method raises makes a failed record with the reason; what is wrong with the trial itself (a table that is not the one planned with, a
-    method of another version) is raised.
+    `workspace` is the run's folder, for checkpoints and histories of what is trained; without one, nothing can be resumed. `watch` is told
+    of every step of a search in a supernet. Whatever a method raises makes a failed record with the reason; what is wrong with the trial
+    itself (a table that is not the one planned with, a method of another version) is raised.
     """
     if trial.table and landscape_of(trial.space, trial.dataset, trial.device).checksum != trial.table:
         raise TableError(f"the table of {trial.dataset} changed since the run was planned; start the run again")
@@ -105,7 +105,7 @@ def run_trial(trial: Trial, workspace: Path | None = None) -> tuple[Record, dict
     random.seed(trial.identity)
     np.random.seed(int(trial.identity[:8], 16))
     started = time.perf_counter()
-    evaluation = evaluation_of(trial, workspace)
+    evaluation = evaluation_of(trial, workspace, watch)
     record = _conducted(found, trial, evaluation, workspace)
     return record, {"trial_seconds": time.perf_counter() - started} | dict(evaluation.timing())
 

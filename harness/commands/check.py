@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from budgetnas.harness.commands.settings import settings_of
 
 
 def check_command(
@@ -28,7 +30,7 @@ def check_command(
     console = Console()
     with Console(stderr=True).status(f"checking {method}"):
         try:
-            clauses = call_confined(check_reference, (method, Path.cwd(), _settings(setting or [])), Confinement(timeout, memory_mb))
+            clauses = call_confined(check_reference, (method, Path.cwd(), settings_of(setting or [])), Confinement(timeout, memory_mb))
         except TimeoutError:
             raise ContractBroken(f"{method} did not end within {timeout:g} s (--timeout)") from None
         except Died as death:
@@ -43,19 +45,3 @@ def check_command(
     if broken:
         raise ContractBroken(f"{method} breaks {broken} of {len(clauses)} clauses")
     typer.echo(f"{method} keeps the contract")
-
-
-def _settings(texts: list[str]) -> dict[str, Any]:
-    """Return settings from NAME=VALUE texts; values are read as TOML reads them, else as text."""
-    import tomllib
-
-    settings: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"'{text}' is not NAME=VALUE")
-        try:
-            settings[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            settings[name] = value
-    return settings

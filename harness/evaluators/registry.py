@@ -6,16 +6,19 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from budgetnas.harness.problem import Evaluator, Need
+from budgetnas.harness.problem import Evaluator, Need, Step
 from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.space import Space
 
 if TYPE_CHECKING:
     from budgetnas.harness.trial import Trial
 
-# A module for each, with two functions: `offers(space)` says what it can answer about a space, `evaluation(trial, workspace)` makes one.
+Watch: TypeAlias = Callable[[Step, Mapping[str, float]], None]  # is told of every step of a search, with its figures
+
+# A module for each, with two functions: `offers(space)` says what it can answer about a space, `evaluation(trial, workspace, watch)`
+# makes one.
 EVALUATORS = {
     "table": "budgetnas.harness.evaluators.table",
     "supernet": "budgetnas.harness.evaluators.supernet",
@@ -53,7 +56,7 @@ def offers(kind: str, space: Space) -> frozenset[Need]:
     return found
 
 
-def evaluation_of(trial: Trial, workspace: Path | None) -> Evaluation:
-    """Return what answers a trial's questions. `workspace` is the run's folder, None to keep nothing."""
-    made: Evaluation = _module(trial.evaluator).evaluation(trial, workspace)
+def evaluation_of(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
+    """Return what answers a trial's questions. `workspace` is the run's folder, None to keep nothing; `watch` sees a supernet's steps."""
+    made: Evaluation = _module(trial.evaluator).evaluation(trial, workspace, watch)
     return made

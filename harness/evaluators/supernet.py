@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from budgetnas.harness.evaluators.registry import Evaluation
+from budgetnas.harness.evaluators.registry import Evaluation, Watch
 from budgetnas.harness.landscape import Landscape
-from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
+from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.harness.store import checkpoint_folder
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.training.retraining import CannotRetrain
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
     from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
     from budgetnas.harness.trial import Trial
-
-Watch = Callable[[Step, Mapping[str, float]], None]
 
 
 class SupernetEvaluator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from budgetnas.harness.evaluators.history import History
+from budgetnas.harness.evaluators.registry import Watch
 from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
 from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
 from budgetnas.harness.training import checkpoint
@@ -28,7 +29,6 @@ from budgetnas.harness.training.splits import halves, subset
 from budgetnas.spaces.devices import DEVICE_RESOURCES
 from budgetnas.spaces.space import Floats, Relaxable
 
-Watch = Callable[[Step, Mapping[str, float]], None]
 Batch = tuple[Tensor, Tensor]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from budgetnas.harness.evaluators.registry import Evaluation
+from budgetnas.harness.evaluators.registry import Evaluation, Watch
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.spaces.space import Relaxable, Space
@@ -76,7 +76,7 @@ def _evaluator(landscape: Landscape, search_seed: int | None) -> tuple[TableEval
     return TableEvaluator(landscape, search_seed), landscape.training_seconds.tolist()
 
 
-def evaluation(trial: Trial, workspace: Path | None) -> Evaluation:
+def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
     """Return the table's evaluator for a trial, the same for all trials on a landscape (and training seed)."""
     landscape = landscape_of(trial.space, trial.dataset, trial.device)
     evaluator, seconds = _evaluator(landscape, trial.seed if trial.validation == "seed" else None)

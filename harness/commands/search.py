@@ -1,0 +1,138 @@
+"""`budgetnas search METHOD SPACE`: one search, with a live view, and its record in a folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from budgetnas.harness.commands.query import AsJson, SpaceName
+from budgetnas.harness.commands.settings import settings_of
+
+if TYPE_CHECKING:
+    from budgetnas.harness.evaluators.registry import Watch
+    from budgetnas.harness.problem import Step
+
+_LOGGED_EVERY_SECONDS = 30.0  # where there is no terminal for a live view
+
+
+class EvaluatorName(StrEnum):
+    """What answers the method's questions."""
+
+    TABLE = "table"
+    SUPERNET = "supernet"
+    TRAINING = "training"
+
+
+def search_command(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method: see `budgetnas list methods`.", show_default=False)],
+    space: SpaceName,
+    dataset: Annotated[str, typer.Option(help="A dataset: see `budgetnas list datasets`.")] = "digits201",
+    device: Annotated[str | None, typer.Option(help="A device: see `budgetnas list devices`.", show_default=False)] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="A limit, such as 'latency_ms@q25'; may be given several times.", show_default=False)
+    ] = None,
+    evaluator: Annotated[EvaluatorName, typer.Option(help="What answers the method: a table, a supernet, training.")] = EvaluatorName.TABLE,
+    recipe: Annotated[
+        str | None, typer.Option(help="How to train: a recipe's name or path. A table takes none.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The search seed.")] = 0,
+    queries: Annotated[int, typer.Option(min=1, help="How many accuracies may be asked for.")] = 200,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--setting", help="A setting of the method, NAME=VALUE; may be given several times.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder that records, histories and checkpoints go into.")] = Path("runs/search"),
+    as_json: AsJson = False,
+) -> None:
+    """Search once. Stopped at any moment, it goes on from its last checkpoint when the same command is given again."""
+    from budgetnas.harness.searching import Asked, search, trial_of
+
+    asked = Asked(
+        method, space, dataset, device, limit or [], evaluator.value, recipe, seed, queries, settings_of(settings or [])
+    )  # fmt: skip
+    trial, bounds = trial_of(asked)
+    with _live(f"{method} in {space} on {dataset}") as watch:
+        record, timing, found = search(trial, out, watch)
+    answer = _answer(record, timing, bounds.text, out)
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        for line in _lines(answer, found):
+            typer.echo(line)
+    if record["status"] == "failed":
+        raise typer.Exit(1)
+
+
+def _answer(record: dict[str, Any], timing: dict[str, Any], limits: str, out: Path) -> dict[str, Any]:
+    final = record["final"] or {}
+    return {
+        "identity": record["identity"],
+        "status": record["status"],
+        "failure": record["failure"],
+        "limits": limits,
+        "arch": final.get("text"),
+        "feasible": bool(final.get("feasible")),
+        "violation": final.get("violation"),
+        "cost": final.get("cost"),
+        "validation": final.get("validation"),
+        "test": final.get("test"),
+        "regret": record["regret"],
+        "report": record["report"],
+        "seconds": timing.get("search_seconds", timing.get("trial_seconds")),
+        "peak_memory_bytes": timing.get("peak_memory_bytes"),
+        "record": str(out / "records" / f"{record['identity']}.json"),
+    }
+
+
+def _lines(answer: dict[str, Any], found: bool) -> Iterator[str]:
+    if answer["failure"]:
+        yield f"failed: {answer['failure']}"
+    if answer["arch"] is None:
+        yield "the search recommended nothing"
+    else:
+        yield answer["arch"]
+        state = "feasible" if answer["feasible"] else "NOT feasible"
+        yield f"{state} under {answer['limits']}; " + ", ".join(f"{name} {_shown(value)}" for name, value in answer["cost"].items())
+        if answer["test"] is not None:
+            regret = "" if answer["regret"] is None else f"; regret {answer['regret']:.2f} points"
+            yield f"queried: validation {answer['validation']:.2f} %, test {answer['test']:.2f} %{regret}"
+    if answer["report"]:
+        yield "; ".join(f"{name} {_shown(value)}" for name, value in answer["report"].items())
+    yield f"{'found' if found else 'took ' + format(answer['seconds'], '.1f') + ' s'}; record in {answer['record']}"
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+@contextmanager
+def _live(title: str) -> Iterator[Watch]:
+    """Give a function (step, figures): it draws a bar with the time left and the latest figures, or writes a line now and then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    told = [time.monotonic() - _LOGGED_EVERY_SECONDS]
+    with Progress(*bars, TextColumn("{task.fields[figures]}"), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None, figures="")
+
+        def watch(step: Step, figures: Mapping[str, float]) -> None:
+            said = f"epoch {step.epoch + 1} of {step.epochs}: " + ", ".join(f"{_word(name)} {value:.4g}" for name, value in figures.items())
+            progress.update(task, completed=step.index + 1, total=step.total, figures=said)
+            if not console.is_terminal and time.monotonic() - told[0] >= _LOGGED_EVERY_SECONDS:
+                told[0] = time.monotonic()
+                typer.echo(f"step {step.index + 1} of {step.total}, {said}", err=True)
+
+        yield watch
+
+
+def _word(name: str) -> str:
+    return name.replace("_", " ")

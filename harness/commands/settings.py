@@ -1,0 +1,24 @@
+"""Settings of a method as people write them on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def settings_of(texts: Sequence[str]) -> dict[str, Any]:
+    """Return settings from NAME=VALUE texts; values are read as TOML reads them, else as text."""
+    import tomllib
+
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise typer.BadParameter(f"'{text}' is not NAME=VALUE")
+        try:
+            settings[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[name] = value
+    return settings
