@@ -24,9 +24,9 @@ def run_command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    from budgetnas.harness.plan import expand
     from budgetnas.harness.runner import default_folder, run
     from budgetnas.harness.store import Store
-    from budgetnas.harness.plan import expand
     from budgetnas.harness.study import read_study
 
     described, folder = read_study(study)
