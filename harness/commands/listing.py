@@ -58,14 +58,15 @@ def spaces_command(as_json: AsJson = False) -> None:
     for name in SPACES:
         space = space_of(name)
         size = f"{space.size:,}" if isinstance(space, Enumerable) else "too many to list"
-        parameters = [field.name for field in fields(space) if field.init] if is_dataclass(space) else []
+        kind: Any = type(space)
+        parameters = [field.name for field in fields(kind) if field.init] if is_dataclass(kind) else []
         rows.append(
             {
                 "space": name,
                 "parameters": ", ".join(parameters) or "none",
                 "architectures": size,
                 "genes": len(space.arity),
-                "what it is": (type(space).__doc__ or "").split("\n")[0],
+                "what it is": (kind.__doc__ or "").split("\n")[0],
             }
         )
     _show(rows, as_json)
