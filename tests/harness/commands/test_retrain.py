@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,14 +88,18 @@ def test_for_people_trained_stands_beside_queried(command: Command, trains: None
     [
         (("nasbench201", GENOTYPE), "has 1 node(s) between '+'; a nasbench201 cell has 3"),
         (("nasbench201", "15625"), "index 15625 is outside nasbench201; choose 0 to 15624"),
-        (("darts", "0"), "unknown space 'darts'; choose one of nasbench201"),
+        (("dart", "0"), "unknown space 'dart'; choose one of nasbench201"),
         (("nasbench201", CELL, "--seed", "7"), "the table has no seed 7 for digits201; it has 0, 1, 2"),
         (("nasbench201", CELL, "--seed", "-1"), "the table has no seed -1 for digits201; it has 0, 1, 2"),
         (
             ("nasbench201", CELL, "--dataset", "cifar10"),
-            "networks of nasbench201 cannot be retrained on cifar10 yet; choose one of digits201",
+            "say how to train nasbench201 on cifar10 with --recipe: the path of a TOML file, or",
         ),
-        (("nasbench201", CELL, "--dataset", "mnist"), "networks of nasbench201 cannot be retrained on mnist yet; choose one of digits201"),
+        (("nasbench201", CELL, "--dataset", "cifar10", "--recipe", "smoke"), "CIFAR-10 is not in"),
+        (("nasbench201", CELL, "--dataset", "mnist", "--recipe", "smoke"), "unknown dataset 'mnist'; choose one of"),
+        (("nasbench201", CELL, "--dataset", "closed-form", "--recipe", "smoke"), "there are no images of closed-form"),
+        (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smokes"), "there is no recipe smokes; give the path of a TOML file, or"),
+        (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smoke", "--seed", "-1"), "the seed -1 cannot be used; choose 0 to"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: tuple[str, ...], message: str) -> None:
@@ -156,3 +161,61 @@ def test_an_edited_table_is_refused_in_one_line(tmp_path: Path, arguments: tuple
     code = WITH_A_TABLE_OF_ITS_OWN.format(folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "was edited or damaged; install budgetnas again" in one_line(done)
+
+
+RECIPE = """
+name = "own"
+version = 1
+source = "a test"
+epochs = 4
+batch = 16
+[optimiser]
+learning_rate = 0.1
+[schedule]
+kind = "cosine"
+[images]
+train = 100
+validation = 50
+test = 50
+"""
+
+
+def test_by_a_recipe_of_one_s_own_beside_the_table(command: Command, tmp_path: Path, trains: None) -> None:
+    (tmp_path / "own.toml").write_text(RECIPE)
+    asked = ("retrain", "nasbench201", CELL, "--recipe", "own.toml", "--out", "run")
+    done = command(*asked)
+    assert done.returncode == 0, done.stderr
+    assert "recipe own, 4 epochs of batches of 16: about " in done.stderr
+    assert [line.split(":")[0] for line in done.stderr.splitlines()[1:]] == [f"epoch {number} of 4" for number in (1, 2, 3, 4)]
+    for text in (CELL, "nasbench201 on digits201, recipe own, seed 0", "queried", "epochs 4, not 6", "batch 16, not 64", "kept in run"):
+        assert text in done.stdout
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    again = command(*asked, "--json")
+    found = json.loads(again.stdout)
+    assert found["kept"] and (found["arch"], found["folder"]) == (CELL, "run") and again.stderr == ""
+    landscape = landscape_of("nasbench201", "digits201")
+    assert found["queried"] == landscape.accuracy_of(landscape.space.decode(CELL))
+    assert (found["identity"]["recipe"], len(found["epochs"]), found["diverged"]) == ("own", 4, False)
+    assert f"{found['test']:.2f}" in done.stdout
+    assert "its seed is 0, here it is 1; choose another folder with --out" in one_line(command(*asked, "--seed", "1"))
+
+
+def test_an_interrupted_training_goes_on(command: Command, tmp_path: Path, trains: None) -> None:
+    (tmp_path / "own.toml").write_text(RECIPE)
+    asked = ("retrain", "nasbench201", CELL, "--recipe", "own.toml")
+    code = "from budgetnas.harness.cli import main; main()"
+    arguments = [sys.executable, "-u", "-c", code, *asked, "--out", "broken"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1 of 4"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    if process.returncode == 130:  # it may have ended before the signal came
+        assert "budgetnas: stopped; what is done is kept, run the same command to go on" in rest
+        assert not (tmp_path / "broken" / "result.json").exists()
+    assert [path.name for path in (tmp_path / "broken").iterdir() if path.name.startswith(".checkpoint")] == []
+    resumed, straight = (json.loads(command(*asked, "--out", out, "--json").stdout) for out in ("broken", "straight"))
+    for figure in ("validation", "test", "epochs", "identity"):
+        assert resumed[figure] == straight[figure]
