@@ -9,11 +9,12 @@ import enum
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 
-from budgetnas.spaces.space import Architecture, SearchedCell, Space, SupernetOptions
+from budgetnas.spaces.nearest import nearest
+from budgetnas.spaces.space import Architecture, Relaxable, SearchedCell, Space, SupernetOptions
 from budgetnas.spaces.task import Task
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allowance", "AllowanceSpent", "Architecture", "Evaluator", "Limit", "Method", "Need", "Problem", "Relaxation", "Search",
-    "SearchedCell", "Stateful", "Step", "SupernetOptions", "Task",
+    "SearchedCell", "Stateful", "Step", "SupernetOptions", "Task", "repaired", "summary",
 ]  # fmt: skip
 
 
@@ -224,3 +225,34 @@ class Method(Protocol):
         With none yielded, the best feasible architecture asked about stands. What the generator returns at its end, if anything, is a
         mapping of the method's own figures that the record keeps.
         """
+
+
+def repaired(problem: Problem, evaluator: Evaluator, strengths: Sequence[Tensor]) -> Architecture | None:
+    """Return the feasible architecture that gives up the least strength, the strongest itself if it is feasible; None if none was found.
+
+    strengths: of the operations, (edges, operations), one tensor a searched cell. What is given up is measured by the product of the
+    strengths of what an architecture keeps. Costs are free questions. `spaces.nearest` says how exact the answer is in large spaces.
+    It stands here because every constrained method of alphas offers it, and this module and the space's are what methods may import.
+    """
+    arrays = [each.detach().cpu().numpy() for each in strengths]
+    return nearest(cast(Relaxable, problem.space), arrays, lambda arch: problem.violation(arch, evaluator.cost(arch)))
+
+
+def summary(problem: Problem, relaxation: Relaxation) -> dict[str, float]:
+    """Return how a relaxed search ended, for the figures that a method returns.
+
+    `entropy` [nats], the mean over edges of that of their strengths; `skip_share`, of the edges that the discrete architecture keeps;
+    `expected_RESOURCE` for every limited one that has an expectation; `not_modelled_OPTION`, 1 for every option asked for in vain.
+    """
+    strengths = [each.detach().cpu().numpy() for each in relaxation.strengths()]
+    edges = [row / row.sum() for each in strengths for row in each]
+    figures = {"entropy": float(np.mean([-np.sum(row * np.log(np.where(row > 0.0, row, 1.0))) for row in edges]))}
+    hot = cast(Relaxable, problem.space).one_hot(relaxation.discretise())
+    names = [cell.operations[int(row.argmax())] for cell, each in zip(relaxation.cells, hot, strict=True) for row in each if row.any()]
+    figures["skip_share"] = names.count("skip_connect") / max(len(names) - names.count("none"), 1)
+    for resource in problem.resources:
+        try:
+            figures[f"expected_{resource}"] = float(relaxation.expected_cost(resource).detach())
+        except ValueError:
+            continue  # a relaxation may know no expectation of it, which hinders no method that does not use one
+    return figures | {f"not_modelled_{option}": 1.0 for option in relaxation.not_modelled}
