@@ -9,10 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from budgetnas.harness.canonical import identity_of
 from budgetnas.harness.training.augmentation import Augmentation, RecipePart
+from budgetnas.spaces.task import TASKS
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -126,6 +127,14 @@ class Recipe(RecipePart):
     validation: Validation = Validation()
     images: Subset = Subset()
     on: dict[str, Override] = Field(default_factory=dict)
+
+    @field_validator("on")
+    @classmethod
+    def _of_datasets_there_are(cls, on: dict[str, Override]) -> dict[str, Override]:
+        for dataset in on:
+            if dataset not in TASKS:
+                raise ValueError(f"unknown dataset '{dataset}'; choose one of {', '.join(TASKS)}")
+        return on
 
     @property
     def checksum(self) -> str:

@@ -136,13 +136,15 @@ class Job:
         found = trainer.retrain_seed(cast(Enumerable, self.space).index(self.arch), self.seed)
         import torch
 
+        from budgetnas.harness.training.device import peak_memory_bytes
+
         return Trained(
             identity=self.identity,
             validation=found.validation,
             test=found.test,
             epochs=(),
             seconds=found.seconds,
-            peak_memory_bytes=0,
+            peak_memory_bytes=peak_memory_bytes(torch.device("cpu")),
             diverged=False,
             device="cpu",
             threads=1,

@@ -25,8 +25,8 @@ def load_imagenet(name: str, folder: Path) -> Dataset:
     if not (root / "train").is_dir():
         raise MissingImages(f"ImageNet is not in {folder}; {_IMAGENET}")
     classes = _classes(root / "train", _IMAGENET)
-    train = _part(root, _by_class(root, "train", classes), _IMAGENET)
-    test = _part(root, _by_class(root, "val", classes), _IMAGENET)
+    train = _part(root, _by_class(root, "train", classes, _IMAGENET), _IMAGENET)
+    test = _part(root, _by_class(root, "val", classes, _IMAGENET), _IMAGENET)
     return _dataset(name, train, test, len(classes))
 
 
@@ -36,7 +36,7 @@ def load_tiny_imagenet(name: str, folder: Path) -> Dataset:
     if not (root / "train").is_dir():
         raise MissingImages(f"Tiny ImageNet is not in {folder}; {_TINY}")
     classes = _classes(root / "train", _TINY)
-    train = _part(root, _by_class(root, "train", classes), _TINY)
+    train = _part(root, _by_class(root, "train", classes, _TINY), _TINY)
     test = _part(root, list(_annotated(root, classes)), _TINY)
     return _dataset(name, train, test, len(classes))
 
@@ -52,12 +52,12 @@ def _classes(train: Path, remedy: str) -> dict[str, int]:
     return {name: label for label, name in enumerate(found)}
 
 
-def _by_class(root: Path, part: str, classes: dict[str, int]) -> list[tuple[Path, int]]:
+def _by_class(root: Path, part: str, classes: dict[str, int], remedy: str) -> list[tuple[Path, int]]:
     found = []
     for name, label in classes.items():
         files = sorted(path for path in (root / part / name).rglob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
-            raise DamagedImages(f"{root / part / name} has no images; {_TINY if root.name.startswith('tiny') else _IMAGENET}")
+            raise DamagedImages(f"{root / part / name} has no images; {remedy}")
         found += [(path, label) for path in files]
     return found
 

@@ -98,6 +98,7 @@ def test_a_checksum_is_of_all_values_and_not_of_how_they_are_written(tmp_path: P
         (SHORT + "[augmentation]\nmirror = true", "augmentation.mirror: there is no such key; expected one of crop, flip, cutout,"),
         (SHORT + "[on.cifar10.validation]\nshares = 0.1", "on.cifar10.validation.shares: there is no such key; expected one of part,"),
         (SHORT + "[validation]\npart = 'test'\nper_class = 3", "validation: per_class is of the training images"),
+        (SHORT + "[on.cifra10.validation]\nshare = 0.1", "on: unknown dataset 'cifra10'; choose one of cifar10,"),
         (SHORT + "[validation]\nshare = 1.0", "validation.share: Input should be less than 1, not 1.0"),
     ],
 )  # fmt: skip

@@ -122,6 +122,14 @@ def assert_same_weights(first: nn.Module, second: nn.Module) -> None:
         assert torch.equal(value, other), name
 
 
+def test_the_layout_in_memory_changes_roundings_only() -> None:
+    plain, last = (
+        training(network(), recipe(channels_last=each, deterministic=each)).run(None, IDENTITY, silent) for each in (False, True)
+    )
+    assert [epoch.loss for epoch in last.epochs] == pytest.approx([epoch.loss for epoch in plain.epochs], rel=1e-4)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_it_learns() -> None:
     plain = recipe(epochs=20, label_smoothing=0.0, auxiliary_weight=0.0, drop_path=0.0)
     fitted = training(network(), plain).run(None, IDENTITY, silent)

@@ -108,6 +108,13 @@ def test_imagenet16_keeps_the_first_120_classes(tmp_path: Path, monkeypatch: pyt
         imagenet16.load_imagenet16("ImageNet16-120", tmp_path)
 
 
+# An array whose raw bytes are text with a character that is no byte.
+TEXT_NO_BYTES = (
+    b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x01K\x01\x86"
+    b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R\x89X\x02\x00\x00\x00\xc4\x80tbu."
+)
+
+
 class Evil:
     def __reduce__(self) -> tuple[object, ...]:
         return (print, ("run",))
@@ -122,6 +129,7 @@ class Evil:
         (pickle.dumps({"data": np.zeros((2, 3072)), "labels": [1, 2]}), r"one row an image, and is float64 of \(2, 3072\)"),
         (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "'labels' should be 2 whole numbers"),
         (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["1"]}), "'labels' should be 1 whole numbers"),
+        (TEXT_NO_BYTES, "whose data are not the raw bytes of a numeric data type"),
         (b"\x80\x02}(U\x04da", "cut off, damaged or no pickle"),
         (b"", "cut off, damaged or no pickle"),
     ],
