@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,10 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from budgetnas.spaces.nasbench201 import complexity as closed_form
-from budgetnas.spaces.nasbench201 import small_network
+from budgetnas.spaces.nasbench201 import relaxed, small_network
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes
-from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture, check_genes
+from budgetnas.spaces.space import (
+    Architecture,
+    Complexity,
+    Floats,
+    InvalidArchitecture,
+    SearchedCell,
+    Supernet,
+    SupernetOptions,
+    check_genes,
+)
 from budgetnas.spaces.task import Task
 
 if TYPE_CHECKING:
@@ -134,6 +143,41 @@ class NASBench201:
 
         check_genes(self, arch)
         return network(arch.genes, task)
+
+    @property
+    def searched(self) -> tuple[SearchedCell, ...]:
+        """The one cell, with all operations on its six edges."""
+        return (SearchedCell("cell", EDGES, OPERATIONS),)
+
+    def strongest(self, strengths: Sequence[Floats]) -> Architecture:
+        """Return the cell of every edge's strongest operation, `none` being one of them; ties go to the lowest number."""
+        return Architecture(self.name, tuple(np.argmax(strengths[0], axis=1).tolist()))
+
+    def kept_edges(self, strengths: Sequence[Floats]) -> list[NDArray[np.bool_]]:
+        """Return True for all six edges: every cell of the space has them, `none` being an operation."""
+        return [np.ones(len(EDGES), np.bool_)]
+
+    def one_hot(self, arch: Architecture) -> list[Floats]:
+        """Return strengths of 1 on the cell's operations and 0 elsewhere, shape (6, 5)."""
+        check_genes(self, arch)
+        return [np.eye(len(OPERATIONS))[list(arch.genes)]]
+
+    def edge_costs(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> list[Floats]:
+        """Return what each operation adds to `params`, `macs` or `cycles` over all cells, shape (6, 5), the same on every edge.
+
+        Of the task's network, or one of other initial channels and cells a stage. `UnknownCost` for another resource.
+        """
+        return [np.tile(relaxed.operation_costs(resource, relaxed.Size.of(task, channels, cells)), (len(EDGES), 1))]
+
+    def fixed_cost(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> float:
+        """Return the resource of everything but the cells' operations. `UnknownCost` for another than `edge_costs` has."""
+        return relaxed.fixed_cost(resource, relaxed.Size.of(task, channels, cells))
+
+    def supernet(self, task: Task, options: SupernetOptions) -> Supernet:
+        """Return the untrained search network (`supernet.py`)."""
+        from budgetnas.spaces.nasbench201.supernet import supernet
+
+        return supernet(self, task, options)
 
     def connected_mask(self) -> NDArray[np.bool_]:
         """Return which cells are connected, shape (15625,), by published index."""

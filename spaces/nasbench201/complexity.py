@@ -28,19 +28,19 @@ def _convolution(kernel: int, width_in: int, width_out: int, side: int) -> tuple
     return weights + 2 * width_out, weights * side * side
 
 
-def skeleton(task: Task) -> tuple[int, int]:
-    """Return parameters and MACs of everything but the cells."""
-    params, macs = _convolution(3, task.image_channels, CHANNELS[0], task.image_size)
+def skeleton(task: Task, widths: tuple[int, ...] = CHANNELS) -> tuple[int, int]:
+    """Return parameters and MACs of everything but the cells, of the benchmark's network or one of other channels a stage."""
+    params, macs = _convolution(3, task.image_channels, widths[0], task.image_size)
     side = task.image_size
-    for narrow, wide in pairwise(CHANNELS):
+    for narrow, wide in pairwise(widths):
         side //= 2
         for kernel, width_in in ((3, narrow), (3, wide)):
             more_params, more_macs = _convolution(kernel, width_in, wide, side)
             params, macs = params + more_params, macs + more_macs
         # The shortcut averages 2x2 pixels and widens by a 1x1 convolution that no normalisation follows.
         params, macs = params + narrow * wide, macs + narrow * wide * side * side
-    params += 2 * CHANNELS[-1]
-    return params + (CHANNELS[-1] + 1) * task.classes, macs + CHANNELS[-1] * task.classes
+    params += 2 * widths[-1]
+    return params + (widths[-1] + 1) * task.classes, macs + widths[-1] * task.classes
 
 
 def operation(kernel: int, task: Task) -> tuple[int, int]:
