@@ -21,6 +21,7 @@ from budgetnas.harness.landscape import Landscape, finite, landscape_of
 from budgetnas.harness.metering import Key, Meter, Runaway
 from budgetnas.harness.oracle import oracle
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
+from budgetnas.harness.store import RunError
 from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.tables.columnar import TableError
 
@@ -144,6 +145,8 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
         outcome.report = _listen(iter(search), meter, outcome)
     except AllowanceSpent:
         pass  # the normal end of a search that does not count for itself
+    except RunError:
+        raise  # a checkpoint that cannot be used is no fault of the method
     except (Exception, SystemExit, Runaway) as error:
         outcome.failure = reason_of(error)
     return outcome

@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 
+from budgetnas.harness.store import RunError
+
 # How a file begins; then come the sha256 of the rest and a line's end. torch itself does not notice a changed byte of a tensor.
 _START = b"budgetnas checkpoint 1\n"
 _DIGEST_LENGTH = 64
 
 
-class BadCheckpoint(ValueError):
+class BadCheckpoint(RunError):
     """A checkpoint that is damaged or of another training; the file is left as it is, and the message says what to do."""
 
 
