@@ -14,6 +14,7 @@ import numpy as np
 from budgetnas.harness.problem import Limit
 from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.devices import DEVICE_RESOURCES, RESOURCES
+from budgetnas.spaces.space import Enumerable, HasCheapest
 
 UNLIMITED = "unlimited"
 _BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+)(?:[eE]([+-]?[0-9]+))?\s*([kMG]?)\s*")
@@ -132,6 +133,29 @@ def resolve_all(terrain: Terrain, groups: Sequence[Sequence[str]]) -> list[Bound
         bounds = resolve(terrain, texts)
         merged.setdefault(frozenset(bounds.limits), []).append(bounds)
     return [replace(equal[0], label=" = ".join(dict.fromkeys(bounds.label for bounds in equal))) for equal in merged.values()]
+
+
+def require_attainable(terrain: Terrain, bounds: Bounds) -> None:
+    """Raise `InvalidLimit`, with the smallest cost, where an upper limit lies below every architecture's and that is known.
+
+    It is known where the architectures can be listed or the space says which is the cheapest. A sample that meets no limit tells nothing.
+    """
+    for limit in bounds.limits:
+        least = _least(terrain, limit.resource)
+        if least is not None and limit.upper < least:
+            raise InvalidLimit(
+                f"nothing can meet {limit}: the smallest network of {terrain.space.name} on {terrain.task.dataset} has {limit.resource}"
+                f" {least:.10g}; allow that much or more"
+            )
+
+
+def _least(terrain: Terrain, resource: str) -> float | None:
+    space = terrain.space
+    if isinstance(space, HasCheapest):
+        return terrain.cost_of(space.cheapest(resource, terrain.task, terrain.device))[resource]
+    if isinstance(space, Enumerable) and terrain.eligible.any():
+        return float(terrain.resource(resource)[terrain.eligible].min())
+    return None
 
 
 def axis(limits: Sequence[Limit], terrain: Terrain) -> str:

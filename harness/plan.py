@@ -10,7 +10,7 @@ from typing import Any, Literal
 from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.landscape import landscape_of
-from budgetnas.harness.limits import Bounds, parse_limits, resolve_all
+from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
 from budgetnas.harness.problem import Allowance
 from budgetnas.harness.study import ProblemPart, Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
@@ -106,8 +106,10 @@ def _cell(problem: ProblemPart, dataset: str, device: str | None, groups: list[l
         landscape.require_complete()
         return Cell(landscape, tuple(resolve_all(landscape, groups)))
     terrain = terrain_of(problem.space, dataset, device)
-    training = training_of(problem.evaluator, problem.recipe or "", dataset, folder)
-    return Cell(terrain, tuple(resolve_all(terrain, groups)), training)
+    bounds = tuple(resolve_all(terrain, groups))
+    for each in bounds:
+        require_attainable(terrain, each)  # a search that trains for hours must not be what finds out
+    return Cell(terrain, bounds, training_of(problem.evaluator, problem.recipe or "", dataset, folder))
 
 
 def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset: str, folder: Path) -> Training:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from budgetnas.harness.catalogue import MethodError, find_method
 from budgetnas.harness.evaluators.registry import Watch, offers
 from budgetnas.harness.landscape import Landscape
-from budgetnas.harness.limits import Bounds, resolve
+from budgetnas.harness.limits import Bounds, require_attainable, resolve
 from budgetnas.harness.plan import training_of
 from budgetnas.harness.problem import Allowance
 from budgetnas.harness.store import Store
@@ -58,6 +58,8 @@ def trial_of(asked: Asked) -> tuple[Trial, Bounds]:
     if asked.evaluator == "table" and isinstance(terrain, Landscape):
         terrain.require_complete()
     bounds = resolve(terrain, asked.limits)
+    if asked.evaluator != "table":
+        require_attainable(terrain, bounds)
     trial = Trial(
         space=space.name,
         dataset=asked.dataset,

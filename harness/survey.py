@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
@@ -89,14 +88,6 @@ class Survey:
     def accuracy_of(self, arch: Architecture) -> Mapping[str, float]:
         """Return nothing: no table knows it."""
         return {}
-
-    def smallest(self, resource: str) -> float:
-        """Return the least of a resource that is known to be possible: over the listed architectures and the space's identity."""
-        values = self.resource(resource)[self.eligible]
-        least = float(values.min()) if len(values) else math.inf
-        if self.space.identity is not None:
-            least = min(least, self.cost_of(self.space.identity)[resource])
-        return least
 
 
 @lru_cache(maxsize=32)

@@ -187,6 +187,22 @@ class CostedOnDevices(Space, Protocol):
 
 
 @runtime_checkable
+class CostedElements(Space, Protocol):
+    """A space in which a value at a position has a cost of its own, whatever the other positions hold."""
+
+    def element_cost(self, position: int, value: int, task: Task, device: str | None = None) -> Mapping[str, float]:
+        """Return c(v) by resource, in the unit of its name: what the element costs alone at its own position."""
+
+
+@runtime_checkable
+class HasCheapest(Space, Protocol):
+    """A space too large to be listed of which the cheapest architectures are known all the same."""
+
+    def cheapest(self, resource: str, task: Task, device: str | None = None) -> Architecture:
+        """Return one of the architectures that need the least of a resource that is known of them."""
+
+
+@runtime_checkable
 class Described(Space, Protocol):
     """A space that has more to say of an architecture than its complexity."""
 

@@ -11,6 +11,7 @@ former's strides, larger ones the latter's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -95,6 +96,19 @@ class FBNet:
         """
         check_genes(self, arch)
         return fbnet_devices.device_cost(arch.genes, task, device)
+
+    def cheapest(self, resource: str, task: Task, device: str | None = None) -> Architecture:
+        """Return the chain of the cheapest code at every position: costs are sums over positions. Errors as those of `element_cost`.
+
+        What a device does not run is taken only where it runs nothing else; of equals, the lowest code.
+        """
+
+        def cost(position: int, code: int) -> tuple[bool, float]:
+            value = self.element_cost(position, code, task, device)[resource]
+            return math.isnan(value), value
+
+        codes = [min(range(choices), key=lambda code: cost(position, code)) for position, choices in enumerate(self.arity)]
+        return Architecture(self.name, tuple(codes))
 
     def parts(self, arch: Architecture, task: Task) -> Iterator[Part]:
         """Yield the parts of the task's network, stem to last convolution; a skip that keeps the shape is none."""

@@ -136,6 +136,10 @@ class RCNet:
         params, macs = costs_of(self.width, task).blocks[stage][stage + 1 if within else stage][value]
         return {"params": float(params), "macs": float(macs)}
 
+    def cheapest(self, resource: str, task: Task, device: str | None = None) -> Architecture:
+        """Return the empty chain: every block adds to what is known of a chain, and none makes the last convolution read less."""
+        return self.identity
+
     def parts(self, arch: Architecture, task: Task) -> Iterator[Part]:
         """Yield the parts of the task's network, stem to last convolution."""
         check_genes(self, arch)

@@ -1,0 +1,133 @@
+"""Answers by training: every architecture that is asked about is trained from scratch by a recipe, once, and judged by validation images.
+
+What was trained is kept in the data home, below `trained`, by all that it depends on: space, representative of identical networks, images,
+recipe, seed. So nothing is trained twice: not by two trials, not in another run, not after a search was killed. `budgetnas retrain` keeps
+its results there too.
+
+A search that has a process to itself (`budgetnas search`) trains a batch side by side, one process a core. In a worker of a run, beside
+other trials, trainings follow one another.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from budgetnas.harness.evaluators.registry import Evaluation, Watch
+from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
+from budgetnas.harness.terrain import Terrain, terrain_of
+from budgetnas.harness.training.images import load
+from budgetnas.harness.training.parallel import computed
+from budgetnas.harness.training.recipe import Recipe, read_recipe
+from budgetnas.harness.training.retraining import CannotRetrain, retrain
+from budgetnas.spaces.space import Buildable, Space
+from budgetnas.spaces.tables.columnar import TableError
+from budgetnas.spaces.tables.home import data_home
+
+if TYPE_CHECKING:
+    from budgetnas.harness.trial import Trial
+
+
+class Answer(NamedTuple):
+    """What a method may learn of a training: validation accuracy [%], and what is charged. `kept`: it was trained before."""
+
+    validation: float
+    seconds: float  # of the wall clock, when the training was made
+    kept: bool
+
+
+class TrainingEvaluator:
+    """Trains to answer. A network that diverges is as accurate as guessing. Test accuracy is dropped where it is measured."""
+
+    offers = frozenset({Need.ACCURACY})
+
+    def __init__(self, terrain: Terrain, recipe: Recipe, seed: int, folder: Path, processes: int = 1):
+        """`seed` is the search's: it draws every network's weights and the order of its images. `folder` holds all that was trained."""
+        self._terrain, self._processes = terrain, processes
+        self._train = partial(_trained, terrain.space.name, terrain.task.dataset, recipe, seed, folder)
+        self._answers: dict[Architecture, Answer] = {}  # by the representative of identical networks
+
+    def cost(self, arch: Architecture) -> Mapping[str, float]:
+        """Return every known resource, in the unit of its name; NaN is 'not supported'."""
+        return self._terrain.cost_of(arch)
+
+    def accuracy(self, arch: Architecture) -> float:
+        """Return validation accuracy [%] after the recipe's last epoch."""
+        return self.accuracies([arch])[0]
+
+    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
+        """Return validation accuracies [%] of a batch; what is new is trained side by side, each network once."""
+        wanted = [self._terrain.space.canonical(arch) for arch in archs]
+        new = [arch for arch in dict.fromkeys(wanted) if arch not in self._answers]
+        if new:
+            self._answers.update(computed(self._train, new, min(self._processes, len(new))))
+        return [self._answers[arch].validation for arch in wanted]
+
+    def seconds_of(self, arch: Architecture) -> float:
+        """Return the seconds that the training behind an answer took, when it was made."""
+        return self._answers[self._terrain.space.canonical(arch)].seconds
+
+    def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
+        """Refuse: there is no supernet here."""
+        raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
+
+    def timing(self) -> Mapping[str, Any]:
+        """Return how many networks were trained for this search, and how many had been before."""
+        kept = sum(answer.kept for answer in self._answers.values())
+        return {"networks_trained": len(self._answers) - kept, "networks_kept": kept}
+
+
+def _trained(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, arch: Architecture) -> Answer:
+    found = retrain(space, arch, dataset, recipe, seed, folder)
+    if found.validation is None:
+        raise CannotRetrain(f"the recipe {recipe.name} keeps no images of {dataset} to validate by; give it a [validation]")
+    return Answer(found.validation, found.seconds, found.kept)
+
+
+def offers(space: Space) -> frozenset[Need]:
+    """Return what training can answer about a space on this machine: nothing without networks to build, or without torch."""
+    return TrainingEvaluator.offers if isinstance(space, Buildable) and find_spec("torch") is not None else frozenset()
+
+
+def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
+    """Return the evaluator of a trial that trains; without a workspace, what it trains is gone with it. `TableError` if the recipe or the
+    images are not those that the run was planned with.
+    """
+    if trial.training is None:
+        raise CannotRetrain("a trial that trains needs a recipe")
+    terrain = terrain_of(trial.space, trial.dataset, trial.device)
+    recipe = read_recipe(trial.training.recipe)
+    for what, now, planned in (
+        (f"the recipe {trial.training.recipe}", recipe.checksum, trial.training.recipe_checksum),
+        (f"the images of {trial.dataset}", load(terrain.task).checksum, trial.training.images),
+    ):
+        if now != planned:
+            raise TableError(f"{what} changed since the run was planned; start the run again")
+    if workspace is not None:
+        evaluator = TrainingEvaluator(terrain, recipe, trial.seed, data_home() / "trained", _processes())
+        return Evaluation(evaluator, terrain, timing=evaluator.timing)
+    scratch = tempfile.TemporaryDirectory(prefix="budgetnas-")
+    evaluator = TrainingEvaluator(terrain, recipe, trial.seed, Path(scratch.name), _processes())
+
+    def timing() -> Mapping[str, Any]:
+        scratch.cleanup()
+        return evaluator.timing()
+
+    return Evaluation(evaluator, terrain, timing=timing)
+
+
+def _processes() -> int:
+    """Return how many networks are trained side by side: one a core, or a GPU, in a process of one's own; one in a run's worker."""
+    if multiprocessing.parent_process() is not None:
+        return 1
+    import torch
+
+    return torch.cuda.device_count() or os.cpu_count() or 1
