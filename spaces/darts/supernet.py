@@ -31,11 +31,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from budgetnas.spaces.darts.layout import Place, Size, is_small, places
-from budgetnas.spaces.darts.mixed_cell import MixedCell, check_width
+from budgetnas.spaces.darts.mixed_edges import chosen_edges, mixed_edges, strides
 from budgetnas.spaces.darts.network import LargeImageStem, SmallImageStem
 from budgetnas.spaces.darts.operations import connection
 from budgetnas.spaces.darts.order import CONNECTIONS, NODES
 from budgetnas.spaces.mixtures.arithmetic import check_layout
+from budgetnas.spaces.mixtures.cell import MixedCell, check_channels, operated_channels
 from budgetnas.spaces.mixtures.modules import for_search
 from budgetnas.spaces.mixtures.strengths import check_strengths
 from budgetnas.spaces.network import check_images
@@ -81,8 +82,7 @@ class Position(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor, strengths: Tensor, connections: Tensor | None) -> Tensor:
         """Return the cell's output, four times its width."""
-        output: Tensor = self.cell(self.first(first, connections), self.second(second, connections), strengths)
-        return output
+        return torch.cat(self.cell((self.first(first, connections), self.second(second, connections)), strengths), dim=1)
 
 
 class Supernet(nn.Module):
@@ -93,15 +93,17 @@ class Supernet(nn.Module):
         self._space, self._task, self._recompute, self._derived = space, task, options.recompute, options.derived
         size = Size(options.channels or CHANNELS, options.cells or CELLS, space.groups)
         check_layout(options.layout)
-        check_width(size.channels, options)
+        check_channels(size.channels, options)
         self.stem = for_search((SmallImageStem if is_small(task) else LargeImageStem)(task.image_channels, size.channels))
         names = CONNECTIONS if space.connection else ("conv_1x1",)
         self.cells = nn.ModuleList()
         mixed: set[int] = set()
         for place in places(task, size):
-            cell = MixedCell(place.width, place.reduction, options, chosen=options.derived and place.searched in mixed)
+            searched = space.searched[place.searched]
+            make = chosen_edges if options.derived and place.searched in mixed else mixed_edges
             mixed.add(place.searched)
-            self.cells.append(Position(place, names, cell))
+            edges = make(searched, operated_channels(place.width, options), place.reduction, options)
+            self.cells.append(Position(place, names, MixedCell(searched, edges, strides(place.reduction), place.width, options)))
             width = len(NODES) * place.width
         self.classifier = nn.Linear(width, task.classes)
         if options.derived:

@@ -31,9 +31,9 @@ class Arithmetic(Protocol):
         """Return every edge's depthwise convolution with dilation 2, kernels (edges, channels, 1, k, k)."""
 
     def mixture(
-        self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], strengths: Tensor
+        self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
     ) -> Tensor:
-        """Return the weighted sum of maps and of normalised 1x1 convolutions (`mixture.py`)."""
+        """Return the weighted sum of maps, and of inputs normalised, after 1x1 convolutions where they have weights (`mixture.py`)."""
 
 
 class EdgeByEdge:
@@ -50,7 +50,7 @@ class EdgeByEdge:
         return [depthwise(x, each, dilation=dilation) for each in kernels]
 
     def mixture(
-        self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], strengths: Tensor
+        self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
     ) -> Tensor:
         """See `Arithmetic`."""
         return mixture(maps, map_strengths, inputs, weights, strengths)
@@ -75,17 +75,19 @@ class SideBySide:
         return functional.conv2d(x, kernels.flatten(0, 1), None, stride, padding, 2, edges * width).chunk(edges, dim=1)
 
     def mixture(
-        self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor], strengths: Tensor
+        self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
     ) -> Tensor:
         """See `Arithmetic`."""
         terms = [torch.einsum("m,mnchw->nchw", map_strengths, torch.stack(list(maps)))] if maps else []
-        shapes = list(dict.fromkeys(weight.shape for weight in weights))
-        for shape in shapes:
-            alike = [number for number, weight in enumerate(weights) if weight.shape == shape]
+        shapes = [None if weight is None else weight.shape for weight in weights]
+        for shape in dict.fromkeys(shapes):
+            alike = [number for number, each in enumerate(shapes) if each == shape]
             x = torch.cat([inputs[number] for number in alike], dim=1)
-            kernels = torch.cat([weights[number] for number in alike])[..., None, None]
-            x = functional.conv2d(x, kernels, groups=len(alike))
-            x = functional.batch_norm(x, None, None, strengths[alike].repeat_interleave(shape[0]), None, training=True)
+            kernels = [weight for number in alike if (weight := weights[number]) is not None]
+            if kernels:
+                x = functional.conv2d(x, torch.cat(kernels)[..., None, None], groups=len(alike))
+            scales = strengths[alike].repeat_interleave(x.shape[1] // len(alike))
+            x = functional.batch_norm(x, None, None, scales, None, training=True)
             terms.append(x.unflatten(1, (len(alike), -1)).sum(1))
         return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
 

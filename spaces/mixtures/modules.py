@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from budgetnas.spaces.mixtures.arithmetic import every_other_pixel
@@ -44,3 +46,9 @@ def _replace(module: nn.Module) -> None:
             setattr(module, name, fast)
         else:
             _replace(child)
+
+
+def drawn(*shape: int) -> nn.Parameter:
+    """Return convolutions' weights (edges, outputs, inputs, ...), drawn as PyTorch draws them: uniform within 1 / sqrt(inputs)."""
+    bound = 1 / math.sqrt(math.prod(shape[2:]))
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
