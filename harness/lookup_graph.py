@@ -1,0 +1,255 @@
+"""Look-up graphs of DCA-NAS: which search limit delivers which cost. A study of its own, whose searches are trials kept like any run's.
+
+A study names the file of its graphs, `lookup = "graphs.json"` at a method; `budgetnas lookup-graph STUDY` makes it; and a trial of that
+method gets the rows of its own space, dataset, device and resources as plain values of its setting `lookup`, part of its identity.
+Which searches a graph is made of, the method says in its class attribute `lookup_searches`: the settings that they do not take over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from budgetnas.harness.canonical import canonical_json, identity_of
+from budgetnas.harness.catalogue import find_method
+from budgetnas.harness.executors.local import run_trials
+from budgetnas.harness.problem import Limit
+from budgetnas.harness.store import RunError, Store
+from budgetnas.harness.trial import Trial
+from budgetnas.methods.dca_nas import envelope
+
+SETTING = "lookup"
+SCHEMA = 1
+
+
+class LookupGraphError(ValueError):
+    """A look-up graph that cannot be made, read or used for a trial; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The search limits of a graph: `points` of them, evenly spaced in the logarithm, from `lowest` to `highest`; `seeds` searches each."""
+
+    lowest: float
+    highest: float
+    points: int = 12
+    seeds: int = 2
+
+    def __post_init__(self) -> None:
+        if not (0 < self.lowest < self.highest < math.inf and self.points >= 2 and self.seeds >= 1):
+            raise LookupGraphError(
+                f"no grid of {self.points} search limits from {self.lowest:g} to {self.highest:g} with {self.seeds} seeds: "
+                "give two or more, from a limit above 0 to a larger one, and a seed or more"
+            )
+
+    @property
+    def limits(self) -> list[float]:
+        """The search limits, ascending."""
+        return [float(f"{limit:.12g}") for limit in np.geomspace(self.lowest, self.highest, self.points)]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What the searches under a range of limits on one resource delivered, and what they cost.
+
+    `basis` is the hash of everything that a search depends on besides its limit and its seed. Search limits under which a search of any
+    seed delivered something disconnected or not supported promise nothing: they are `left_out`.
+    """
+
+    basis: str
+    method: str
+    space: str
+    dataset: str
+    device: str | None
+    resource: str
+    nodes: tuple[tuple[float, float], ...]  # (search limit, exact cost delivered), in the resource's unit, one a search
+    left_out: tuple[float, ...]
+    searches: int
+    steps: int
+    seconds: float  # by the clock, all searches together
+
+    @property
+    def title(self) -> str:
+        """What it is about, in a line."""
+        return f"{self.method}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
+
+
+def looks_up(trial: Trial) -> bool:
+    """Return whether the method of a trial takes a look-up graph."""
+    return hasattr(find_method(trial.method, trial.folder).cls, "lookup_searches")
+
+
+def search_of(trial: Trial, resource: str, limit: float, seed: int) -> Trial:
+    """Return one of the searches that a graph for this trial is made of: the same method under one search limit, without a graph."""
+    plain: dict[str, Any] = dict(find_method(trial.method, trial.folder).cls.lookup_searches)
+    settings = tuple(sorted((dict(trial.settings) | plain).items()))
+    return replace(trial, limits=(Limit(resource, limit),), settings=settings, seed=seed)
+
+
+def basis_of(trial: Trial) -> str:
+    """Return the hash of all that a graph for this trial depends on besides its grid: space, data, device, table or recipe, method."""
+    payload = search_of(trial, "", 0.0, 0).payload()
+    return identity_of({name: value for name, value in payload.items() if name not in ("limits", "seed", "allowance")})
+
+
+def wanted(trials: Iterable[Trial]) -> list[tuple[Trial, str, tuple[float, ...]]]:
+    """Return the graphs that trials look up: one of the trials, the resource, and all upper limits on it, ascending."""
+    found: dict[tuple[str, str], tuple[Trial, set[float]]] = {}
+    for trial in trials:
+        for limit in trial.limits if looks_up(trial) else ():
+            if limit.upper < math.inf:
+                found.setdefault((basis_of(trial), limit.resource), (trial, set()))[1].add(limit.upper)
+    return [(trial, resource, tuple(sorted(uppers))) for (_, resource), (trial, uppers) in found.items()]
+
+
+def build(
+    graphs: Sequence[tuple[Trial, str, Grid]], store: Store, workers: int, progress: Callable[[int, int], None] = lambda done, all_: None
+) -> list[Graph]:
+    """Return the graphs, running the searches that the store has no record of, `workers` at a time.
+
+    The store may be any: records are named by identity, so that a wider or finer grid keeps what was done. `LookupGraphError` says which
+    search failed and why; `RunError` names a record that is damaged.
+    """
+    searches = [[search_of(t, r, limit, seed) for limit in grid.limits for seed in range(grid.seeds)] for t, r, grid in graphs]
+    everything = {search.identity: search for each in searches for search in each}
+    with store.locked():
+        missing = [search for identity, search in everything.items() if identity not in store.done()]
+        count = {"done": len(everything) - len(missing)}
+        progress(count["done"], len(everything))
+
+        def settled(search: Trial, ok: bool) -> None:
+            count["done"] += 1
+            progress(count["done"], len(everything))
+
+        run_trials(missing, store, min(workers, max(len(missing), 1)), None, settled)
+        return [_graph(trial, resource, each, store) for (trial, resource, _), each in zip(graphs, searches, strict=True)]
+
+
+def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store) -> Graph:
+    nodes, broken, steps, seconds = [], set(), 0.0, 0.0
+    for search in searches:
+        record, (limit,) = store.get(search.identity), search.limits
+        if record["status"] != "ok" or not record["final"]:
+            reason = record["failure"] or "nothing was delivered"
+            raise LookupGraphError(f"the search under {limit} failed: {reason}; mend it, delete {store.path(search.identity)}, run again")
+        final = record["final"]
+        if final["violation"] is None:  # disconnected, or not supported on the device
+            broken.add(limit.upper)
+        nodes.append((limit.upper, final["cost"][resource]))
+        steps += record["report"].get("steps") or 0.0
+        seconds += store.read(store.timings / f"{search.identity}.json")["trial_seconds"]
+    return Graph(
+        basis_of(trial), trial.method, trial.space, trial.dataset, trial.device, resource,
+        tuple([node for node in nodes if node[0] not in broken]), tuple(sorted(broken)), len(searches), int(steps), round(seconds, 1),
+    )  # fmt: skip
+
+
+def looked_up(trial: Trial, graphs: Sequence[Graph], source: str) -> Trial:
+    """Return the trial with the graphs of its limited resources as its setting `lookup`. `source` is what the error calls the graphs.
+
+    `LookupGraphError` if one is missing: there is none for the resource, or method, settings, table or recipe are others by now.
+    """
+    basis = basis_of(trial)
+    rows = []
+    for resource in dict.fromkeys(limit.resource for limit in trial.limits if limit.upper < math.inf):
+        nodes = next((graph.nodes for graph in graphs if (graph.basis, graph.resource) == (basis, resource)), None)
+        if nodes is None:
+            place = f"{trial.space} on {trial.dataset}{f', {trial.device}' if trial.device else ''}"
+            raise LookupGraphError(
+                f"{source} has no look-up graph of {resource} for method '{trial.method}' with these settings, {place}, "
+                "as the data are now; make it with `budgetnas lookup-graph STUDY`"
+            )
+        rows += [[resource, limit, delivered] for limit, delivered in nodes]
+    settings = dict(trial.settings) | {SETTING: rows}
+    return replace(trial, settings=tuple(sorted(settings.items())))
+
+
+def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
+    """Write the graphs as JSON, a CSV beside it with every search and the envelope, and a PNG with a drawing of each.
+
+    Graphs of other trials that the file has already are kept. `RunError` if they cannot be written.
+    """
+    made = {(graph.basis, graph.resource) for graph in graphs}
+    kept = [graph for graph in (read_graphs(path) if path.exists() else []) if (graph.basis, graph.resource) not in made]
+    everything = [*kept, *graphs]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = canonical_json({"schema": SCHEMA, "graphs": [asdict(graph) for graph in everything]})
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+        path.with_suffix(".csv").write_text(graphs_csv(everything), encoding="utf-8", newline="\n")
+        draw(everything, path.with_suffix(".png"))
+    except OSError as error:
+        raise RunError(f"cannot write the look-up graphs to {path}: {error.strerror}; choose another file with --out") from None
+
+
+def read_graphs(path: Path) -> list[Graph]:
+    """Return the graphs of a file. `LookupGraphError` if it is missing or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise LookupGraphError(f"{path} has look-up graphs of schema {content['schema']}, not {SCHEMA}; delete it and make them again")
+        return [_parsed(entry) for entry in content["graphs"]]
+    except FileNotFoundError:
+        raise LookupGraphError(f"there are no look-up graphs at {path}; make them with `budgetnas lookup-graph STUDY`") from None
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        if isinstance(error, LookupGraphError):
+            raise
+        raise LookupGraphError(f"{path} is damaged ({type(error).__name__}: {error}); delete it and make the graphs again") from None
+
+
+def _parsed(entry: dict[str, Any]) -> Graph:
+    nodes = tuple([(float(limit), float(delivered)) for limit, delivered in entry["nodes"]])
+    if not all(math.isfinite(value) for node in nodes for value in node):
+        raise ValueError("a node is no number")
+    return Graph(**entry | {"nodes": nodes, "left_out": tuple(map(float, entry["left_out"]))})
+
+
+def graphs_csv(graphs: Sequence[Graph]) -> str:
+    """Return a table with a line a search: its limit, what it delivered, and what the envelope promises under that limit."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "space", "dataset", "device", "resource", "search_limit", "delivered", "envelope"])
+    writer.writerows(_lines(graphs))
+    return text.getvalue()
+
+
+def _lines(graphs: Sequence[Graph]) -> Iterator[list[Any]]:
+    for graph in graphs:
+        promised = dict(envelope(graph.nodes))
+        for limit, delivered in graph.nodes:
+            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, delivered, promised[limit]]
+
+
+def draw(graphs: Sequence[Graph], path: Path) -> None:
+    """Draw every graph into one PNG: what each search delivered against its limit, and the envelope as the steps that it promises."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, max(len(graphs), 1))
+    rows = max(1, math.ceil(len(graphs) / columns))
+    figure = Figure(figsize=(4.5 * columns, 3.6 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, graph in enumerate(graphs):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        for left_out in graph.left_out:
+            axes.axvline(left_out, color="0.85", linewidth=3, zorder=0)
+        if graph.nodes:
+            limits, promised = zip(*envelope(graph.nodes), strict=True)
+            axes.step(limits, promised, where="pre", color="tab:blue", label="envelope")
+            axes.plot(*zip(*graph.nodes, strict=True), "o", markersize=4, color="tab:orange", label="delivered by a search", zorder=3)
+            axes.axline((limits[0], limits[0]), slope=1.0, color="0.6", linewidth=0.8, linestyle=":")
+            axes.set(xlim=(0, 1.05 * limits[-1]), ylim=(0, 1.1 * max(promised)))
+            axes.legend(fontsize=8)
+        axes.set_title(graph.title, fontsize=9)
+        axes.set(xlabel=f"search limit K' [{graph.resource}]", ylabel=f"cost K of the network [{graph.resource}]")
+    figure.savefig(path, dpi=110, metadata={"Software": None})

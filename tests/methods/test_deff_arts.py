@@ -1,0 +1,160 @@
+"""DEff-ARTS: the power's gradient as in closed form, the paper's cycles, and what a large Gamma does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from budgetnas.harness.problem import Limit, SearchedCell
+from budgetnas.methods.deff_arts import BOUND_CYCLES, DEffARTS, computing_cost, weighted
+
+torch = pytest.importorskip("torch")
+
+OPERATIONS = (
+    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
+)  # fmt: skip
+CYCLES = np.array([999_999, 27_648, 30_720, 0, 368_640, 860_160, 184_320, 430_080], dtype=float)  # table 2
+EDGES = tuple((source, node) for node in range(2, 6) for source in range(node))
+CELLS = (SearchedCell("normal", EDGES, OPERATIONS), SearchedCell("reduce", EDGES, OPERATIONS))
+TIME_MS = np.array([0.0, 0.2, 0.2, 0.1, 1.0, 2.0, 0.5, 0.7])
+GAIN = np.array([-0.5, 0.01, 0.01, 0.0, 0.03, 0.04, 0.02, 0.025])
+
+
+def darts_like(conduct: Any, cells: tuple[SearchedCell, ...] = CELLS) -> Any:
+    def spread(row: Any) -> list[Any]:
+        return [np.tile(row, (len(cell.edges), 1)) for cell in cells]
+
+    costs = {"paper_cycles": spread(CYCLES), "latency_ms": spread(TIME_MS), "params": spread(10.0 * TIME_MS)}
+    return conduct.closed_form(cells, spread(GAIN), costs, {"latency_ms": 2.0, "params": 7.0})
+
+
+def relaxed(conduct: Any, cells: tuple[SearchedCell, ...] = CELLS) -> Any:
+    return darts_like(conduct, cells).relaxation(None, np.random.default_rng(0), 1.0)
+
+
+# --- equation 1 -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_gradient_of_the_weighted_power_equals_its_closed_form(conduct: Any) -> None:
+    relaxation = relaxed(conduct)
+    gamma, beta = 0.02, 0.27
+    cost = computing_cost(relaxation.problem(), relaxation, "paper_cycles", 999_999.0)()
+    weighted(cost, gamma, beta).backward()
+    for alphas in relaxation.alphas:
+        p = torch.softmax(alphas.detach(), dim=1)
+        costs = torch.tensor(CYCLES)
+        # d L_com / d alpha_ij = p_ij (cost_j - sum of p_ik cost_k): the softmax's derivative with all of its terms.
+        of_cost = p * (costs - (p * costs).sum(dim=1, keepdim=True))
+        expected = gamma * beta * cost.detach() ** (beta - 1.0) * of_cost
+        assert torch.allclose(alphas.grad, expected, rtol=1e-10, atol=0)
+
+
+def test_where_nothing_costs_anything_the_penalty_is_0_and_no_gradient_is_lost(conduct: Any) -> None:
+    alphas = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    penalty = weighted((torch.softmax(alphas, 1) * 0.0).sum(), 0.04, 0.27)
+    penalty.backward()
+    assert penalty.item() == 0.0 and alphas.grad.tolist() == [[0.0, 0.0]]
+
+
+# --- equation 4 -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_hot_alphas_cost_the_papers_cycles_separable_convolutions_counted_twice(conduct: Any) -> None:
+    # DARTS (second order): its eight kept edges a cell; published as (5 + 1) x 184,320 + 5 x 27,648 = 1,244,160, counted once.
+    normal = ["sep_conv_3x3"] * 5 + ["skip_connect"] * 2 + ["dil_conv_3x3"]
+    reduce = ["max_pool_3x3"] * 5 + ["skip_connect"] * 3
+    relaxation = relaxed(conduct)
+    for alphas, names in zip(relaxation.alphas, (normal, reduce), strict=True):
+        chosen = [OPERATIONS.index(name) for name in names + ["skip_connect"] * 6]
+        alphas.data = torch.nn.functional.one_hot(torch.tensor(chosen), 8).double() * 900.0
+    found = float(computing_cost(relaxation.problem(), relaxation, "paper_cycles", 999_999.0)().detach())
+    assert found == 5 * 368_640 + 184_320 + 5 * 27_648 == 1_244_160 + 5 * 184_320
+
+
+def test_uniform_alphas_cost_the_mean_of_table_2_on_every_edge(conduct: Any) -> None:
+    relaxation = relaxed(conduct)
+    for alphas in relaxation.alphas:
+        alphas.data.zero_()
+    for zero_cost in (999_999.0, 0.0, 5.0):
+        found = float(computing_cost(relaxation.problem(), relaxation, "paper_cycles", zero_cost)().detach())
+        assert found == pytest.approx(28 * (CYCLES[1:].sum() + zero_cost) / 8, rel=1e-12)
+
+
+def test_any_other_resource_counts_the_papers_scale_at_its_bound(conduct: Any) -> None:
+    relaxation = relaxed(conduct)
+    expected = float(relaxation.expected_cost("latency_ms").detach())
+    nothing = sum(float(p.detach()[:, 0].sum()) for p in relaxation.strengths())
+    problem = relaxation.problem(Limit("latency_ms", 10.0), Limit("params", lower=3.0))
+    for resource in ("latency_ms", "limited"):
+        found = float(computing_cost(problem, relaxation, resource, 999_999.0)().detach())
+        assert found == pytest.approx(expected / 10.0 * BOUND_CYCLES + nothing * 999_999.0, rel=1e-12)
+    # Several limits weigh the same; units fall out.
+    both = relaxation.problem(Limit("latency_ms", 10.0), Limit("params", 100.0))
+    found = float(computing_cost(both, relaxation, "limited", 0.0)().detach())
+    size = float(relaxation.expected_cost("params").detach())
+    assert found == pytest.approx(BOUND_CYCLES * (expected / 10.0 + size / 100.0) / 2, rel=1e-12)
+
+
+def test_without_a_limit_a_resource_is_measured_against_operations_that_weigh_the_same(conduct: Any) -> None:
+    relaxation = relaxed(conduct)
+    cost = computing_cost(relaxation.problem(), relaxation, "latency_ms", 0.0)
+    for alphas in relaxation.alphas:
+        alphas.data.zero_()
+    assert float(cost().detach()) == pytest.approx(BOUND_CYCLES, rel=1e-12)
+    none_but_zero = computing_cost(relaxation.problem(), relaxation, "limited", 8.0)
+    assert float(none_but_zero().detach()) == pytest.approx(28.0)
+
+
+# --- the search -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_gamma_gives_all_skips_and_cost_0(conduct: Any) -> None:
+    evaluator = darts_like(conduct)
+    found, figures = conduct(DEffARTS(gamma=1.0, learning_rate=0.05, steps=600), evaluator.problem(), evaluator)
+    assert set(found[-1].genes) == {OPERATIONS.index("skip_connect")}
+    assert evaluator.cost(found[-1])["paper_cycles"] == 0.0
+    assert figures["computing_cost"] < 30_000 and figures["penalty"] == pytest.approx(figures["computing_cost"] ** 0.27)
+    assert figures["skip_share"] == 1.0
+
+
+def test_gamma_0_is_darts(conduct: Any) -> None:
+    evaluator = darts_like(conduct)
+    found, figures = conduct(DEffARTS(gamma=0.0, learning_rate=0.05, steps=200), evaluator.problem(), evaluator)
+    assert set(found[-1].genes) == {int(GAIN.argmax())} and figures["penalty"] == 0.0
+
+
+def test_more_gamma_never_costs_more(conduct: Any) -> None:
+    evaluator = darts_like(conduct)
+    costs = []
+    for gamma in (0.0, 0.005, 0.01, 0.02, 0.04, 0.2):
+        found, _ = conduct(DEffARTS(gamma=gamma, learning_rate=0.05, steps=200), evaluator.problem(), evaluator)
+        costs.append(evaluator.cost(found[-1])["paper_cycles"])
+    assert costs == sorted(costs, reverse=True) and costs[0] > 0
+
+
+def test_without_a_cost_of_the_zero_operation_a_cell_that_may_keep_it_empties(conduct: Any) -> None:
+    cell = SearchedCell("cell", ((0, 1), (0, 2)), OPERATIONS)
+    evaluator = darts_like(conduct, (cell,))
+    evaluator.gains = [np.zeros((2, 8))]
+    problem = evaluator.problem(Limit("latency_ms", 3.0))
+    method = {"gamma": 1.0, "resource": "latency_ms", "learning_rate": 0.05, "steps": 600}
+    emptied, _ = conduct(DEffARTS(**method, zero_cost=0.0), problem, evaluator)
+    kept, _ = conduct(DEffARTS(**method), problem, evaluator)
+    assert {OPERATIONS[gene] for gene in emptied[-1].genes} == {"none"}
+    assert {OPERATIONS[gene] for gene in kept[-1].genes} == {"skip_connect"}
+
+
+def test_it_asks_for_the_second_order_unless_told_otherwise(conduct: Any) -> None:
+    evaluator = darts_like(conduct)
+    conduct(DEffARTS(steps=2), evaluator.problem(), evaluator)
+    assert evaluator.unrolled == {True}
+    conduct(DEffARTS(steps=2, unrolled=False), evaluator.problem(), evaluator)
+    assert evaluator.unrolled == {False}
+
+
+@pytest.mark.parametrize("settings", [{"gamma": -1.0}, {"beta": 0.0}, {"beta": 1.5}, {"zero_cost": -1.0}, {"learning_rate": 0.0}], ids=str)
+def test_settings_that_mean_nothing_are_refused(settings: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        DEffARTS(**settings)
