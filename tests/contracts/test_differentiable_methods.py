@@ -1,0 +1,130 @@
+"""One contract for every method over a relaxation: on the table that ships with the project, and in a supernet, for a few steps."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from budgetnas.harness.canonical import canonical_json
+from budgetnas.harness.catalogue import check_class, find_method, own_methods
+from budgetnas.harness.evaluators.registry import offers
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.limits import resolve
+from budgetnas.harness.plan import training_of
+from budgetnas.harness.problem import Allowance, Need
+from budgetnas.harness.trial import Record, Training, Trial, run_trial
+from budgetnas.spaces.registry import space_of
+
+pytestmark = pytest.mark.slow
+
+DIFFERENTIABLE = [name for name in own_methods() if Need.RELAXATION in find_method(name).needs]
+ON_TABLES = [name for name in DIFFERENTIABLE if find_method(name).needs <= offers("table", space_of("nasbench201"))]
+LIMITS = {
+    "none": ("unlimited",),
+    "tight": ("latency_ms@q10",),
+    "several": ("latency_ms@q50", "cycles@q25", "params<=8k"),
+    "from two sides": ("latency_ms@q50", "params>=2k"),
+    "nothing": ("latency_ms<=0.0001",),
+}
+STEPS = 30
+RECIPE = """
+name = "contract"
+version = 1
+source = "these tests"
+kind = "search"
+epochs = 2
+batch = 16
+channels = 4
+cells = 1
+images = { train = 96 }
+optimiser = { learning_rate = 0.05, clip = 5.0 }
+"""
+
+
+def trial_of(method: str, limits: str, seed: int = 0, training: Training | None = None, **settings: Any) -> Trial:
+    landscape, found = landscape_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
+    few = {"steps": STEPS} if training is None and "steps" in found.settings({}) else {}
+    return Trial(
+        space="nasbench201",
+        dataset="digits201",
+        device="amd-epyc",
+        limits=resolve(landscape, LIMITS[limits]).limits,
+        allowance=Allowance(200),
+        validation="mean",
+        method=method,
+        settings=tuple(sorted(found.settings(few | settings).items())),
+        version=found.version,
+        table=landscape.checksum,
+        seed=seed,
+        training=training,
+    )
+
+
+def test_there_are_such_methods() -> None:
+    assert {"darts", "pc_darts", "rc_darts", "dca_nas", "deff_arts"} == set(DIFFERENTIABLE)
+    assert set(DIFFERENTIABLE) - set(ON_TABLES) == {"pc_darts"}
+
+
+@pytest.mark.parametrize("method", DIFFERENTIABLE)
+def test_it_has_the_shape_of_a_method(method: str) -> None:
+    found = find_method(method)
+    check_class(method, found.cls)
+    assert found.cls.__dataclass_params__.frozen
+    assert (found.cls.__doc__ or "").strip().split("\n")[0].endswith(".")
+    assert canonical_json(found.settings({}))
+
+
+def judged(record: Record, landscape: Any) -> None:
+    """Hold a record to what every search must leave, feasible or not."""
+    assert record["status"] == "ok", record["failure"]
+    final = record["final"]
+    admitted = landscape.admitted(resolve(landscape, ()).limits)
+    assert final is not None and final["test"] == landscape.test[final["architecture"]]
+    assert final["feasible"] <= admitted[final["architecture"]]
+    assert (record["regret"] is not None) == final["feasible"]
+    assert all(value is None or math.isfinite(value) for value in record["report"].values())
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("method", ON_TABLES)
+def test_on_a_table_it_recommends_something_whatever_the_limits_and_reads_it_all(method: str, limits: str) -> None:
+    record, _ = run_trial(trial_of(method, limits))
+    judged(record, landscape_of("nasbench201", "digits201", "amd-epyc"))
+    assert record["ranking_class"] == "full information"
+    assert record["queries"] >= 15_625
+
+
+@pytest.mark.parametrize("method", ON_TABLES)
+def test_the_same_seed_gives_the_same_bytes_and_another_one_another_start(method: str, tmp_path: Path) -> None:
+    records = [run_trial(trial_of(method, "tight", seed), tmp_path)[0] for seed in (0, 0, 1)]
+    assert canonical_json(records[0]) == canonical_json(records[1])
+    assert records[0]["report"] != records[2]["report"]
+    assert len(list((tmp_path / "histories").iterdir())) == 2
+
+
+@pytest.mark.parametrize("method", [name for name in ON_TABLES if "repair" in find_method(name).settings({})])
+def test_repaired_it_is_feasible_wherever_something_is(method: str) -> None:
+    for limits in LIMITS:
+        record, _ = run_trial(trial_of(method, limits, repair=True))
+        assert record["final"]["feasible"] == (record["oracle"]["feasible"] > 0)
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "contract.toml").write_text(RECIPE)
+    return training_of("supernet", "contract.toml", "digits201", folder)
+
+
+@pytest.mark.parametrize("method", DIFFERENTIABLE)
+def test_in_a_supernet_it_recommends_something_and_the_same_again(method: str, training: Training, tmp_path: Path) -> None:
+    records = [run_trial(trial_of(method, "several", training=training), tmp_path / str(again))[0] for again in range(2)]
+    judged(records[0], landscape_of("nasbench201", "digits201", "amd-epyc"))
+    assert records[0]["ranking_class"] == "supernet"
+    assert records[0]["queries"] == 0
+    assert canonical_json(records[0]) == canonical_json(records[1])
