@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from budgetnas.harness.problem import AllowanceSpent, Architecture, Evaluator, Limit, Need, Problem
+from budgetnas.spaces.space import CostedElements
 
 _ROUNDING = 1e-9  # a gain that grows by less than this, in percentage points, did not grow
+_TAILS = 10_000  # random tails drawn before it is said that none keeps the limits
 
 
 class Element(NamedTuple):
@@ -106,9 +108,10 @@ class RCAS:
     """Fill positions one at a time by the greatest gain in accuracy, or gain for its cost, and return the best network met on the way.
 
     The search starts from the space's identity, in which every position is unfilled. An element is a position with a value other than
-    the identity's there; its cost c(v) is what it adds to the identity's. One lazy greedy runs for each rule: uniform cost, the ratio to
+    the identity's there. Its cost c(v) is that of the block at its own position where the space knows one, else what it adds to the
+    identity's; limits are held to the cost of the whole network. One lazy greedy runs for each rule: uniform cost, the ratio to
     parameters, the ratio to MACs (algorithm 3) and, beyond the paper, the ratio to every other resource with an upper limit. They share
-    what they asked. Nothing is drawn at random.
+    what they asked. Nothing is drawn from the generator.
 
     What the paper leaves open:
     - F is validation accuracy [%]. F(empty) is the identity's own, asked like any other, where the paper sets 0. It matters to ratios only.
@@ -123,23 +126,31 @@ class RCAS:
     The figures that the search returns: `evaluations` made; `evaluations_saved`, what an eager greedy, sharing and knowing chance alike,
     would have asked beyond them for the same picks; `reevaluations`, each counted once over all runs; `reevaluations_rising`, those whose
     gain had grown, against diminishing returns; and `largest_rise_percent`, `mean_rise_percent`, by how many percentage points of
-    accuracy these grew.
+    accuracy these grew. With a random tail, `random_blocks` that were drawn, and `searched_percent`, what the search had reached before.
     """
+
+    values: tuple[int, ...] = ()  # that elements may have, such as one block type (section 4.3); none given allows all
+    merge_identical: bool = False  # ask once about identical networks; on a table, where each was trained by itself, they differ
+    keep_path: bool = False  # recommend, at the end, all feasible networks that the runs went through, in order: the curve of figure 3
+    random_tail: int = 0  # filled positions, from the last, that are drawn anew after the search, within the limits (section 4.3)
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
     deterministic: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))
+        if self.random_tail < 0 or (self.random_tail and self.keep_path):
+            raise ValueError("random_tail of RCAS is 0 or more blocks, and 0 with keep_path: the best network of a path has no random tail")
+
     def search(
         self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator
     ) -> Generator[tuple[Architecture, ...], None, Mapping[str, float]]:
-        """Yield every better feasible network on the search paths, as a tuple of one; return the figures listed above.
+        """Yield every better feasible network on the search paths, as a tuple of one, then what the settings ask for; return the figures.
 
-        `ValueError` if the space has no identity to start from.
+        `ValueError` if the space has no identity to start from, or no element of the values.
         """
-        networks = _Networks.of(problem, evaluator)
-        eager: set[Architecture] = set()
-        changes: dict[tuple[Architecture, Element], float] = {}
-        best = -math.inf
+        networks = _Networks.of(problem, evaluator, self)
+        tally, path = _Tally(), dict[Architecture, float]()  # the feasible networks on the paths, with their accuracies [%]
         try:
             for resource in (None, *networks.resources()):
                 cost = None if resource is None else networks.element_costs(resource).__getitem__
@@ -147,32 +158,54 @@ class RCAS:
                     arch = networks.build(pick.chosen)
                     if not problem.space.connected(arch):
                         break
-                    eager |= networks.compared(pick)
-                    before = networks.build(pick.chosen[:-1])
-                    changes |= {(before, element): change for element, change in pick.changes.items()}
-                    if networks.feasible(arch) and pick.value > best:
-                        best = pick.value
-                        yield (arch,)
+                    tally.add(networks, pick)
+                    if networks.feasible(arch):
+                        best = max(path.values(), default=-math.inf)
+                        path.setdefault(arch, pick.value)
+                        if pick.value > best:
+                            yield (arch,)
         except AllowanceSpent:
             pass
-        if best == -math.inf:
-            asked = [arch for arch in networks.accuracies if networks.feasible(arch)]
-            if asked:
-                yield (max(asked, key=networks.accuracies.__getitem__),)
-        return _figures(set(networks.accuracies), eager, changes.values())
+        if not path and (asked := {arch: value for arch, value in networks.accuracies.items() if networks.feasible(arch)}):
+            found = max(asked, key=asked.__getitem__)
+            path[found] = asked[found]
+            yield (found,)
+        if path and self.keep_path:
+            yield tuple(path)
+        figures = {}
+        if path and self.random_tail:
+            found = max(path, key=path.__getitem__)
+            tail = networks.with_random_tail(found, self.random_tail)
+            figures = {"random_blocks": float(self.random_tail if tail else 0), "searched_percent": path[found]}
+            if tail:
+                yield (tail,)
+        return tally.figures(set(networks.accuracies)) | figures
 
 
-def _figures(asked: set[Architecture], eager: set[Architecture], changes: Collection[float]) -> dict[str, float]:
-    """Return the figures that `RCAS` promises."""
-    rises = [change for change in changes if change > _ROUNDING]
-    return {
-        "evaluations": float(len(asked)),
-        "evaluations_saved": float(len(eager - asked)),
-        "reevaluations": float(len(changes)),
-        "reevaluations_rising": float(len(rises)),
-        "largest_rise_percent": max(rises, default=0.0),
-        "mean_rise_percent": sum(rises) / len(rises) if rises else 0.0,
-    }
+@dataclass
+class _Tally:
+    """What an eager greedy would have asked about, and how gains changed when they were evaluated again."""
+
+    eager: set[Architecture] = field(default_factory=set)
+    changes: dict[tuple[Architecture, Element], float] = field(default_factory=dict)
+
+    def add(self, networks: _Networks, pick: Pick) -> None:
+        """Count a pick."""
+        self.eager |= networks.compared(pick)
+        before = networks.build(pick.chosen[:-1])
+        self.changes |= {(before, element): change for element, change in pick.changes.items()}
+
+    def figures(self, asked: set[Architecture]) -> dict[str, float]:
+        """Return the figures that `RCAS` promises of every search."""
+        rises = [change for change in self.changes.values() if change > _ROUNDING]
+        return {
+            "evaluations": float(len(asked)),
+            "evaluations_saved": float(len(self.eager - asked)),
+            "reevaluations": float(len(self.changes)),
+            "reevaluations_rising": float(len(rises)),
+            "largest_rise_percent": max(rises, default=0.0),
+            "mean_rise_percent": sum(rises) / len(rises) if rises else 0.0,
+        }
 
 
 @dataclass
@@ -184,31 +217,59 @@ class _Networks:
     identity: Architecture
     elements: Chosen
     uppers: tuple[Limit, ...]
+    merged: bool  # identical networks are one
+    reserved: int  # queries kept for after the search
     accuracies: dict[Architecture, float] = field(default_factory=dict)  # [%], of those asked about
     costs: dict[Architecture, Mapping[str, float]] = field(default_factory=dict)
     least: dict[Chosen, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Problem, evaluator: Evaluator) -> _Networks:
-        """Return the networks of a problem, none asked about yet. `ValueError` if its space has no identity."""
-        identity = problem.space.identity
+    def of(cls, problem: Problem, evaluator: Evaluator, settings: RCAS) -> _Networks:
+        """Return the networks of a problem, none asked about yet. `ValueError` if its space has no identity, or no such values."""
+        identity, space = problem.space.identity, problem.space
         if identity is None:
-            raise ValueError(
-                f"RCAS fills the positions of an identity network, and the space '{problem.space.name}' has none; leave RCAS out"
-            )
-        choices = enumerate(zip(problem.space.arity, identity.genes, strict=True))
-        elements = tuple(
-            [Element(position, value) for position, (arity, unfilled) in choices for value in range(arity) if value != unfilled]
-        )
+            raise ValueError(f"RCAS fills the positions of an identity network, and the space '{space.name}' has none; leave RCAS out")
+        choices = enumerate(zip(space.arity, identity.genes, strict=True))
+        elements = [Element(position, value) for position, (arity, unfilled) in choices for value in range(arity) if value != unfilled]
+        chosen = tuple([element for element in elements if not settings.values or element.value in settings.values])
+        if not chosen:
+            raise ValueError(f"no position of '{space.name}' can be filled with one of the values {list(settings.values)} of RCAS")
         uppers = tuple([Limit(limit.resource, upper=limit.upper) for limit in problem.limits if limit.upper < math.inf])
-        return cls(problem, evaluator, identity, elements, uppers)
+        return cls(problem, evaluator, identity, chosen, uppers, settings.merge_identical, int(settings.random_tail > 0))
 
     def build(self, chosen: Chosen) -> Architecture:
-        """Return the identity with `chosen` filled in."""
+        """Return the identity with `chosen` filled in, or the representative of all that are identical to it."""
         genes = list(self.identity.genes)
         for position, value in chosen:
             genes[position] = value
-        return Architecture(self.identity.space, tuple(genes))
+        return self._named(genes)
+
+    def _named(self, genes: Sequence[int]) -> Architecture:
+        arch = Architecture(self.identity.space, tuple(genes))
+        return self.problem.space.canonical(arch) if self.merged else arch
+
+    def with_random_tail(self, arch: Architecture, blocks: int) -> Architecture | None:
+        """Return `arch` with its last filled positions drawn anew until the limits hold, asked about; None if none does or may be asked.
+
+        What is drawn depends on `arch` alone.
+        """
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(arch.genes))))
+        unfilled = self.identity.genes
+        tail = [position for position, gene in enumerate(arch.genes) if gene != unfilled[position]][-blocks:]
+        choices = [[element.value for element in self.elements if element.position == position] for position in tail]
+        for _ in range(_TAILS if tail else 0):
+            genes = list(arch.genes)
+            for position, values in zip(tail, choices, strict=True):
+                genes[position] = values[rng.integers(len(values))]
+            drawn = self._named(genes)
+            if drawn != arch and self.feasible(drawn):
+                self.reserved = 0
+                try:
+                    self._ask([] if drawn in self.accuracies else [drawn])
+                except AllowanceSpent:
+                    return None
+                return drawn
+        return None
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return the resources of `arch`, asking once."""
@@ -247,9 +308,16 @@ class _Networks:
         return tuple([name for name in dict.fromkeys(("params", "macs", *(limit.resource for limit in self.uppers))) if name in known])
 
     def element_costs(self, resource: str) -> dict[Element, float]:
-        """Return c(v) for every element, in the resource's unit: what it adds to the identity; NaN if either is not supported."""
-        base = self.cost(self.identity)[resource]
-        return {element: self.cost(self.build((element,)))[resource] - base for element in self.elements}
+        """Return c(v) for every element, in the resource's unit: its own if the space knows it, else what it adds to the identity's.
+
+        NaN is 'not supported'.
+        """
+        space, base = self.problem.space, self.cost(self.identity)[resource]
+        costs = {}
+        for element in self.elements:
+            own = space.element_cost(*element, self.problem.task, self.problem.device) if isinstance(space, CostedElements) else {}
+            costs[element] = own[resource] if resource in own else self.cost(self.build((element,)))[resource] - base
+        return costs
 
     def compared(self, pick: Pick) -> set[Architecture]:
         """Return the networks that an eager greedy asks about for `pick`."""
@@ -266,7 +334,7 @@ class _Networks:
     def _ask(self, archs: Sequence[Architecture]) -> None:
         """Learn the accuracies of `archs`; `AllowanceSpent` after as many as the allowance covers."""
         queries = self.problem.allowance.queries
-        covered = archs if queries is None else archs[: queries - len(self.accuracies)]
+        covered = archs if queries is None else archs[: max(queries - self.reserved - len(self.accuracies), 0)]
         try:
             self.accuracies.update(zip(covered, self.evaluator.accuracies(covered) if covered else [], strict=True))
         except AllowanceSpent:
