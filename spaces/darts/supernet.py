@@ -36,7 +36,7 @@ from budgetnas.spaces.darts.network import LargeImageStem, SmallImageStem
 from budgetnas.spaces.darts.operations import connection
 from budgetnas.spaces.darts.order import CONNECTIONS, NODES
 from budgetnas.spaces.mixtures.arithmetic import check_layout
-from budgetnas.spaces.mixtures.cell import MixedCell, check_channels, operated_channels
+from budgetnas.spaces.mixtures.cell import MixedCell, check_channels, check_derived, operated_channels
 from budgetnas.spaces.mixtures.modules import for_search
 from budgetnas.spaces.mixtures.strengths import check_strengths
 from budgetnas.spaces.network import check_images
@@ -47,10 +47,6 @@ if TYPE_CHECKING:
     from budgetnas.spaces.darts.space import DARTS
 
 CHANNELS, CELLS = 16, 8
-
-
-class NothingDerived(ValueError):
-    """A discrete architecture for a supernet whose cells are all mixed; the message names the option."""
 
 
 class MixedConnection(nn.Module):
@@ -130,8 +126,7 @@ class Supernet(nn.Module):
 
     def derive(self, arch: Architecture) -> None:
         """Set the cells that are not mixed to the operations of `arch`; `NothingDerived` without the option `derived`."""
-        if not self._derived:
-            raise NothingDerived("every cell of this supernet is mixed, so it takes no architecture; build it with derived=True")
+        check_derived(self._derived)
         one_hot = self._space.one_hot(arch)
         for position in self.cells:
             position.cell.choose(one_hot[position.searched])

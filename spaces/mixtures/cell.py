@@ -19,6 +19,16 @@ class IndivisibleChannels(ValueError):
     """Channels that the options cannot divide; the message says which they can."""
 
 
+class NothingDerived(ValueError):
+    """A discrete architecture for a supernet whose cells are all mixed; the message names the option."""
+
+
+def check_derived(derived: bool) -> None:
+    """Raise `NothingDerived` for a supernet without derived cells."""
+    if not derived:
+        raise NothingDerived("every cell of this supernet is mixed, so it takes no architecture; build it with derived=True")
+
+
 def check_channels(channels: int, options: SupernetOptions) -> None:
     """Raise `IndivisibleChannels` unless the first cell's channels can be divided for the bottleneck and the partial channels."""
     if options.partial < 1 or options.bottleneck < 1 or channels % (options.partial * options.bottleneck):

@@ -103,11 +103,16 @@ def network(genes: Sequence[int], task: Task) -> Network:
     """Return the untrained network of a cell for a task. `IndivisibleImages` where the benchmark's cannot halve the images twice."""
     if task == small_network.DIGITS201:
         return Network(task, list(_small_features(genes)), small_network.CHANNELS[-1])
+    check_side(task)
+    return Network(task, list(_published_features(genes, task)), CHANNELS[-1])
+
+
+def check_side(task: Task) -> None:
+    """Raise `IndivisibleImages` where the benchmark's residual blocks cannot halve the images twice."""
     if task.image_size % 2**_HALVINGS:
         raise IndivisibleImages(
             f"nasbench201 halves images {_HALVINGS} times; {task.image_size} pixels a side is no multiple of {2**_HALVINGS}"
         )
-    return Network(task, list(_published_features(genes, task)), CHANNELS[-1])
 
 
 def _published_features(genes: Sequence[int], task: Task) -> Iterator[nn.Module]:

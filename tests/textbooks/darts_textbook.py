@@ -36,7 +36,7 @@ class MixedOperation(nn.Module):
     def __init__(self, modules: Sequence[nn.Module], stride: int, partial: int):
         super().__init__()
         self.operations = nn.ModuleList(modules)
-        self.partial, self.stride, self.evaluated = partial, stride, 0
+        self.partial, self.stride = partial, stride
 
     def forward(self, x: Tensor, strengths: Tensor) -> Tensor:
         width = x.shape[1] // self.partial
@@ -80,16 +80,19 @@ class TextbookCell(nn.Module):
         return nn.Sequential(nn.Conv2d(width_in, width_out, 1, bias=False), nn.BatchNorm2d(width_out, affine=False))
 
     def forward(self, first: Tensor, second: Tensor, strengths: Tensor, connections: Tensor) -> Tensor:
-        nodes = [sum(s * module(x) for s, module in zip(connections[0], modules, strict=True)) for modules, x in ((self.first, first), (self.second, second))]  # fmt: skip # noqa: E501
+        nodes: list[Tensor] = []
+        for modules, x in ((self.first, first), (self.second, second)):
+            nodes.append(torch.stack([s * module(x) for s, module in zip(connections[0], modules, strict=True)]).sum(0))
         number = count()
         for node in NODES:
-            total: Tensor | int = 0
+            terms = []
             for source in range(node):
                 edge = next(number)
                 x = self.narrow[source](nodes[source]) if self.narrow else nodes[source]
-                total = total + self.edges[edge](x, strengths[edge])
+                terms.append(self.edges[edge](x, strengths[edge]))
+            total = torch.stack(terms).sum(0)
             nodes.append(self.widen[node - 2](total) if self.widen else total)
-        return torch.cat(nodes[2:], dim=1)  # type: ignore[arg-type]
+        return torch.cat(nodes[2:], dim=1)
 
 
 class Textbook(nn.Module):
