@@ -90,50 +90,42 @@ class RCDARTS:
         betas = (self.momentum[0], self.momentum[1])
         optimizer = torch.optim.Adam(relaxation.parameters(), self.learning_rate, betas, weight_decay=self.weight_decay)
         costs = _costs(problem, relaxation, self.cost)
-        figures, made = {"loss": float("nan")}, 0
-        theta = list(relaxation.alphas)
+        loss, theta, count = float("nan"), list(relaxation.alphas), 0
         for step in relaxation.steps([optimizer], self.steps):
             optimizer.zero_grad()
-            figures["loss"] = relaxation.backward()
+            loss = relaxation.backward()
             optimizer.step()
             if not self.projects_after(step):
                 continue
             theta = [alphas.detach().clone() for alphas in relaxation.alphas]
             weight = self.weight_at(step)
-            projected, count = project(
-                theta, costs, problem.limits, weight, steps=self.projection_steps, rate=self.projection_rate, betas=betas
-            )
-            made += count
+            moved, count = project(theta, costs, problem.limits, weight, self.projection_steps, self.projection_rate, betas)
             relaxation.note(projection_weight=weight, projection_steps=float(count))
             with torch.no_grad():
-                for alphas, moved in zip(relaxation.alphas, projected, strict=True):
-                    alphas.copy_(moved)
+                for alphas, projected in zip(relaxation.alphas, moved, strict=True):
+                    alphas.copy_(projected)
             yield (relaxation.discretise(),)
-        figures |= {"projection_steps": float(made)} | summary(problem, relaxation)
+        figures = {"loss": loss, "last_projection_steps": float(count)} | summary(problem, relaxation)
         for place, point in (("before", theta), ("after", relaxation.alphas)):
             arch = relaxation.discretise(point)
             figures[f"feasible_{place}_projection"] = float(problem.feasible(arch, evaluator.cost(arch)))
-        mended = self._mended(problem, evaluator, relaxation, theta)
         if self.exact or self.repair:
-            figures["mended"] = float(mended not in (None, relaxation.discretise()))
-        if mended is not None:
-            yield (mended,)
+            strengths = [nearness(alphas) for alphas in theta] if self.exact else relaxation.strengths()
+            mended = repaired(problem, evaluator, strengths)
+            figures["repaired"] = float(mended not in (None, relaxation.discretise()))
+            if mended is not None:
+                yield (mended,)
         return figures
 
     def projects_after(self, step: Step) -> bool:
         """Return whether a phase of free steps ends with this step: after the first, longer one, every so many, and at the very end."""
         phase = max(1, min(self.free_steps, int(self.most_of_search * step.total)))
-        after_first = step.index + 1 - min(self.warm_up, max(1, step.total // (2 * phase))) * phase
+        after_first = step.index + 1 - self.warm_up * phase
         return step.index + 1 == step.total or (after_first >= 0 and after_first % phase == 0)
 
     def weight_at(self, step: Step) -> float:
         """Return lambda of equation 8: `lambda_start` at the first step, falling exponentially to `lambda_end` of it at the last."""
         return float(self.lambda_start * self.lambda_end ** (step.index / max(step.total - 1, 1)))
-
-    def _mended(self, problem: Problem, evaluator: Evaluator, relaxation: Relaxation, theta: Sequence[Tensor]) -> Architecture | None:
-        if self.exact:
-            return repaired(problem, evaluator, [nearness(alphas) for alphas in theta])
-        return repaired(problem, evaluator, relaxation.strengths()) if self.repair else None
 
 
 def project(
@@ -184,7 +176,7 @@ def _excess(costs: Mapping[str, Tensor], limits: Sequence[Limit]) -> list[Tensor
 
 
 def _costs(problem: Problem, relaxation: Relaxation, kind: Literal["auto", "edges", "expected"]) -> Costs:
-    """Return Phi of every limited resource as a function of alphas."""
+    """Return Phi of every limited resource as a function of alphas, with the fixed part of the network: limits are of all of it."""
     by_edges = {}
     for resource in problem.resources if kind != "expected" else ():
         if kind == "edges" or _is_sum_over_edges(problem, resource):
@@ -228,7 +220,7 @@ def nearness(alphas: Tensor) -> Tensor:
     for operation in range(strengths.shape[1]):
         own = alphas.detach()[:, operation : operation + 1]
         # The level, if the k highest of the edge are lowered to it: the right k leaves the next one below.
-        counts = torch.arange(1, above.shape[1] + 1, dtype=above.dtype)
+        counts = torch.arange(1, above.shape[1] + 1, dtype=above.dtype, device=above.device)
         levels = (own + torch.cumsum(above, dim=1)) / (counts + 1)
         lowered = torch.clamp(above[:, None, :] - levels[:, :, None], min=0.0)
         distances = (levels - own) ** 2 + (lowered**2).sum(dim=2)

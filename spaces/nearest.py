@@ -12,7 +12,7 @@ import numpy as np
 
 from budgetnas.spaces.space import Architecture, Enumerable, Floats, Relaxable, neighbours
 
-MOST_IN_ORDER = 1_000  # of a space that cannot be listed, before `nearest` takes to single changes
+MOST_IN_ORDER = 200  # of a space that cannot be listed, before `nearest` takes to single changes
 Choice = tuple[int, int, int]  # searched cell, edge, operation
 
 

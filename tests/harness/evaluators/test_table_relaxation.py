@@ -1,0 +1,302 @@
+"""The exact relaxation of a table against sums over every cell in plain numpy, and against finite differences."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from budgetnas.harness.evaluators.table import TableEvaluator, _torch_is_installed, offers
+from budgetnas.harness.landscape import Landscape, landscape_of
+from budgetnas.harness.problem import Need, SupernetOptions
+from budgetnas.spaces.nasbench201 import NASBench201
+from budgetnas.spaces.nasbench201.order import all_genes
+from budgetnas.spaces.space import Floats
+from budgetnas.spaces.task import task_of
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+from budgetnas.harness.evaluators.table_relaxation import STEPS, NotRelaxable, TableRelaxation, relaxation_of_table  # noqa: E402
+
+DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
+CLOSED = landscape_of("nasbench201", "closed-form", "closed-form")  # with disconnected, unsupported and non-additive cells
+BOTH = pytest.mark.parametrize("landscape", [DIGITS, CLOSED], ids=["digits201", "closed-form"])
+
+
+def relaxation_of(landscape: Landscape, scale: float = 1.0, seed: int = 0, options: SupernetOptions | None = None) -> TableRelaxation:
+    made = TableEvaluator(landscape).relaxation(options or SupernetOptions(), np.random.default_rng(seed), scale)
+    assert isinstance(made, TableRelaxation)
+    return made
+
+
+def probabilities(alphas: Any) -> Floats:
+    """The probability of every cell, by index, written down slowly: the product of its operations' softmax."""
+    values = alphas.detach().numpy()
+    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+    p = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.array([np.prod([p[edge, operation] for edge, operation in enumerate(genes)]) for genes in all_genes()])
+
+
+def masked_mean(weights: Floats, values: Floats, mask: NDArray[np.bool_]) -> float:
+    return float((weights[mask] * values[mask]).sum() / weights[mask].sum())
+
+
+@BOTH
+@pytest.mark.parametrize("scale", [0.001, 2.0])
+def test_expectations_are_sums_over_all_cells(landscape: Landscape, scale: float) -> None:
+    relaxation = relaxation_of(landscape, scale)
+    weights = probabilities(relaxation.alphas[0])
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    assert relaxation.backward() == pytest.approx((weights * (1.0 - landscape.validation / 100.0)).sum(), rel=1e-12)
+    for resource in landscape.resources:
+        expected = masked_mean(weights, landscape.resource(resource), landscape.eligible)
+        assert relaxation.expected_cost(resource).item() == pytest.approx(expected, rel=1e-11)
+    connected = cast(Any, landscape.space).connected_mask()
+    assert relaxation.expected_cost("disconnected_share").item() == pytest.approx(weights[~connected].sum(), rel=1e-11)
+    shares = weights[connected & ~landscape.eligible].sum()
+    assert relaxation.expected_cost("unsupported_share").item() == pytest.approx(shares, rel=1e-11, abs=1e-15)
+
+
+def test_a_resource_that_the_table_lacks_is_the_space_s_sum_over_edges() -> None:
+    relaxation = relaxation_of(CLOSED)
+    assert "cycles" not in CLOSED.resources
+    (costs,) = cast(NASBench201, CLOSED.space).edge_costs("cycles", CLOSED.task)
+    fixed = cast(NASBench201, CLOSED.space).fixed_cost("cycles", CLOSED.task)
+    cycles = np.array([fixed + sum(costs[edge, operation] for edge, operation in enumerate(genes)) for genes in all_genes()])
+    expected = masked_mean(probabilities(relaxation.alphas[0]), cycles, CLOSED.eligible)
+    assert relaxation.expected_cost("cycles").item() == pytest.approx(expected, rel=1e-11)
+    with pytest.raises(ValueError, match="bytes"):
+        relaxation.expected_cost("bytes")
+
+
+@BOTH
+@pytest.mark.parametrize("question", ["loss", "latency_ms", "params", "disconnected_share"])
+def test_gradients_are_those_of_finite_differences(landscape: Landscape, question: str) -> None:
+    relaxation = relaxation_of(landscape)
+    (alphas,) = relaxation.alphas
+
+    def value() -> Any:
+        if question == "loss":
+            return relaxation._expected(relaxation._error, relaxation.alphas)[0]
+        return relaxation.expected_cost(question)
+
+    (gradient,) = torch.autograd.grad(value(), [alphas])
+    step = 1e-5
+    for edge, operation in np.ndindex(*alphas.shape):
+        sides = []
+        for side in (step, -step):
+            with torch.no_grad():
+                alphas[edge, operation] += side
+                sides.append(value().item())
+                alphas[edge, operation] -= side
+        slope = (sides[0] - sides[1]) / (2.0 * step)
+        assert gradient[edge, operation].item() == pytest.approx(slope, rel=1e-5, abs=1e-7 * max(1.0, abs(sides[0])))
+
+
+def test_backward_adds_the_gradients_of_loss_and_penalty() -> None:
+    relaxation = relaxation_of(DIGITS)
+    (alphas,) = relaxation.alphas
+    relaxation.backward()
+    of_loss = alphas.grad.clone()  # type: ignore[union-attr]
+    relaxation.backward()
+    assert torch.allclose(alphas.grad, 2.0 * of_loss, rtol=1e-12)  # type: ignore[arg-type]
+    alphas.grad = None
+    (of_cost,) = torch.autograd.grad(relaxation.expected_cost("latency_ms"), [alphas])
+    loss = relaxation.backward(3.0 * relaxation.expected_cost("latency_ms"))
+    assert torch.allclose(alphas.grad, of_loss + 3.0 * of_cost, rtol=1e-12)  # type: ignore[arg-type]
+    alphas.grad = None
+    assert loss == relaxation.backward()  # the penalty is no part of it
+
+
+@BOTH
+def test_certain_alphas_have_the_cost_of_their_cell(landscape: Landscape) -> None:
+    relaxation = relaxation_of(landscape)
+    space = cast(NASBench201, landscape.space)
+    for index in np.flatnonzero(landscape.eligible)[::2500]:
+        certain = [torch.tensor(1000.0 * hot) for hot in space.one_hot(space.at(int(index)))]
+        assert relaxation.discretise(certain) == space.at(int(index))
+        assert all(kept.all() for kept in relaxation.kept_edges(certain))
+        for resource, cost in landscape.cost_at(int(index)).items():
+            assert relaxation.expected_cost(resource, certain).item() == pytest.approx(cost, rel=1e-12)
+
+
+def test_what_has_no_probability_has_no_expected_cost() -> None:
+    relaxation = relaxation_of(CLOSED)
+    empty = [torch.tensor(1e6 * np.eye(5)[[0] * 6])]
+    assert relaxation.expected_cost("disconnected_share", empty).item() == 1.0
+    assert np.isnan(relaxation.expected_cost("latency_ms", empty).item())
+
+
+@BOTH
+@pytest.mark.parametrize("resource", ["params", "macs"])
+def test_what_the_space_counts_is_a_sum_over_edges(landscape: Landscape, resource: str) -> None:
+    relaxation = relaxation_of(landscape)
+    (costs,) = relaxation.edge_costs(resource)
+    totals = relaxation.fixed_cost(resource) + costs.numpy()[np.arange(6), all_genes()].sum(axis=1)
+    np.testing.assert_allclose(totals, landscape.resource(resource), rtol=1e-12)
+    assert torch.equal(costs, relaxation.edge_costs(resource, "search")[0])
+
+
+def additive_landscape(noise: float = 0.0) -> tuple[dict[str, Floats], Floats]:
+    """Latency as a known sum over edges, with noise that sums to nothing along every operation of every edge."""
+    costs = np.random.default_rng(5).uniform(0.1, 1.0, (6, 5))
+    costs[:, 0] = 0.0
+    genes = all_genes()
+    wave = np.prod(np.array([1.0, -1.0, 0.5, -0.5, 0.0])[genes], axis=1)
+    return {"latency_ms": 2.0 + costs[np.arange(6), genes].sum(axis=1) + noise * wave}, costs
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_the_additive_fit_finds_the_sum_and_states_its_error(noise: float) -> None:
+    columns, costs = additive_landscape(noise)
+    everywhere = np.full(15_625, 50.0)
+
+    class AllConnected(NASBench201):
+        def connected(self, arch: Any) -> bool:
+            return True
+
+    made = TableRelaxation(
+        cast(Any, AllConnected()), task_of("digits201"), everywhere, columns, SupernetOptions(), np.random.default_rng(0)
+    )
+    fit = made.additive_fit("latency_ms")
+    np.testing.assert_allclose(fit.costs, costs, atol=1e-9)
+    assert fit.fixed == pytest.approx(2.0) == made.fixed_cost("latency_ms")
+    assert torch.equal(made.edge_costs("latency_ms")[0], torch.tensor(fit.costs))
+    known = columns["latency_ms"]
+    fitted = 2.0 + costs[np.arange(6), all_genes()].sum(axis=1)
+    assert fit.variance_explained == pytest.approx(1.0 - ((known - fitted) ** 2).sum() / ((known - known.mean()) ** 2).sum())
+    relative = np.abs(fitted - known) / known
+    assert fit.mean_relative_error == pytest.approx(relative.mean(), abs=1e-12)
+    assert fit.largest_relative_error == pytest.approx(relative.max(), abs=1e-12)
+    assert made.additive_fit("latency_ms") is fit
+
+
+@BOTH
+def test_the_fit_looks_at_eligible_cells_only(landscape: Landscape) -> None:
+    fit = relaxation_of(landscape).additive_fit("latency_ms")
+    hot = np.eye(5)[all_genes()].reshape(-1, 30)[landscape.eligible]
+    known = landscape.resource("latency_ms")[landscape.eligible]
+    fitted = hot @ np.linalg.lstsq(hot, known, rcond=None)[0]
+    explained = 1.0 - ((known - fitted) ** 2).sum() / ((known - known.mean()) ** 2).sum()
+    assert fit.variance_explained == pytest.approx(explained, rel=1e-9)
+    assert 0.4 < explained < 0.999
+    with pytest.raises(NotRelaxable, match=r"unknown resource 'bytes'; the table has latency_ms"):
+        relaxation_of(landscape).additive_fit("bytes")
+
+
+REAL_FITS = {  # variance explained and mean relative error of latency's sum over edges
+    ("cifar10", "eyeriss"): (1.0, 0.0),
+    ("ImageNet16-120", "eyeriss"): (1.0, 0.0),
+    ("cifar10", "fpga"): (1.0, 0.0),
+    ("ImageNet16-120", "fpga"): (0.9803, 0.0561),
+    ("cifar10", "edgetpu"): (0.9359, 0.0783),
+    ("cifar10", "pixel3"): (0.9063, 0.1931),
+    ("cifar100", "edgegpu"): (0.9094, 0.0724),
+    ("ImageNet16-120", "raspi4"): (0.7757, 0.2195),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", REAL_FITS, ids=lambda place: "-".join(place))
+def test_latencies_of_real_devices_are_sums_over_edges_or_nearly_so(real_tables: Path, place: tuple[str, str]) -> None:
+    fit = relaxation_of(landscape_of("nasbench201", *place)).additive_fit("latency_ms")
+    assert (fit.variance_explained, fit.mean_relative_error) == pytest.approx(REAL_FITS[place], abs=6e-5)
+    assert fit.largest_relative_error < 1e-12 or REAL_FITS[place] != (1.0, 0.0)
+
+
+def test_steps_are_counted_and_an_epoch_is_a_step() -> None:
+    relaxation = relaxation_of(DIGITS)
+    steps = list(relaxation.steps([], 3))
+    assert [(step.index, step.total, step.epoch, step.epochs) for step in steps] == [(0, 3, 0, 3), (1, 3, 1, 3), (2, 3, 2, 3)]
+    assert next(relaxation.steps([])).total == STEPS
+    with pytest.raises(NotRelaxable, match="a search of 0 steps is none"):
+        next(relaxation.steps([], 0))
+
+
+def test_history_has_loss_entropy_expected_costs_and_notes() -> None:
+    relaxation = relaxation_of(DIGITS)
+    losses = []
+    for step in relaxation.steps([], 500):
+        losses.append(relaxation.backward())
+        relaxation.note(multiplier=float(step.index))
+    rows = relaxation.history.rows()
+    assert json.loads(json.dumps(rows)) == rows and 100 < len(rows) <= 201
+    assert [row["multiplier"] for row in rows] == [row["step"] for row in rows]
+    assert rows[0]["loss"] == losses[0]
+    assert rows[0]["expected_latency_ms"] == relaxation.expected_cost("latency_ms").item()
+    p = np.exp(relaxation.alphas[0].detach().numpy())
+    p /= p.sum(axis=1, keepdims=True)
+    assert rows[0]["entropy"] == pytest.approx(-(p * np.log(p)).sum() / 6)
+
+
+def test_a_note_belongs_to_its_step() -> None:
+    relaxation = relaxation_of(DIGITS)
+    for step in relaxation.steps([], 4):
+        if step.index == 1:
+            relaxation.note(penalty=7.0)
+    assert [row.get("penalty") for row in relaxation.history.rows()] == [None, 7.0, None, None]
+
+
+def test_alphas_come_from_the_generator_alone() -> None:
+    first, again, other = (relaxation_of(DIGITS, 1e-3, seed).alphas[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert first.shape == (6, 5) and first.dtype == torch.float64 and first.requires_grad
+    assert np.array_equal(first.detach().numpy(), np.random.default_rng(1).normal(0.0, 1e-3, (6, 5)))
+    assert [parameter is alphas for parameter, alphas in zip(*[relaxation_of(DIGITS).parameters()] * 2, strict=True)] == [True]
+
+
+def test_what_a_table_cannot_model_is_said() -> None:
+    assert relaxation_of(DIGITS).not_modelled == ()
+    options = SupernetOptions(partial=4, edge_weights=True, shared=True, bottleneck=2, derived=True, recompute=True)
+    relaxation = relaxation_of(DIGITS, options=options)
+    assert set(relaxation.not_modelled) == {"partial", "edge_weights", "shared", "bottleneck", "derived", "recompute"}
+    relaxation.derive()
+    plain = relaxation_of(DIGITS)
+    assert torch.equal(plain.alphas[0], relaxation.alphas[0])
+    assert [plain.backward(unrolled=True), plain.backward(unrolled=True)] == [relaxation.backward()] * 2
+    assert torch.equal(plain.alphas[0].grad, 2.0 * relaxation.alphas[0].grad)  # type: ignore[arg-type, operator]
+    assert plain.not_modelled == ("unrolled",)
+
+
+class TwoCells(NASBench201):
+    @property
+    def searched(self) -> Any:
+        return NASBench201().searched * 2
+
+
+class OtherArity(NASBench201):
+    @property
+    def searched(self) -> Any:
+        return (replace(NASBench201().searched[0], operations=("none", "skip_connect")),)
+
+
+@pytest.mark.parametrize("space", [TwoCells(), OtherArity()])
+def test_a_space_of_another_form_is_refused(space: Any) -> None:
+    with pytest.raises(NotRelaxable, match="needs one searched cell whose edges are the genes"):
+        TableRelaxation(space, DIGITS.task, DIGITS.validation, {}, SupernetOptions(), np.random.default_rng(0))
+
+
+def test_a_space_that_cannot_be_listed_and_an_incomplete_table_are_refused() -> None:
+    with pytest.raises(NotRelaxable, match="'elsewhere' is no such space"):
+        relaxation_of_table("elsewhere", DIGITS.task, [1.0], {}, SupernetOptions(), np.random.default_rng(0), 1e-3)
+    unknown = DIGITS.validation.copy()
+    unknown[:2] = np.nan
+    with pytest.raises(NotRelaxable, match="lacks the accuracy of 2 architectures"):
+        TableRelaxation(cast(Any, DIGITS.space), DIGITS.task, unknown, {}, SupernetOptions(), np.random.default_rng(0))
+
+
+def test_a_table_offers_it_where_the_space_is_relaxable_and_torch_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert TableEvaluator(DIGITS).offers == {Need.ACCURACY, Need.RELAXATION} == offers(DIGITS.space)
+    assert Need.WEIGHTS not in offers(DIGITS.space)
+    _torch_is_installed.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    evaluator = TableEvaluator(DIGITS)
+    assert evaluator.offers == {Need.ACCURACY}
+    with pytest.raises(NotImplementedError, match="offers accuracy only"):
+        evaluator.relaxation(SupernetOptions(), np.random.default_rng(0))
+    _torch_is_installed.cache_clear()
