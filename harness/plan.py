@@ -115,15 +115,19 @@ def _cell(problem: ProblemPart, dataset: str, device: str | None, groups: list[l
 def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset: str, folder: Path) -> Training:
     """Return what a trial trains, by a recipe's name or its path seen from `folder`, with the checksums of recipe and images.
 
-    `RecipeError`, `MissingImages` and `DamagedImages` say what is wrong.
+    `RecipeError`, `MissingImages` and `DamagedImages` say what is wrong, `CannotRetrain` that nothing would judge what is trained.
     """
+    from budgetnas.harness.evaluators.training import require_validation
     from budgetnas.harness.training.images import load
     from budgetnas.harness.training.recipe import read_recipe
     from budgetnas.harness.training.search_recipe import read_search_recipe
 
     reference = str(folder / recipe) if recipe.endswith(".toml") else recipe
     read: Any = read_search_recipe if evaluator == "supernet" else read_recipe
-    return Training(evaluator, reference, read(reference).checksum, load(task_of(dataset)).checksum)
+    found, images = read(reference), load(task_of(dataset))
+    if evaluator == "training":
+        require_validation(found, images)
+    return Training(evaluator, reference, found.checksum, images.checksum)
 
 
 def _unsupported(group: list[str], device: str) -> str:

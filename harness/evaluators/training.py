@@ -24,6 +24,7 @@ import numpy as np
 from budgetnas.harness.evaluators.registry import Evaluation, Watch
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.harness.terrain import Terrain, terrain_of
+from budgetnas.harness.training.datasets.dataset import Dataset
 from budgetnas.harness.training.images import load
 from budgetnas.harness.training.parallel import computed
 from budgetnas.harness.training.recipe import Recipe, read_recipe
@@ -88,8 +89,19 @@ class TrainingEvaluator:
 def _trained(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, arch: Architecture) -> Answer:
     found = retrain(space, arch, dataset, recipe, seed, folder)
     if found.validation is None:
-        raise CannotRetrain(f"the recipe {recipe.name} keeps no images of {dataset} to validate by; give it a [validation]")
+        raise _unvalidated(recipe, dataset)
     return Answer(found.validation, found.seconds, found.kept)
+
+
+def require_validation(recipe: Recipe, dataset: Dataset) -> None:
+    """Raise `CannotRetrain` if a recipe keeps no images to judge networks by."""
+    rule = recipe.validation_on(dataset.name)
+    if dataset.validation is None and not rule.per_class and not rule.share:
+        raise _unvalidated(recipe, dataset.name)
+
+
+def _unvalidated(recipe: Recipe, dataset: str) -> CannotRetrain:
+    return CannotRetrain(f"the recipe {recipe.name} keeps no images of {dataset} to judge networks by; give it a [validation]")
 
 
 def offers(space: Space) -> frozenset[Need]:
