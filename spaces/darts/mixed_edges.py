@@ -73,8 +73,10 @@ class Leaving(nn.Module):
         height, width = rectified.shape[2:]
         filled = functional.pad(rectified, (0, width % 2, 0, height % 2))
         both = torch.cat((rectified[:, :, ::2, ::2], filled[:, :, 1::2, 1::2]), dim=1).contiguous(memory_format=torch.channels_last)
-        halves = zip(self.reduce_first, self.reduce_second, strict=True)
-        return [Term(_PLACE["skip_connect"], both, True, torch.block_diag(first, second)) for first, second in halves]
+        # Outputs of the first convolution see the first half of the inputs, those of the second the second.
+        channels = rectified.shape[1]
+        first, second = functional.pad(self.reduce_first, (0, channels)), functional.pad(self.reduce_second, (channels, 0))
+        return [Term(_PLACE["skip_connect"], both, True, weight) for weight in torch.cat((first, second), dim=1)]
 
 
 def strides(reduction: bool) -> tuple[int, ...]:

@@ -71,7 +71,6 @@ class Position(nn.Module):
 
     def __init__(self, place: Place, names: Sequence[str], cell: MixedCell):
         super().__init__()
-        self.searched = place.searched
         self.first = MixedConnection(names, place.width_first, place.width, 2 if place.factorised else 1)
         self.second = MixedConnection(names, place.width_second, place.width, 1)
         self.cell = cell
@@ -94,6 +93,7 @@ class Supernet(nn.Module):
         names = CONNECTIONS if space.connection else ("conv_1x1",)
         self.cells = nn.ModuleList()
         mixed: set[int] = set()
+        self._searched = [place.searched for place in places(task, size)]
         for place in places(task, size):
             searched = space.searched[place.searched]
             make = chosen_edges if options.derived and place.searched in mixed else mixed_edges
@@ -114,8 +114,8 @@ class Supernet(nn.Module):
         check_strengths(strengths, self._space.searched)
         connections = strengths[-1] if self._space.connection else None
         first, second = self.stem(images.contiguous(memory_format=torch.channels_last))
-        for position in self.cells:
-            inputs = (first, second, strengths[position.searched], connections)
+        for position, number in zip(self.cells, self._searched, strict=True):
+            inputs = (first, second, strengths[number], connections)
             if self._recompute and torch.is_grad_enabled():
                 output = checkpoint(position, *inputs, use_reentrant=False, preserve_rng_state=False)
             else:
@@ -128,8 +128,9 @@ class Supernet(nn.Module):
         """Set the cells that are not mixed to the operations of `arch`; `NothingDerived` without the option `derived`."""
         check_derived(self._derived)
         one_hot = self._space.one_hot(arch)
-        for position in self.cells:
-            position.cell.choose(one_hot[position.searched])
+        for position, number in zip(self.cells, self._searched, strict=True):
+            if isinstance(position, Position):
+                position.cell.choose(one_hot[number])
 
 
 def supernet(space: DARTS, task: Task, options: SupernetOptions) -> Supernet:

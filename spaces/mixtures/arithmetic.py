@@ -88,7 +88,7 @@ class SideBySide:
                 x = functional.conv2d(x, torch.cat(kernels)[..., None, None], groups=len(alike))
             scales = strengths[alike].repeat_interleave(x.shape[1] // len(alike))
             x = functional.batch_norm(x, None, None, scales, None, training=True)
-            terms.append(x.unflatten(1, (len(alike), -1)).sum(1))
+            terms.append(x.view(len(x), len(alike), -1, *x.shape[2:]).sum(1))
         return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
 
 

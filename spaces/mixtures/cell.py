@@ -6,6 +6,7 @@ The supernets' files say where these papers leave something open and what is don
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,9 @@ class MixedCell(nn.Module):
     def forward(self, inputs: Sequence[Tensor], strengths: Tensor) -> list[Tensor]:
         """Return the nodes after the inputs; strengths (edges, operations)."""
         edges: Edges = self.edges  # type: ignore[assignment]
-        nodes, prepared, past = list(inputs), [], []
+        nodes = list(inputs)
+        prepared: list[Any] = []
+        past: list[Tensor] = []
         for node in self._nodes:
             for source in range(len(prepared), node):
                 x = self.narrow[source](nodes[source]) if self._bottleneck else nodes[source]

@@ -97,7 +97,8 @@ class ChosenEdges(nn.Module):
             key = source if shared else edge
             if key not in sets:
                 sets[key] = nn.ModuleDict({name: for_search(make(name, source)) for name in self._names if name != "none"})
-        self.operations = nn.ModuleList(sets[source if shared else edge] for edge, (source, _) in enumerate(self._edges))
+        self.operations = nn.ModuleList(sets.values())
+        self._sets = [list(sets).index(source if shared else edge) for edge, (source, _) in enumerate(self._edges)]
         self._chosen: dict[int, str] = {}
         self._kept = [0.0] * len(self._edges)
 
@@ -118,5 +119,8 @@ class ChosenEdges(nn.Module):
     def node(self, node: int, prepared: Sequence[Tensor], strengths: Tensor) -> Tensor:
         """See `Edges`; zeros where no operation leads to the node."""
         edges = [edge for edge, (_, target) in enumerate(self._edges) if target == node and edge in self._chosen]
-        values: list[Tensor] = [self.operations[edge][self._chosen[edge]](prepared[self._edges[edge][0]]) for edge in edges]
+        values = [self._module(edge)(prepared[self._edges[edge][0]]) for edge in edges]
         return torch.stack(values).sum(0) if values else torch.zeros_like(prepared[-1])
+
+    def _module(self, edge: int) -> nn.Module:
+        return self.operations[self._sets[edge]].get_submodule(self._chosen[edge])

@@ -38,10 +38,9 @@ def for_search(module: AnyModule) -> AnyModule:
 def _replace(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d) and child.groups == child.in_channels == child.out_channels and child.kernel_size[0] > 1:
-            fast = DepthwiseConv2d(
-                child.in_channels, child.out_channels, child.kernel_size[0], child.stride[0], child.padding, child.dilation[0],
-                child.groups, bias=False, device="meta",
-            )  # fmt: skip
+            width, kernel, stride, dilation = child.in_channels, child.kernel_size[0], child.stride[0], child.dilation[0]
+            padding = dilation * (kernel // 2)
+            fast = DepthwiseConv2d(width, width, kernel, stride, padding, dilation, width, bias=False, device="meta")
             fast.weight = child.weight
             setattr(module, name, fast)
         else:
