@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from budgetnas.harness.commands import check, compare, data, leaderboard, listing, query, retrain, run, search
+from budgetnas.harness.commands import check, compare, data, leaderboard, listing, lookup_graph, query, retrain, run, search
 
 # A wrong command line, whichever click typer brings; its subclass for 'no arguments, here is the help' has no message.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
@@ -30,6 +30,7 @@ app.command("oracle")(query.oracle_command)
 app.command("search")(search.search_command)
 app.command("retrain")(retrain.retrain_command)
 app.command("compare")(compare.compare_command)
+app.command("lookup-graph")(lookup_graph.lookup_graph_command)
 app.command("check")(check.check_command)
 app.add_typer(data.app, name="data")
 app.add_typer(listing.app, name="list")

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,14 @@ class Graph:
 def looks_up(trial: Trial) -> bool:
     """Return whether the method of a trial takes a look-up graph."""
     return hasattr(find_method(trial.method, trial.folder).cls, "lookup_searches")
+
+
+def without_file(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a method's settings in a study without the file of its look-up graphs, and that file if it names one."""
+    named = settings.get(SETTING)
+    return (
+        ({name: value for name, value in settings.items() if name != SETTING}, named) if isinstance(named, str) else (dict(settings), None)
+    )
 
 
 def search_of(trial: Trial, resource: str, limit: float, seed: int) -> Trial:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAPER_CYCLES = "paper_cycles"  # the name by which a space knows the costs of table 2
-LIMITED = "limited"
+CYCLES, LIMITED = "cycles", "limited"
 BOUND_CYCLES = 1_244_160.0  # cycles of DARTS's cells (table 3): what a resource at its bound counts
 
 
@@ -30,13 +30,13 @@ def weighted(cost: Tensor, gamma: float, beta: float) -> Tensor:
 def computing_cost(problem: Problem, relaxation: Relaxation, resource: str, zero_cost: float) -> Callable[[], Tensor]:
     """Return L_com [cycles] as a function of the present alphas: of the paper's operations (equation 4), or of resources by `DEffARTS`."""
     none = [cell.operations.index("none") if "none" in cell.operations else None for cell in relaxation.cells]
-    if resource == PAPER_CYCLES:
-        table = [costs.clone() for costs in relaxation.edge_costs(PAPER_CYCLES, "search")]
+    table = paper_costs(relaxation) if resource == PAPER_CYCLES else None
+    if table is not None:
         for costs, column in zip(table, none, strict=True):
             if column is not None:
                 costs[:, column] = zero_cost
         return lambda: _total([(p * costs).sum() for p, costs in zip(relaxation.strengths(), table, strict=True)])
-    bounds = _bounds(problem, relaxation, resource)
+    bounds = _bounds(problem, relaxation, CYCLES if resource == PAPER_CYCLES else resource)
 
     def cost() -> Tensor:
         parts = [relaxation.expected_cost(name) / bound * (BOUND_CYCLES / len(bounds)) for name, bound in bounds.items()]
@@ -44,6 +44,14 @@ def computing_cost(problem: Problem, relaxation: Relaxation, resource: str, zero
         return _total(parts + [p[:, [column]].sum() * zero_cost if column is not None else 0.0 * p.sum() for p, column in zeros])
 
     return cost
+
+
+def paper_costs(relaxation: Relaxation) -> list[Tensor] | None:
+    """Return the paper's cycles of every operation on every edge, for the caller to change; None for a space that has none, not DARTS's."""
+    try:
+        return [costs.clone() for costs in relaxation.edge_costs(PAPER_CYCLES, "search")]
+    except ValueError:
+        return None
 
 
 def _bounds(problem: Problem, relaxation: Relaxation, resource: str) -> dict[str, float]:
@@ -65,7 +73,8 @@ class DEffARTS:
 
     L_com is the sum over the edges and operations of a cell of each kind of softmax(alpha) times the operation's cycles (equation 4). With
     `resource = "paper_cycles"` these are the paper's: all representations 32x32x3, a separable convolution counted twice. Nothing else
-    of the network is counted. So a large Gamma gives cells of skip connections, of cost 0.
+    of the network is counted. So a large Gamma gives cells of skip connections, of cost 0. A space without such costs, NAS-Bench-201,
+    counts the `cycles` of its network instead, and the figure `not_modelled_paper_cycles` is 1.
 
     Beyond the paper, `resource` is any resource of the evaluation network, such as `cycles` or a device's `latency_ms`, or `limited`, all
     that have an upper limit, equally weighted. Each is divided by its limit (without one, by its expectation when all operations weigh
@@ -130,6 +139,8 @@ class DEffARTS:
         last = cost().detach()
         figures = {"loss": loss, "penalty": float(weighted(last, self.gamma, self.beta)), "computing_cost": float(last)}
         figures |= summary(problem, relaxation)
+        if self.resource == PAPER_CYCLES and paper_costs(relaxation) is None:
+            figures["not_modelled_paper_cycles"] = 1.0
         if self.repair:
             mended = repaired(problem, evaluator, relaxation.strengths())
             figures["repaired"] = float(mended not in (None, recommended))

@@ -107,6 +107,20 @@ def test_without_a_limit_a_resource_is_measured_against_operations_that_weigh_th
     assert float(none_but_zero().detach()) == pytest.approx(28.0)
 
 
+def test_a_space_without_the_papers_costs_counts_its_networks_cycles_and_says_so(conduct: Any) -> None:
+    class Without(conduct.closed_form):  # type: ignore[misc,name-defined]
+        def edge_costs(self, resource: str, network: str = "evaluation") -> list[Any]:
+            raise ValueError(f"unknown resource {resource}")
+
+    known = darts_like(conduct)
+    evaluator = Without(known.cells, known.gains, {"cycles": known.costs["latency_ms"]}, {"cycles": 2.0})
+    problem = evaluator.problem(Limit("cycles", 20.0))
+    _, figures = conduct(DEffARTS(steps=3, zero_cost=0.0), problem, evaluator)
+    assert figures["computing_cost"] == pytest.approx(float(evaluator.expected_cost("cycles").detach()) / 20.0 * BOUND_CYCLES)
+    assert figures["not_modelled_paper_cycles"] == 1.0
+    assert "not_modelled_paper_cycles" not in conduct(DEffARTS(steps=3), known.problem(), known)[1]
+
+
 # --- the search -------------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,78 @@
+"""`budgetnas lookup-graph STUDY`: the look-up graphs that a study's methods name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from budgetnas.harness.study import Study
+    from budgetnas.harness.trial import Trial
+
+
+def lookup_graph_command(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help='A study file with lookup = "FILE.json" at a method.', show_default=False)],
+    points: Annotated[int, typer.Option(min=2, help="Search limits in a graph.")] = 12,
+    seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them.")] = 2,
+    lowest: Annotated[float | None, typer.Option(help="The least search limit; by default half the tightest limit of the study.")] = None,
+    highest: Annotated[float | None, typer.Option(help="The largest; by default twice the loosest limit.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the searches; by default runs/NAME-lookup.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Searches at a time; by default one a core.", show_default=False)] = None,
+) -> None:
+    """Run the searches of every look-up graph that a study's methods name, and write the graphs: JSON, CSV and PNG.
+
+    Search limits are evenly spaced in the logarithm. It may be stopped at any moment and run again; searches that were done, also on
+    another grid, are kept.
+    """
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+
+    from budgetnas.harness.lookup_graph import Grid, build, wanted, write_graphs
+    from budgetnas.harness.runner import default_folder
+    from budgetnas.harness.store import Store
+    from budgetnas.harness.study import read_study
+
+    described, folder = read_study(study)
+    store = Store(out or default_folder(f"{described.name}-lookup"))
+    console = Console(stderr=True)
+    for file, trials in _named(described, folder, study):
+        graphs = [(t, r, Grid(lowest or 0.5 * uppers[0], highest or 2.0 * uppers[-1], points, seeds)) for t, r, uppers in wanted(trials)]
+        with Bars(console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("searches")
+            made = build(graphs, store, workers or os.cpu_count() or 1, partial(_show, progress, bar))
+        write_graphs(made, file)
+        for graph in made:
+            covered = f"{min(k for _, k in graph.nodes):.6g} to {max(k for _, k in graph.nodes):.6g}" if graph.nodes else "nothing"
+            typer.echo(f"{graph.title}: limits from {covered}; {graph.searches} searches, {graph.steps:,} steps, {graph.seconds:.0f} s")
+        typer.echo(f"see {file}, {file.with_suffix('.csv').name} and {file.with_suffix('.png').name}")
+
+
+def _show(progress: Progress, bar: TaskID, done: int, total: int) -> None:
+    progress.update(bar, completed=done, total=total)
+
+
+def _named(study: Study, folder: Path, reference: str) -> Iterator[tuple[Path, list[Trial]]]:
+    """Yield every file of look-up graphs that a study names, with the trials that look up there, without their graphs."""
+    from budgetnas.harness.lookup_graph import SETTING, LookupGraphError, looks_up, without_file
+    from budgetnas.harness.plan import expand
+    from budgetnas.harness.study import MethodPart
+
+    files: dict[str, list[Trial]] = {}
+    for part in study.method:
+        settings, file = without_file(part.settings)
+        if file is not None:
+            alone = MethodPart.model_validate({"name": part.name, "label": part.label} | settings)
+            trials = expand(study.model_copy(update={"method": [alone]}), folder, reference).trials
+            if not all(looks_up(trial) for trial in trials):
+                raise LookupGraphError(f"{reference}: method '{part.name}' looks nothing up; leave {SETTING} out, or name dca_nas")
+            files.setdefault(file, []).extend(trials)
+    if not files:
+        raise LookupGraphError(f'{reference} names no look-up graphs; write {SETTING} = "FILE.json" under a [[method]], such as dca_nas')
+    yield from ((folder / file, trials) for file, trials in files.items())

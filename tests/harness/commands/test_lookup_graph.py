@@ -1,0 +1,58 @@
+"""`budgetnas lookup-graph STUDY`: graphs made once, files written, and what is wrong with a study said in a line."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from budgetnas.harness.lookup_graph import read_graphs
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+STUDY = """
+name = "small"
+seeds = 2
+[problem]
+datasets = ["closed-form"]
+devices = ["closed-form"]
+limits = ["latency_ms<=3", "latency_ms<=4,params>=2k", "unlimited"]
+[[method]]
+name = "dca_nas"
+steps = 20
+{lookup}
+"""
+
+
+def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    (tmp_path / "small.toml").write_text(STUDY.format(lookup='lookup = "made/graphs.json"'))
+    arguments = ("lookup-graph", "small.toml", "--points", "2", "--seeds", "1", "--workers", "1")
+    first = command(*arguments)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "dca_nas, latency_ms on closed-form, closed-form: limits from " in first.stdout
+    assert "; 2 searches, 40 steps, " in first.stdout
+    (graph,) = read_graphs(tmp_path / "made" / "graphs.json")
+    assert [limit for limit, _ in graph.nodes] == [1.5, 8.0]
+    assert {path.suffix for path in (tmp_path / "made").iterdir()} == {".json", ".csv", ".png"}
+    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
+    assert command(*arguments).returncode == 0
+    assert records == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("study", "reason"),
+    [
+        (STUDY.format(lookup=""), 'names no look-up graphs; write lookup = "FILE.json" under a [[method]]'),
+        (STUDY.replace("dca_nas", "darts").format(lookup='lookup = "x.json"'), "method 'darts' looks nothing up; leave lookup out"),
+    ],
+    ids=["names none", "looks nothing up"],
+)
+def test_a_study_without_graphs_is_refused_in_a_line(study: str, reason: str, command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    (tmp_path / "small.toml").write_text(study)
+    done = command("lookup-graph", "small.toml", "--workers", "1")
+    assert done.returncode == 1 and reason in done.stderr and done.stderr.count("\n") == 1
