@@ -104,6 +104,8 @@ class SupernetRelaxation:
 
     def _batches(self, part: Any, seed: int) -> Batches:
         recipe = self._recipe
+        # Whole batches only: a batch's own statistics are all that a supernet normalises by, and those of a few images are noise.
+        part = part.take(range(max(len(part) // recipe.batch, 1) * recipe.batch)) if len(part) > recipe.batch else part
         return batches(self._ground.dataset, part, recipe.batch, seed=seed, device=self._device, augmentation=recipe.augmentation)
 
     # --- variables ------------------------------------------------------------------------------------------------------------------
