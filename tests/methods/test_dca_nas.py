@@ -34,10 +34,10 @@ def closed_form(conduct: Any, **changes: Any) -> Any:
 
 
 def test_the_multiplier_over_three_steps_by_hand_and_back_to_exactly_0_under_slack() -> None:
-    multipliers = Multipliers(2, eta=0.5)
+    multipliers = Multipliers(2)
     seen = []
     for excesses in ([0.4, -0.2], [0.2, 0.1], [-0.1, -0.3], [-0.9, 0.0]):
-        multipliers.ascend(excesses)
+        multipliers.ascend(excesses, eta=0.5)
         seen.append(list(multipliers.values))
     assert seen[:3] == [[0.2, 0.0], pytest.approx([0.3, 0.05]), pytest.approx([0.25, 0.0])]
     assert seen[1][0] == 0.2 + 0.5 * 0.2
@@ -45,15 +45,15 @@ def test_the_multiplier_over_three_steps_by_hand_and_back_to_exactly_0_under_sla
 
 
 def test_multipliers_are_restored_from_their_state() -> None:
-    first, second = Multipliers(1, 0.1), Multipliers(1, 0.1)
-    first.ascend([3.0])
+    first, second = Multipliers(1), Multipliers(1)
+    first.ascend([3.0], 0.1)
     second.load_state_dict(first.state_dict())
-    first.ascend([1.0])
-    second.ascend([1.0])
+    first.ascend([1.0], 0.1)
+    second.ascend([1.0], 0.1)
     assert first.values == second.values == [pytest.approx(0.4)]
 
 
-def as_printed(conduct: Any, method: DCANAS, limit: float, steps: int) -> tuple[list[Any], float]:
+def as_printed(conduct: Any, method: DCANAS, eta: float, limit: float, steps: int) -> tuple[list[Any], float]:
     """Algorithm 1 line by line, for one upper limit on latency_ms: alphas, then k_s, then lambda."""
     relaxation = closed_form(conduct).relaxation(None, np.random.default_rng(0))
     optimizer = torch.optim.Adam(relaxation.alphas, method.learning_rate, method.momentum, weight_decay=method.weight_decay)
@@ -64,16 +64,17 @@ def as_printed(conduct: Any, method: DCANAS, limit: float, steps: int) -> tuple[
         (loss + multiplier * (relaxation.expected_cost("latency_ms") - limit) / limit).backward()
         optimizer.step()
         size = float(relaxation.expected_cost("latency_ms").detach())
-        multiplier = max(0.0, multiplier + method.eta * (size - limit) / limit)
+        multiplier = max(0.0, multiplier + eta * (size - limit) / limit)
     return relaxation.alphas, multiplier
 
 
+@pytest.mark.parametrize("eta", [0.3, None])
 @pytest.mark.parametrize("steps", [1, 2, 3, 40])
-def test_a_search_does_what_algorithm_1_says(conduct: Any, steps: int) -> None:
-    method = DCANAS(eta=0.3, learning_rate=0.05, steps=steps)
+def test_a_search_does_what_algorithm_1_says(conduct: Any, steps: int, eta: float | None) -> None:
+    method = DCANAS(eta=eta, learning_rate=0.05, steps=steps)
     evaluator = closed_form(conduct)
     _, figures = conduct(method, evaluator.problem(Limit("latency_ms", 2.0)), evaluator)
-    alphas, multiplier = as_printed(conduct, method, 2.0, steps)
+    alphas, multiplier = as_printed(conduct, method, eta or 1.0 / steps, 2.0, steps)
     for mine, theirs in zip(evaluator.alphas, alphas, strict=True):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-12)
     assert figures["multiplier_latency_ms"] == pytest.approx(multiplier, abs=1e-12)
