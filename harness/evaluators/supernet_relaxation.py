@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from budgetnas.harness.evaluators.history import History
 from budgetnas.harness.evaluators.registry import Watch
+from budgetnas.harness.evaluators.supernet_costs import CannotSearch, Network, SupernetCosts
 from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
 from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
 from budgetnas.harness.training import checkpoint
@@ -26,7 +27,6 @@ from budgetnas.harness.training.datasets.dataset import Dataset
 from budgetnas.harness.training.device import compute_device, determinism, peak_memory_bytes, reset_peak_memory, threads
 from budgetnas.harness.training.search_recipe import SearchRecipe
 from budgetnas.harness.training.splits import halves, subset
-from budgetnas.spaces.devices import DEVICE_RESOURCES
 from budgetnas.spaces.space import Floats, Relaxable
 
 Batch = tuple[Tensor, Tensor]
@@ -34,10 +34,6 @@ Batch = tuple[Tensor, Tensor]
 
 class Diverged(ValueError):
     """A training whose loss is no number any more; the message says where."""
-
-
-class CannotSearch(ValueError):
-    """A question that a supernet cannot answer; the message says what it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,9 @@ class SupernetRelaxation:
         self._rate = chosen.learning_rate
         self._figures: dict[str, float] = {}
         self._seconds = 0.0
-        self._costs: dict[tuple[str, str], list[Tensor]] = {}
+        self._costs = SupernetCosts(
+            space, ground.task, ground.resources, ground.table, (self._options.channels, self._options.cells), self._device
+        )
 
     def _variable(self, values: Floats) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self._device, requires_grad=True)
@@ -146,42 +144,17 @@ class SupernetRelaxation:
     # --- costs ----------------------------------------------------------------------------------------------------------------------
 
     def expected_cost(self, resource: str, alphas: Sequence[Tensor] | None = None) -> Tensor:
-        """Return the expected resource of the evaluation network.
-
-        On a device it is the table's exact expectation; of what the space counts, the fixed cost plus that of the kept edges (RC-DARTS,
-        equation 6), which is the exact expectation where all edges are kept.
-        """
+        """Return the expected resource of the evaluation network: see `SupernetCosts.expected`."""
         chosen = self.alphas if alphas is None else alphas
-        if resource in DEVICE_RESOURCES:
-            return self._of_device(resource).expected_cost(resource, [rows.double().cpu() for rows in chosen])
-        total = torch.tensor(self.fixed_cost(resource), dtype=torch.float64, device=self._device)
-        for rows, costs, kept in zip(chosen, self.edge_costs(resource), self.kept_edges(chosen), strict=True):
-            total = total + (torch.softmax(rows, dim=1).double() * costs * kept[:, None]).sum()
-        return total
+        return self._costs.expected(resource, chosen, lambda: self.kept_edges(chosen))
 
-    def edge_costs(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> list[Tensor]:
-        """Return what operations add, float64; on a device by the additive fit to the table, whose error `table_relaxation` states."""
-        if resource in DEVICE_RESOURCES:
-            return [costs.to(self._device) for costs in self._of_device(resource).edge_costs(resource)]
-        if (resource, network) not in self._costs:
-            found = self._ground.space.edge_costs(resource, self._ground.task, *self._size(network))
-            self._costs[resource, network] = [torch.as_tensor(costs, dtype=torch.float64, device=self._device) for costs in found]
-        return self._costs[resource, network]
+    def edge_costs(self, resource: str, network: Network = "evaluation") -> list[Tensor]:
+        """Return what operations add, float64."""
+        return self._costs.edges(resource, network)
 
-    def fixed_cost(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> float:
+    def fixed_cost(self, resource: str, network: Network = "evaluation") -> float:
         """Return the resource of everything but the searched operations."""
-        if resource in DEVICE_RESOURCES:
-            return self._of_device(resource).fixed_cost(resource)
-        return self._ground.space.fixed_cost(resource, self._ground.task, *self._size(network))
-
-    def _size(self, network: str) -> tuple[int | None, int | None]:
-        return (self._options.channels, self._options.cells) if network == "search" else (None, None)
-
-    def _of_device(self, resource: str) -> TableRelaxation:
-        if self._ground.table is None:
-            known = ", ".join(self._ground.resources)
-            raise CannotSearch(f"the expected {resource} of a supernet needs a table of the device; without one, limit one of {known}")
-        return self._ground.table
+        return self._costs.fixed(resource, network)
 
     # --- the loop -------------------------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ class SearchRecipe(RecipePart):
     """All that a search in a supernet depends on besides the method, the space, the images and the seed.
 
     `channels` and `cells` are the supernet's (nasbench201 counts cells a stage); left out, the space's own for searching. One half of the
-    training images trains weights, the other half architecture variables, each without what is left over of whole batches. The learning rate falls from the optimiser's to
-    `last_learning_rate` with half a cosine, epoch by epoch.
+    training images trains weights, the other half architecture variables, each without what is left over of whole batches. The learning
+    rate falls from the optimiser's to `last_learning_rate` with half a cosine, epoch by epoch.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -1,0 +1,79 @@
+"""What a relaxed network costs: exactly by table on a device, by sums over edges of what the space counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
+from budgetnas.harness.problem import Task
+from budgetnas.spaces.devices import DEVICE_RESOURCES
+from budgetnas.spaces.space import Relaxable
+
+Network = Literal["evaluation", "search"]
+
+
+class CannotSearch(ValueError):
+    """A question that a supernet cannot answer; the message says what it can."""
+
+
+class SupernetCosts:
+    """The costs of a space's evaluation network and of its search network of a given size (channels, cells); float64 tensors."""
+
+    def __init__(
+        self,
+        space: Relaxable,
+        task: Task,
+        resources: Sequence[str],
+        table: TableRelaxation | None,
+        search_size: tuple[int | None, int | None],
+        device: torch.device,
+    ):
+        """`table` knows the costs on a device, where a table does; `resources` are all that are known, for messages."""
+        self._space, self._task, self._resources, self._table = space, task, resources, table
+        self._sizes: dict[Network, tuple[int | None, int | None]] = {"evaluation": (None, None), "search": search_size}
+        self._device = device
+        self._edges: dict[tuple[str, str], list[Tensor]] = {}
+
+    def edges(self, resource: str, network: Network) -> list[Tensor]:
+        """Return what operations add, shape (edges, operations) a cell; on a device by the additive fit to the table.
+
+        How far off that fit is, `TableRelaxation.additive_fit` says.
+        """
+        key = (resource, network)
+        if key not in self._edges:
+            if resource in DEVICE_RESOURCES:
+                found = self._of_device(resource).edge_costs(resource)
+            else:
+                arrays = self._space.edge_costs(resource, self._task, *self._sizes[network])
+                found = [torch.as_tensor(costs, dtype=torch.float64) for costs in arrays]
+            self._edges[key] = [costs.to(self._device) for costs in found]
+        return self._edges[key]
+
+    def fixed(self, resource: str, network: Network) -> float:
+        """Return the resource of everything but the searched operations."""
+        if resource in DEVICE_RESOURCES:
+            return self._of_device(resource).fixed_cost(resource)
+        return self._space.fixed_cost(resource, self._task, *self._sizes[network])
+
+    def expected(self, resource: str, alphas: Sequence[Tensor], kept: Callable[[], Sequence[Tensor]]) -> Tensor:
+        """Return the expected resource of the evaluation network, differentiable in `alphas`.
+
+        On a device it is the table's exact expectation; of what the space counts, the fixed cost plus that of the edges that `kept` says
+        (RC-DARTS, equation 6), which is the exact expectation where all edges are kept.
+        """
+        if resource in DEVICE_RESOURCES:
+            return self._of_device(resource).expected_cost(resource, [rows.double().cpu() for rows in alphas])
+        total = torch.tensor(self.fixed(resource, "evaluation"), dtype=torch.float64, device=self._device)
+        for rows, costs, edges in zip(alphas, self.edges(resource, "evaluation"), kept(), strict=True):
+            total = total + (torch.softmax(rows, dim=1).double() * costs * edges[:, None]).sum()
+        return total
+
+    def _of_device(self, resource: str) -> TableRelaxation:
+        if self._table is None:
+            known = ", ".join(self._resources)
+            raise CannotSearch(f"the expected {resource} of a supernet needs a table of the device; without one, limit one of {known}")
+        return self._table
