@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,13 +93,13 @@ def _by_recipe(
 
     job = job_of(space, architecture, dataset, recipe, seed, images)
     folder = out or kept_in(job)
+    queried = _queried(job)  # first: a damaged table is better known before hours of training than after
     view: AbstractContextManager[TrainingView | None] = nullcontext() if as_json else TrainingView(job)
     with view as shown:
         if shown is None:
             trained = job.run(folder, keep=out is not None)
         else:
             trained = job.run(folder, shown.show, shown.announce, keep=out is not None)
-    queried = _queried(job)
     if as_json:
         given = job.space.encode(architecture)
         typer.echo(json.dumps({"arch": given, **to_json(trained), "kept": trained.kept, "queried": queried, "folder": str(folder)}))
@@ -109,12 +110,15 @@ def _by_recipe(
 def _queried(job: Job) -> dict[str, float] | None:
     """Return what a table on this machine says of the network on that dataset [%], means over its seeds, or None."""
     from budgetnas.harness.landscape import NotEnumerable, landscape_of
-    from budgetnas.spaces.tables.columnar import TableError
+    from budgetnas.spaces.tables.columnar import DamagedTable, TableError
 
     try:
-        return landscape_of(job.space.name, job.task.dataset).accuracy_of(job.arch)
+        found = landscape_of(job.space.name, job.task.dataset).accuracy_of(job.arch)
+    except DamagedTable:
+        raise
     except (NotEnumerable, TableError):
         return None
+    return None if any(math.isnan(value) for value in found.values()) else found
 
 
 def _print(job: Job, architecture: Architecture, trained: Trained, queried: dict[str, float] | None, folder: Path) -> None:

@@ -161,6 +161,8 @@ class Training:
     def _result(self, diverged: bool) -> Fitted:
         chance = self._task.chance
         began = time.perf_counter()
+        # The last step may have been the one too far, after which no loss was measured.
+        diverged = diverged or not all(bool(weights.isfinite().all()) for weights in self._network.parameters())
         if diverged:
             validation, test = (None if part is None else chance for part in (self._validation, self._test))
         else:

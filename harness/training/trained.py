@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,11 +52,15 @@ def to_json(trained: Trained) -> dict[str, Any]:
 
 
 def write(folder: Path, trained: Trained) -> None:
-    """Write the result into a folder, whole or not at all."""
-    text = canonical_json(to_json(trained)) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{FILE}.", encoding="utf-8", delete=False) as stream:
-        stream.write(text)
-    Path(stream.name).replace(folder / FILE)
+    """Write the result into a folder, whole or not at all; `BadResult` if it cannot be written."""
+    written = folder / f".{FILE}.{os.getpid()}"
+    try:
+        written.write_text(canonical_json(to_json(trained)) + "\n", encoding="utf-8")
+        written.replace(folder / FILE)
+    except OSError as error:
+        raise BadResult(f"cannot write {folder / FILE}: {error.strerror}; make room, or choose another folder with --out") from None
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def read(folder: Path, identity: Mapping[str, Any]) -> Trained | None:

@@ -150,7 +150,13 @@ main()
 
 
 @pytest.mark.parametrize(
-    "arguments", [("query", "nasbench201", "0", "--dataset", "digits201"), ("retrain", "nasbench201", "0"), ("run", "default")]
+    "arguments",
+    [
+        ("query", "nasbench201", "0", "--dataset", "digits201"),
+        ("retrain", "nasbench201", "0"),
+        ("retrain", "nasbench201", "0", "--recipe", "smoke"),
+        ("run", "default"),
+    ],
 )
 def test_an_edited_table_is_refused_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     for suffix in (".parquet", ".md"):

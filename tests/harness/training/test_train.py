@@ -201,6 +201,13 @@ def test_a_training_that_diverges_ends_as_guessing(tmp_path: Path) -> None:
     assert (fitted.validation, fitted.test) == (pytest.approx(100 / 3), pytest.approx(100 / 3))
 
 
+def test_a_last_step_too_far_is_noticed() -> None:
+    # One step, whose loss is finite, and which leaves weights that are not.
+    wild = recipe(optimiser=Optimiser(learning_rate=1e38, weight_decay=1e30), epochs=1, batch=36)
+    fitted = training(network(), wild).run(None, IDENTITY, silent)
+    assert math.isfinite(fitted.epochs[0].loss) and fitted.diverged and fitted.test == pytest.approx(100 / 3)
+
+
 def test_a_checkpoint_of_another_network_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     training(network(), recipe()).run(path, IDENTITY, silent)
