@@ -86,7 +86,7 @@ class Supernet(nn.Module):
     def __init__(self, space: DARTS, task: Task, options: SupernetOptions):
         super().__init__()
         self._space, self._task, self._recompute, self._derived = space, task, options.recompute, options.derived
-        size = Size(options.channels or CHANNELS, options.cells or CELLS, space.groups)
+        size = Size(_given(options.channels, CHANNELS), _given(options.cells, CELLS), space.groups)
         check_layout(options.layout)
         check_channels(size.channels, options)
         self.stem = for_search((SmallImageStem if is_small(task) else LargeImageStem)(task.image_channels, size.channels))
@@ -131,6 +131,10 @@ class Supernet(nn.Module):
         for position, number in zip(self.cells, self._searched, strict=True):
             if isinstance(position, Position):
                 position.cell.choose(one_hot[number])
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def supernet(space: DARTS, task: Task, options: SupernetOptions) -> Supernet:

@@ -17,7 +17,8 @@ from budgetnas.spaces.darts.network import SmallImageStem
 from budgetnas.spaces.darts.operations import connection, operation
 from budgetnas.spaces.darts.order import CONNECTIONS, EDGES, NODES, OPERATIONS
 from budgetnas.spaces.darts.space import DARTS
-from budgetnas.spaces.darts.supernet import Supernet
+from budgetnas.spaces.darts.supernet import Position, Supernet
+from budgetnas.spaces.mixtures.edges import ChosenEdges
 from budgetnas.spaces.space import SupernetOptions
 from budgetnas.spaces.task import Task
 
@@ -127,36 +128,36 @@ def pairs(fast: Supernet, textbook: Textbook) -> list[tuple[Tensor, list[Tensor]
         for name in ("narrow", "widen") if cell.narrow else ():
             mine, theirs = getattr(position.cell, name).parameters(), getattr(cell, name).parameters()
             found += [(one, [two]) for one, two in zip(mine, theirs, strict=True)]
-        for source, leaving in enumerate(position.cell.edges.leaving):
-            edges = [edge for edge, (start, _) in enumerate(EDGES) if start == source]
-            if len(leaving.pointwise["sep_conv_3x3"]) == 1:
-                edges = edges[:1]
-            modules = [dict(zip(OPERATIONS, cell.edges[edge].operations, strict=True)) for edge in edges]
-            for name in ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"):
-                found.append((leaving.depthwise[name], [module[name][1].weight for module in modules]))
-                found.append((leaving.pointwise[name], [module[name][2].weight for module in modules]))
-                if name.startswith("sep"):
-                    # The fast network calls the last 1x1 convolution the second.
-                    found.append((leaving.second_depthwise[name], [module[name][5].weight for module in modules]))
-                    found.append((leaving.second_pointwise[name], [module[name][6].weight for module in modules]))
-            if hasattr(leaving, "reduce_first"):
-                found.append((leaving.reduce_first, [module["skip_connect"].first.weight for module in modules]))
-                found.append((leaving.reduce_second, [module["skip_connect"].second.weight for module in modules]))
+        found += _chosen_pairs(position, cell) if isinstance(position.cell.edges, ChosenEdges) else _mixed_pairs(position, cell)
     return found
 
 
-def copy_weights(textbook: Textbook, fast: Supernet) -> None:
-    """Give the fast network the textbook's weights."""
-    with torch.no_grad():
-        for mine, theirs in pairs(fast, textbook):
-            mine.copy_(torch.cat([each.reshape(-1) for each in theirs]).view(mine.shape))
-
-
-def gradients(fast: Supernet, textbook: Textbook) -> list[tuple[Tensor, Tensor]]:
-    """Return the gradients of every trained tensor of the fast network, and the textbook's in that shape."""
+def _chosen_pairs(position: Position, cell: TextbookCell) -> list[tuple[Tensor, list[Tensor]]]:
+    """Return those of a cell that holds a discrete architecture: it has the very modules of the textbook."""
     found = []
-    for mine, theirs in pairs(fast, textbook):
-        assert mine.grad is not None
-        stacked = torch.cat([torch.zeros_like(each).reshape(-1) if each.grad is None else each.grad.reshape(-1) for each in theirs])
-        found.append((mine.grad, stacked.view(mine.shape)))
+    for edge, theirs in enumerate(cell.edges):
+        mine = position.cell.edges.operations[edge]
+        for name, module in zip(OPERATIONS, theirs.operations, strict=True):
+            if name != "none":
+                found += [(one, [two]) for one, two in zip(mine[name].parameters(), module.parameters(), strict=True)]
+    return found
+
+
+def _mixed_pairs(position: Position, cell: TextbookCell) -> list[tuple[Tensor, list[Tensor]]]:
+    found = []
+    for source, leaving in enumerate(position.cell.edges.leaving):
+        edges = [edge for edge, (start, _) in enumerate(EDGES) if start == source]
+        if len(leaving.pointwise["sep_conv_3x3"]) == 1:
+            edges = edges[:1]
+        modules = [dict(zip(OPERATIONS, cell.edges[edge].operations, strict=True)) for edge in edges]
+        for name in ("sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5"):
+            found.append((leaving.depthwise[name], [module[name][1].weight for module in modules]))
+            found.append((leaving.pointwise[name], [module[name][2].weight for module in modules]))
+            if name.startswith("sep"):
+                # The fast network calls the last 1x1 convolution the second.
+                found.append((leaving.second_depthwise[name], [module[name][5].weight for module in modules]))
+                found.append((leaving.second_pointwise[name], [module[name][6].weight for module in modules]))
+        if hasattr(leaving, "reduce_first"):
+            found.append((leaving.reduce_first, [module["skip_connect"].first.weight for module in modules]))
+            found.append((leaving.reduce_second, [module["skip_connect"].second.weight for module in modules]))
     return found
