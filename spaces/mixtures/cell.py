@@ -77,7 +77,7 @@ class MixedCell(nn.Module):
     def forward(self, inputs: Sequence[Tensor], strengths: Tensor) -> list[Tensor]:
         """Return the nodes after the inputs; strengths (edges, operations)."""
         edges: Edges = self.edges  # type: ignore[assignment]
-        nodes = list(inputs)
+        nodes = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
         prepared: list[Any] = []
         past: list[Tensor] = []
         for node in self._nodes:

@@ -36,8 +36,8 @@ class Columns:
 
 
 def pixels(x: Tensor) -> Tensor:
-    """Return (N, C, H, W), channels last in memory, as (N H W, C): a view then, else a copy."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    """Return (N, C, H, W), channels last in memory, as contiguous (N H W, C): a view then, else a copy."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).contiguous()
 
 
 def images(x: Tensor, like: Tensor) -> Tensor:

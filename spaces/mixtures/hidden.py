@@ -39,7 +39,7 @@ class _Hidden(torch.autograd.Function):
         flat, weight, normalised, inverse = ctx.saved_tensors
         columns, count = Columns(*normalised.shape), len(flat)
         rows = columns.rows(normalised)
-        of_rows = torch.ops.aten.threshold_backward(columns.rows(pixels(grad).contiguous()), rows, 0)
+        of_rows = torch.ops.aten.threshold_backward(columns.rows(pixels(grad)), rows, 0)
         mean, along = columns.sums(of_rows) / count, columns.sums(of_rows * rows) / count
         of_rows -= columns.repeated(mean)
         of_rows.addcmul_(rows, columns.repeated(along), value=-1)

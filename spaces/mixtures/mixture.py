@@ -58,9 +58,9 @@ class _Mixture(torch.autograd.Function):
         map_strengths, strengths, *saved = ctx.saved_tensors
         maps, saved = saved[: ctx.number_of_maps], saved[ctx.number_of_maps :]
         flat, weights, centred, inverses = (saved[i * ctx.number : (i + 1) * ctx.number] for i in range(4))
-        of_total = pixels(grad).contiguous()
+        of_total = pixels(grad)
         of_maps = [images(of_total * strength, grad) for strength in map_strengths.tolist()]
-        of_map_strengths = [torch.dot(of_total.view(-1), pixels(each).reshape(-1)) for each in maps]
+        of_map_strengths = [torch.dot(of_total.view(-1), pixels(each).view(-1)) for each in maps]
         columns, count = Columns(*of_total.shape), len(of_total)
         rows = columns.rows(of_total)
         rows = rows - columns.repeated(columns.sums(rows) / count)

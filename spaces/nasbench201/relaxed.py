@@ -64,7 +64,7 @@ class Size:
 
 def _row(resource: str) -> int:
     if resource not in RESOURCES:
-        raise UnknownCost(f"{resource} of nasbench201 is no sum over edges that is known here; limit one of {', '.join(RESOURCES)}")
+        raise UnknownCost(f"'{resource}' of nasbench201 is no sum over edges that is known here; choose one of {', '.join(RESOURCES)}")
     return RESOURCES.index(resource)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from budgetnas.spaces.mixtures.edges import ChosenEdges
 from budgetnas.spaces.nasbench201.network import ResidualBlock, operation
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS
 from budgetnas.spaces.nasbench201.supernet import Supernet
@@ -105,6 +106,10 @@ def pairs(fast: Supernet, textbook: Textbook) -> list[tuple[Tensor, list[Tensor]
     for cell, plain in zip(mixed, cells, strict=True):
         for name in ("narrow", "widen") if plain.narrow else ():
             found += [(a, [b]) for a, b in zip(getattr(cell, name).parameters(), getattr(plain, name).parameters(), strict=True)]
+        if isinstance(cell.edges, ChosenEdges):
+            for mine_of_edge, theirs_of_edge in zip(cell.edges.operations, plain.edges, strict=True):
+                found += [(a, [b]) for a, b in zip(mine_of_edge.parameters(), theirs_of_edge.parameters(), strict=True)]
+            continue
         for source, leaving in enumerate(cell.edges.leaving):
             edges = [number for number, (start, _) in enumerate(EDGES) if start == source][: len(leaving.pointwise)]
             for mine_stacked, name in ((leaving.pointwise, "nor_conv_1x1"), (leaving.convolution, "nor_conv_3x3")):
