@@ -35,8 +35,10 @@ class TrainingView:
 
     def announce(self, seconds: float) -> None:
         """Say about how long it will take."""
-        recipe = self._job.recipe
-        name = "" if recipe is None else f"recipe {recipe.name}, {recipe.epochs} epochs of batches of {recipe.batch}: "
+        recipe, name = self._job.recipe, ""
+        if recipe is not None:
+            networks = "twice, the second network on all images, " if recipe.validation_on(self._job.task.dataset).test_on_all else ""
+            name = f"recipe {recipe.name}, {networks}{recipe.epochs} epochs of batches of {recipe.batch}: "
         self._console.print(f"{name}about {duration(seconds)} left, measured on a few steps", soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
