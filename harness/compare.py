@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from budgetnas.harness.agreement import CONFIDENCE, mean_of, rank_correlations
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.training.parallel import computed
 from budgetnas.harness.training.retraining import CannotRetrain, Retrained, can_retrain, trainer_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLOSE = 1e-5  # relative: the table keeps single precision, which is ten times finer
-CONFIDENCE = 0.95
 
 
 def retrained_beside_queried(space: str, arch: Architecture, dataset: str, seed: int) -> dict[str, Any]:
@@ -81,18 +81,26 @@ def winners(records: pd.DataFrame) -> list[Winner]:
     can = [can_retrain(*pair) for pair in zip(records["space"], records["dataset"], strict=True)]
     if not any(can):
         trainer_of(str(records["space"].iloc[0]), str(records["dataset"].iloc[0]))
-    feasible = records[np.array(can) & records["feasible"].to_numpy(bool)]
-    for (space, dataset, device, problem, method), group in feasible.groupby(
-        ["space", "dataset", "device", "problem", "method"], sort=True
-    ):
-        landscape = landscape_of(str(space), str(dataset))
-        best = group.loc[group["validation"] == group["validation"].max(), "recommendation"]
-        index = min(landscape.space.index(landscape.space.canonical(landscape.space.decode(text))) for text in best)
-        place = f"{problem}, {device}" if device else str(problem)
-        found.setdefault((str(space), str(dataset), index), []).append((place, str(method)))
+    for best in best_by_validation(records[np.array(can)]):
+        row = best.iloc[0]
+        known = landscape_of(row["space"], row["dataset"]).space
+        index = min(known.index(known.canonical(known.decode(text))) for text in best["recommendation"])
+        found.setdefault((row["space"], row["dataset"], index), []).append((place_of(row), row["method"]))
     if not found:
         raise CannotRetrain("no method of this run recommended a feasible network, so there is nothing to retrain")
     return [_winner(*key, problems) for key, problems in sorted(found.items())]
+
+
+def best_by_validation(records: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield, of every problem and method, the rows whose feasible recommendation is the best by validation over the seeds."""
+    feasible = records[records["feasible"].to_numpy(bool)]
+    for _, group in feasible.groupby(["space", "dataset", "device", "problem", "method"], sort=True):
+        yield group[group["validation"] == group["validation"].max()]
+
+
+def place_of(row: Mapping[Hashable, Any] | pd.Series[Any]) -> str:
+    """Return what pages call the problem of a row of the records: its limits, and the device if there is one."""
+    return f"{row['problem']}, {row['device']}" if row["device"] else str(row["problem"])
 
 
 def _winner(space: str, dataset: str, index: int, problems: Sequence[tuple[str, str]]) -> Winner:
@@ -150,27 +158,22 @@ class Agreement:
 
 def agreement(compared: Sequence[Compared]) -> Agreement:
     """Return how well retrained and queried accuracies of one dataset agree."""
-    from scipy.stats import kendalltau, spearmanr, t
-
     pairs = [_pairs(one) for one in compared]
     queried = np.array([np.mean([test[0] for _, test in rows]) for rows in pairs])
     differences = np.array([np.mean([0.0 if _close(*test) else test[1] - test[0] for _, test in rows]) for rows in pairs])
     retrained = queried + differences  # so that the table's rounding breaks no ties
-    count = len(differences)
-    half = math.nan
-    if count > 1:
-        half = float(t.ppf(0.5 + CONFIDENCE / 2, count - 1) * differences.std(ddof=1) / math.sqrt(count))
-    varied = np.ptp(queried) > 0 and np.ptp(retrained) > 0
+    mean = mean_of(differences)
+    kendall, spearman = rank_correlations(queried, retrained)
     figures = [figure for rows in pairs for row in rows for figure in row]
     return Agreement(
-        networks=count,
+        networks=mean.count,
         figures=len(figures),
         equal=sum(_close(*figure) for figure in figures),
-        difference=float(differences.mean()),
-        low=float(differences.mean() - half),
-        high=float(differences.mean() + half),
-        kendall=float(kendalltau(queried, retrained).statistic) if varied else math.nan,
-        spearman=float(spearmanr(queried, retrained).statistic) if varied else math.nan,
+        difference=mean.value,
+        low=mean.low,
+        high=mean.high,
+        kendall=kendall,
+        spearman=spearman,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.limits import Bounds, axis
 from budgetnas.harness.oracle import oracle, pareto_front
 from budgetnas.spaces.devices import device_of
+from budgetnas.spaces.space import Space
 from budgetnas.spaces.tables import accuracy
 
 if TYPE_CHECKING:
     from budgetnas.harness.plan import Cell
+    from budgetnas.harness.training.datasets.dataset import Dataset
+    from budgetnas.harness.trial import Training
 
 _UNITS = {"latency_ms": "ms", "energy_mj": "mJ", "params": "parameters", "macs": "MACs", "cycles": "cycles"}
 _CLOUD_DIGITS = 6  # a picture needs no more; the front and the problems are exact
@@ -46,7 +50,7 @@ def board(cell: Cell) -> dict[str, Any]:
         "cloud": {"cost": _rounded(landscape.resource(resource)[shown]), "test": _rounded(landscape.test[shown])},
         "front": [_entry(landscape, resource, int(index)) for index in front],
         "problems": [_problem(landscape, resource, bounds) for bounds in cell.bounds],
-        "quoted": _quoted(landscape),
+        "quoted": _quoted(landscape.space, landscape.task.dataset),
     }
 
 
@@ -63,7 +67,41 @@ def _of_training(cell: Cell) -> dict[str, Any]:
         "chance": terrain.task.chance,
         "counted_over": len(terrain.eligible),
         "problems": [_limits_of(bounds) for bounds in cell.bounds],
+        "quoted": _quoted(terrain.space, terrain.task.dataset),
+        **({"training": _training_of(cell)} if cell.training else {}),
     }
+
+
+def _training_of(cell: Cell) -> dict[str, Any]:
+    """Return what was trained: the evaluator, its recipe in figures, and on how many images of those there are."""
+    from budgetnas.harness.training.images import load
+
+    training = cast("Training", cell.training)
+    dataset = load(cell.terrain.task)
+    return {
+        "evaluator": training.evaluator,
+        "recipe": Path(training.recipe).name,
+        **_in_figures(training, dataset),
+        "images_of_training_set": len(dataset.train),
+        "images_of_test_set": len(dataset.test),
+        "selection_recipe": Path(cell.selection.recipe).name if cell.selection else "",
+    }
+
+
+def _in_figures(training: Training, dataset: Dataset) -> dict[str, Any]:
+    """Return a recipe's epochs and batch, and the images that weights are trained on and architectures, or candidates, are judged by."""
+    from budgetnas.harness.training.parts import parts_of
+    from budgetnas.harness.training.recipe import read_recipe
+    from budgetnas.harness.training.search_recipe import read_search_recipe
+
+    if training.evaluator == "supernet":
+        search = read_search_recipe(training.recipe)
+        used = min(search.images.train or len(dataset.train), len(dataset.train))
+        return {"epochs": search.epochs, "batch": search.batch, "images_trained": used - used // 2, "images_judged": used // 2}
+    recipe = read_recipe(training.recipe)
+    parts = parts_of(dataset, recipe)
+    judged = 0 if parts.validation is None else len(parts.validation)
+    return {"epochs": recipe.epochs, "batch": recipe.batch, "images_trained": len(parts.train), "images_judged": judged}
 
 
 def _rounded(values: np.ndarray[Any, Any]) -> list[float]:
@@ -104,15 +142,15 @@ def _seeds_note(landscape: Landscape) -> str:
     return f"Accuracies are the table's means over its training seeds{which}."
 
 
-def _quoted(landscape: Landscape) -> list[dict[str, Any]]:
+def _quoted(space: Space, dataset: str) -> list[dict[str, Any]]:
     """Return the published results that the space quotes for this dataset, if it has a module `published` with any."""
-    package = type(landscape.space).__module__.rpartition(".")[0]
+    package = type(space).__module__.rpartition(".")[0]
     try:
-        rows = importlib.import_module(f"{package}.published").QUOTED
+        rows = getattr(importlib.import_module(f"{package}.published"), "QUOTED", ())
     except ModuleNotFoundError:
         return []
     return [
         {"method": row.method, "test": row.test, "deviation": row.deviation, "source": row.source, "note": row.note}
         for row in rows
-        if row.dataset == landscape.task.dataset
+        if row.dataset == dataset
     ]

@@ -12,7 +12,7 @@ from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
 from budgetnas.harness.problem import Allowance
-from budgetnas.harness.study import ProblemPart, Study, StudyError
+from budgetnas.harness.study import Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.trial import Training, Trial
 from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
@@ -27,6 +27,7 @@ class Cell:
     terrain: Terrain
     bounds: tuple[Bounds, ...]
     training: Training | None = None
+    selection: Training | None = None  # the brief one by which one network of several searches is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +96,13 @@ def _cells(study: Study, folder: Path) -> tuple[list[Cell], list[str]]:
                             raise UnknownDevice(f"{line}; leave it out, or set problem.skip_unsupported = true")
                         skipped.append(line)
             if wanted:
-                cells.append(_cell(problem, dataset, device, wanted, folder))
+                cells.append(_cell(study, dataset, device, wanted, folder))
     return cells, skipped
 
 
-def _cell(problem: ProblemPart, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> Cell:
+def _cell(study: Study, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> Cell:
     """Return a dataset and device with their limits resolved, and what is trained there."""
+    problem = study.problem
     if problem.evaluator == "table":
         landscape = landscape_of(problem.space, dataset, device)
         landscape.require_complete()
@@ -109,7 +111,9 @@ def _cell(problem: ProblemPart, dataset: str, device: str | None, groups: list[l
     bounds = tuple(resolve_all(terrain, groups))
     for each in bounds:
         require_attainable(terrain, each)  # a search that trains for hours must not be what finds out
-    return Cell(terrain, bounds, training_of(problem.evaluator, problem.recipe or "", dataset, folder))
+    training = training_of(problem.evaluator, problem.recipe or "", dataset, folder)
+    selection = training_of("training", study.selection.recipe, dataset, folder) if study.selection else None
+    return Cell(terrain, bounds, training, selection)
 
 
 def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset: str, folder: Path) -> Training:

@@ -12,6 +12,7 @@ from budgetnas.harness.catalogue import find_method
 from budgetnas.harness.context import board
 from budgetnas.harness.executors.local import Confinement, run_trials
 from budgetnas.harness.plan import Plan
+from budgetnas.harness.selection import planned
 from budgetnas.harness.store import Store
 from budgetnas.harness.trial import Trial
 
@@ -78,6 +79,7 @@ def write_plan(plan: Plan, store: Store) -> None:
             "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if find_method(t.method, t.folder).deterministic}),
             "skipped": list(plan.skipped),
             "evaluator": plan.study.problem.evaluator,
+            **({"selections": planned(plan)} if plan.study.selection else {}),
         },
     )
     store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})

@@ -86,6 +86,13 @@ class PluginPart(_Part):
     memory_mb: Annotated[int, Field(ge=64, le=2**30)] = 2048
 
 
+class SelectionPart(_Part):
+    """`[selection]`: one network of so many searches, the best by validation after a brief training by `recipe` (DARTS's own selection)."""
+
+    of: Annotated[int, Field(ge=2, le=1000)] = 4
+    recipe: Name
+
+
 class Study(_Part):
     """A study. `seeds` is how many, or a list of them."""
 
@@ -95,6 +102,15 @@ class Study(_Part):
     method: Annotated[list[MethodPart], Field(min_length=1)]
     seeds: int | list[int] = 10
     plugin: PluginPart = PluginPart()
+    selection: SelectionPart | None = None
+
+    @model_validator(mode="after")
+    def _selects_among_whole_groups(self) -> Study:
+        if self.selection is not None and self.problem.evaluator == "table":
+            raise ValueError("expected [selection] with evaluator = 'supernet' or 'training' only: it retrains what searches found")
+        if self.selection is not None and len(self.seed_list) % self.selection.of:
+            raise ValueError(f"expected seeds in groups of selection.of = {self.selection.of}; {len(self.seed_list)} seeds leave some over")
+        return self
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -111,7 +127,7 @@ class Study(_Part):
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
 
 
-_PARTS: dict[str, type[BaseModel]] = {"problem": ProblemPart, "allowance": AllowancePart, "plugin": PluginPart}
+_PARTS: dict[str, type[BaseModel]] = {"problem": ProblemPart, "allowance": AllowancePart, "plugin": PluginPart, "selection": SelectionPart}
 
 
 def own_studies() -> list[str]:

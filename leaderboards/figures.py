@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from budgetnas.leaderboards.boards import Board
+from budgetnas.leaderboards.drawing import CLOUD, DASHED, FRONT, INK, LIMIT, colours, plain_style, save, tidy
 from budgetnas.leaderboards.pareto import attainment_levels
 
 if TYPE_CHECKING:
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# After Paul Tol's "bright" scheme, without its grey: told apart with any common colour blindness.
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#33BBEE", "#CC6600", "#999933", "#555555")
-CLOUD, FRONT, LIMIT, INK = "#B8B8B8", "#111111", "#777777", "#222222"
 COLUMNS = 3
-DOTS_PER_INCH = 110
-PALETTE = 128
 # A cost range wider than this factor is drawn on a logarithmic axis.
 LOGARITHMIC_FROM = 15.0
 
@@ -47,33 +41,6 @@ class Window:
         """Return how many of `points`, shape (n, 2), lie outside."""
         cost, quality = points[:, 0], points[:, 1]
         return int(np.count_nonzero((cost < self.left) | (cost > self.right) | (quality < self.bottom) | (quality > self.top)))
-
-
-@contextmanager
-def _plain_style() -> Iterator[None]:
-    """Draw with matplotlib's own defaults, whatever the user's settings are."""
-    import matplotlib
-
-    settings = {
-        key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(("backend", "interactive", "toolbar"))
-    }
-    with matplotlib.rc_context(settings | {"font.size": 11.0, "svg.hashsalt": "budgetnas"}), warnings.catch_warnings():
-        # A method's name may hold a letter that the bundled font lacks: an empty box is no reason to warn.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG with a palette of its own: a third of the size, and no difference to the eye."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    figure.set_dpi(DOTS_PER_INCH)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
-    # Written by Pillow rather than savefig, which would put matplotlib's version into the file.
-    pixels.quantize(PALETTE).save(path, format="PNG", optimize=True)
 
 
 def window(board: Board, points: Floats) -> Window:
@@ -133,7 +100,7 @@ def _background(axes: Axes, board: Board) -> None:
         for limit in problem.limits:
             for bound in (limit.lower, limit.upper):
                 if limit.resource == board.resource and 0.0 < bound < math.inf:
-                    axes.axvline(bound, color=LIMIT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=2)
+                    axes.axvline(bound, color=LIMIT, linewidth=0.8, linestyle=DASHED, zorder=2)
     axes.step(*_staircase(board.front, axes.get_xlim()[1], axes.get_ylim()[0]), where="post", color=FRONT, linewidth=1.1, zorder=3)
 
 
@@ -142,9 +109,7 @@ def _frame(axes: Axes, view: Window) -> None:
         axes.set_xscale("log")
     axes.set_xlim(view.left, view.right)
     axes.set_ylim(view.bottom, view.top)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6, zorder=0)
-    axes.set_axisbelow(True)
+    tidy(axes)
 
 
 def _legend(figure: Figure) -> None:
@@ -154,17 +119,12 @@ def _legend(figure: Figure) -> None:
     handles = [
         Line2D([], [], color=CLOUD, marker="o", markersize=4, linestyle="none", label="a cell"),
         Line2D([], [], color=FRONT, linewidth=1.1, label="exact front"),
-        Line2D([], [], color=LIMIT, linewidth=0.8, linestyle=(0, (2, 2)), label="limit"),
+        Line2D([], [], color=LIMIT, linewidth=0.8, linestyle=DASHED, label="limit"),
         Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", label="recommended"),
         Line2D([], [], color=INK, linewidth=1.8, label="attained by half of the runs"),
         Patch(facecolor=INK, alpha=0.3, label="by a quarter to three quarters"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=10.5, handlelength=1.6, columnspacing=1.6)
-
-
-def colours(methods: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each method, the same whatever order they come in; they repeat after eight methods."""
-    return {method: COLOURS[index % len(COLOURS)] for index, method in enumerate(sorted(methods))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +143,7 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
     columns = min(COLUMNS, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
     view = window(board, np.concatenate([np.empty((0, 2)), *(run for panel in panels for run in panel.runs)]))
-    with _plain_style():
+    with plain_style():
         figure = NewFigure(figsize=(10.0, 1.3 + 2.7 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for index, axes in enumerate(grid.flat):
@@ -200,7 +160,7 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
         figure.supxlabel(f"{resource} on {board.device_title or 'any device'} [{board.unit}]", fontsize=11.5, parse_math=False)
         figure.supylabel(f"test accuracy on {board.dataset} [%]", fontsize=11.5, parse_math=False)
         _legend(figure)
-        _save(figure, path)
+        save(figure, path)
     return view
 
 
@@ -212,7 +172,7 @@ def rank_picture(average_ranks: pd.Series, p_values: pd.DataFrame, path: Path) -
     from matplotlib.figure import Figure as NewFigure
     from scikit_posthocs import critical_difference_diagram
 
-    with _plain_style():
+    with plain_style():
         figure = NewFigure(figsize=(8.0, 1.0 + 0.3 * len(average_ranks)), layout="constrained")
         axes = figure.subplots()
         # The library writes labels as given; a dollar sign would start a formula.
@@ -228,4 +188,4 @@ def rank_picture(average_ranks: pd.Series, p_values: pd.DataFrame, path: Path) -
             label_fmt_left="{label}  {rank:.2f} ",
             label_fmt_right=" {rank:.2f}  {label}",
         )
-        _save(figure, path)
+        save(figure, path)

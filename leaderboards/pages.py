@@ -12,8 +12,9 @@ import pandas as pd
 
 from budgetnas.leaderboards.board_page import ClassStandings, Rankings, board_context, board_csv
 from budgetnas.leaderboards.boards import Board, read_boards
+from budgetnas.leaderboards.drawing import colours
 from budgetnas.leaderboards.errors import LeaderboardError
-from budgetnas.leaderboards.figures import Panel, board_picture, colours, rank_picture
+from budgetnas.leaderboards.figures import Panel, board_picture, rank_picture
 from budgetnas.leaderboards.index_page import index_context, standings_csv
 from budgetnas.leaderboards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
 from budgetnas.leaderboards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem

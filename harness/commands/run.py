@@ -26,6 +26,7 @@ def run_command(
 
     from budgetnas.harness.plan import expand
     from budgetnas.harness.runner import default_folder, run
+    from budgetnas.harness.selection import select
     from budgetnas.harness.store import Store
     from budgetnas.harness.study import read_study
 
@@ -36,7 +37,7 @@ def run_command(
     for line in plan.skipped:
         console.print(f"left out: {line}", highlight=False, markup=False, soft_wrap=True)
     bars = (
-        TextColumn("trials"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[failures]}"),
@@ -50,5 +51,13 @@ def run_command(
             progress.update(bar, completed=done, total=planned, failures=f"{failed} failed" if failed else "")
 
         result = run(plan, store, workers or os.cpu_count() or 1, retry_failed, show)
+        if described.selection is not None:
+            brief = progress.add_task("brief trainings", total=None, failures="")
+            choices = select(
+                plan, store, workers or os.cpu_count() or 1, lambda done, in_all: progress.update(brief, completed=done, total=in_all)
+            )
+            progress.update(brief, visible=False)
     failures = f", {result.failed} of them failed: see `budgetnas leaderboard {store.root}`" if result.failed else ""
+    if described.selection is not None:
+        typer.echo(f"{choices} networks chosen, each from {described.selection.of} searches; see {store.root / 'selections'}")
     typer.echo(f"{result.planned} trials ({result.found} were there already){failures}; records in {store.records}")
