@@ -17,8 +17,9 @@ from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.metering import Meter
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Need, Problem
-from budgetnas.methods.rcas import RCAS, Chosen, Element, _order, lazy_greedy
+from budgetnas.methods.rcas import RCAS, Chosen, Element, _Networks, _order, lazy_greedy
 from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
 from budgetnas.spaces.task import task_of
 
@@ -410,3 +411,138 @@ def test_on_cells_the_best_of_its_runs_is_returned() -> None:
     best = max((i for i in on_paths if admitted[i]), key=LANDSCAPE.validation.__getitem__)
     assert SPACE.index(Architecture(SPACE.name, found[-1])) == best
     assert figures["evaluations_saved"] > 0
+
+
+# RCAS's settings, and chains, whose elements have costs of their own.
+
+
+CHAIN = space_of("rcnet[positions=12,width=25]")
+
+
+def filled_with(*codes: int) -> tuple[int, ...]:
+    return (*codes, *(0,) * (12 - len(codes)))
+
+
+def search(settings: Mapping[str, Any], space: Any, evaluator: Any, limits: Iterable[Limit] = (), queries: int = 200) -> Any:
+    """Return the recommendations' genes, fronts in full, and the figures."""
+    problem = Problem(space, task_of("digits"), None, tuple(limits), Allowance(queries))
+    running, found = RCAS(**settings).search(problem, evaluator, np.random.default_rng(0)), []
+    while True:
+        try:
+            found.append([arch.genes for arch in next(running)])
+        except StopIteration as end:
+            return found, end.value
+
+
+def chained(accuracy_of: Callable[[tuple[int, ...]], float]) -> Rated:
+    """Chains with their exact costs."""
+
+    def cost(genes: tuple[int, ...]) -> dict[str, float]:
+        complexity = CHAIN.complexity(Architecture(CHAIN.name, genes), task_of("digits"))
+        return {"params": float(complexity.params), "macs": float(complexity.macs)}
+
+    return Rated(accuracy_of, cost)
+
+
+def test_the_cost_of_a_block_is_the_one_at_its_own_position() -> None:
+    """Not what it adds to the empty chain, where the last convolution reads more once a later stage is filled."""
+    task = task_of("digits")
+    evaluator = chained(lambda genes: 50.0)
+    networks = _Networks.of(Problem(CHAIN, task, None, (), Allowance(1)), evaluator, RCAS())
+    for resource in ("params", "macs"):
+        costs = networks.element_costs(resource)
+        assert costs == {v: CHAIN.element_cost(v.position, v.value, task)[resource] for v in networks.elements}
+    added = evaluator.cost_of(filled_with(0, 1))["params"] - evaluator.cost_of(filled_with())["params"]
+    assert costs[Element(1, 1)] != added
+    # A resource that the space does not know of an element alone is measured by the difference.
+    timed = Rated(lambda genes: 50.0, lambda genes: {"cycles": 7.0 + sum(genes)})
+    networks = _Networks.of(Problem(CHAIN, task, None, (), Allowance(1)), timed, RCAS())
+    assert networks.element_costs("cycles") == {v: float(v.value) for v in networks.elements}
+
+
+def test_the_cost_on_a_device_is_asked_for_with_the_device() -> None:
+    asked = []
+
+    class OnDevice(type(CHAIN)):  # type: ignore[misc]
+        def element_cost(self, position: int, value: int, task: Any, device: str | None = None) -> Mapping[str, float]:
+            asked.append(device)
+            return {"latency_ms": 0.5 * value}
+
+    problem = Problem(OnDevice(12, 25), task_of("digits"), "pixel3", (Limit("latency_ms", 9.0),), Allowance(1))
+    networks = _Networks.of(problem, Rated(lambda genes: 50.0, lambda genes: {"latency_ms": 1.0 + sum(genes)}), RCAS())
+    assert networks.resources() == ("latency_ms",)
+    assert set(networks.element_costs("latency_ms").values()) == {0.5, 1.0, 1.5, 2.0, 2.5, 3.0}
+    assert set(asked) == {"pixel3"}
+
+
+def test_one_block_type_only() -> None:
+    evaluator = chained(lambda genes: 20.0 + sum(genes))
+    limits = [Limit("params", 60_000.0)]
+    found, _ = search({"values": (5,)}, CHAIN, evaluator, limits)
+    assert {gene for genes in evaluator.asked for gene in genes} == {0, 5}
+    assert set(found[-1][0]) == {0, 5} and evaluator.cost_of(found[-1][0])["params"] <= 60_000
+    assert RCAS(values=[5]) == RCAS(values=(5,))  # type: ignore[arg-type] # as a study file has it
+    with pytest.raises(ValueError, match=r"no position of 'blocks' can be filled with one of the values \[5\]"):
+        search({"values": (5,)}, Blocks((2, 2)), Rated(lambda genes: 50.0, lambda genes: {}))
+
+
+def test_identical_networks_are_asked_about_once() -> None:
+    """A block in either position of a stage is the same network: same picks, half the questions of the first pass."""
+    accuracy = {False: chained(lambda genes: 20.0 + sum(genes)), True: chained(lambda genes: 20.0 + sum(genes))}
+    limits = [Limit("params", 30_000.0)]
+    found = {merged: search({"merge_identical": merged}, CHAIN, accuracy[merged], limits, 500)[0] for merged in (False, True)}
+
+    def canonical(genes: tuple[int, ...]) -> tuple[int, ...]:
+        return CHAIN.canonical(Architecture(CHAIN.name, genes)).genes
+
+    assert found[True] == [[canonical(genes) for genes in front] for front in found[False]]
+    asked = accuracy[True].asked
+    assert asked == [canonical(genes) for genes in asked] and len(set(asked)) == len(asked)
+    assert set(asked) == {canonical(genes) for genes in accuracy[False].asked}
+    assert len(asked) < 0.7 * len(accuracy[False].asked)
+
+
+def test_the_whole_path_is_recommended_at_the_end() -> None:
+    gains = (10.0, -2.0, 3.0)
+    evaluator = Rated(lambda genes: 20.0 + sum(g for g, gene in zip(gains, genes, strict=True) if gene), weighed([4.0, 2.0, 1.0]))
+    found, _ = search({"keep_path": True}, Blocks((2, 2, 2)), evaluator, [Limit("params", 6.5)])
+    # By accuracy (0,0,0), (1,0,0), (1,0,1), where the last block does not fit; by the ratio to parameters the third block comes first.
+    assert found == [[(0, 0, 0)], [(1, 0, 0)], [(1, 0, 1)], [(0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)]]
+
+
+def test_a_random_tail_replaces_the_last_blocks_within_the_limits() -> None:
+    evaluator = chained(lambda genes: 20.0 + sum(genes) - 3.0 * genes.count(6))
+    limits = [Limit("params", 60_000.0), Limit("macs", 250_000.0)]
+    plain, known = search({}, CHAIN, evaluator, limits)
+    found, figures = search({"random_tail": 2}, CHAIN, evaluator, limits)
+    assert found[:-1] == plain
+    (best,), (tail,) = plain[-1], found[-1]
+    filled = [position for position, gene in enumerate(best) if gene]
+    assert best != tail and [position for position, gene in enumerate(tail) if gene] == filled
+    assert {position for position in range(12) if best[position] != tail[position]} <= set(filled[-2:])
+    cost = evaluator.cost_of(tail)
+    assert cost["params"] <= 60_000 and cost["macs"] <= 250_000 and tail in evaluator.asked
+    assert figures["random_blocks"] == 2.0 and figures["searched_percent"] == evaluator.accuracy_of(best)
+    assert figures["evaluations"] - known["evaluations"] in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("queries", range(1, 8))
+def test_a_random_tail_keeps_a_query_for_itself(queries: int) -> None:
+    evaluator = Rated(lambda genes: 50.0 + sum(genes), weighed([1.0, 1.0]))
+    found, figures = search({"random_tail": 2}, Blocks((4, 4)), evaluator, queries=queries)
+    assert len(set(evaluator.asked)) == figures["evaluations"] <= queries
+    if queries > 2:
+        assert figures["random_blocks"] == 2.0 and found[-1][0] in evaluator.asked
+        assert figures["searched_percent"] == max(50.0 + sum(genes[0]) for genes in found[:-1])
+
+
+def test_no_random_tail_where_no_other_keeps_the_limits() -> None:
+    evaluator = Rated(lambda genes: 50.0 + genes[0], lambda genes: {"params": float(sum(genes))})
+    found, figures = search({"random_tail": 3}, Blocks((3,)), evaluator, [Limit("params", 1.0)])
+    assert found == [[(0,)], [(1,)]] and figures["random_blocks"] == 0.0
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    for settings_ in ({"random_tail": -1}, {"random_tail": 1, "keep_path": True}):
+        with pytest.raises(ValueError, match="random_tail of RCAS is 0 or more blocks, and 0 with keep_path"):
+            RCAS(**settings_)  # type: ignore[arg-type]

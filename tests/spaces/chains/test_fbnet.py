@@ -15,7 +15,7 @@ from budgetnas.spaces.chains import FBNet
 from budgetnas.spaces.chains.complexity import Block, Convolution
 from budgetnas.spaces.chains.fbnet_devices import NoDeviceCosts
 from budgetnas.spaces.devices import UnknownDevice
-from budgetnas.spaces.space import Architecture, Complexity, CostedOnDevices, InvalidArchitecture
+from budgetnas.spaces.space import Architecture, Complexity, CostedOnDevices, HasCheapest, InvalidArchitecture, sample
 from budgetnas.spaces.tables.columnar import Table, TableError
 from budgetnas.spaces.tables.home import open_operators, table_path
 from budgetnas.spaces.tables.importing import read
@@ -217,3 +217,28 @@ def test_another_table_under_the_operators_name_is_refused(home: Path) -> None:
 def test_no_chain_is_costed_that_is_none(made_up: Table) -> None:
     with pytest.raises(InvalidArchitecture):
         SPACE.device_cost(Architecture("fbnet", (9,) * 22), TASKS["cifar10"], "edgegpu")
+
+
+@given(genes=genes, task=tasks)
+def test_no_chain_is_cheaper_than_the_cheapest(genes: tuple[int, ...], task: Task) -> None:
+    assert isinstance(SPACE, HasCheapest)
+    for resource in ("params", "macs"):
+        drawn, least = (SPACE.complexity(arch, task) for arch in (Architecture("fbnet", genes), SPACE.cheapest(resource, task)))
+        assert getattr(least, resource) <= getattr(drawn, resource)
+
+
+def test_the_cheapest_is_below_the_chain_of_skips() -> None:
+    """A grouped block costs less than the convolution that is the skip where the shape changes."""
+    task = TASKS["cifar100"]
+    cheapest = SPACE.cheapest("params", task)
+    assert SPACE.complexity(cheapest, task).params == 764_220 < SPACE.complexity(SPACE.identity, task).params == 780_660
+    assert set(cheapest.genes) == {1, 8}
+
+
+def test_the_cheapest_on_a_device_is_one_that_it_runs(made_up: Table) -> None:
+    task = TASKS["cifar100"]
+    for device, resource in (("edgegpu", "latency_ms"), ("edgegpu", "energy_mj"), ("raspi4", "latency_ms")):
+        least = SPACE.device_cost(SPACE.cheapest(resource, task, device), task, device)[resource]
+        rng = np.random.default_rng(5)
+        drawn = [SPACE.device_cost(sample(SPACE, rng), task, device)[resource] for _ in range(500)]
+        assert math.isfinite(least) and least <= np.nanmin(drawn, initial=math.inf)

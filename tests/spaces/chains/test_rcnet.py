@@ -14,7 +14,7 @@ from budgetnas.spaces.chains.complexity import Block, Pooling
 from budgetnas.spaces.chains.rcnet import InvalidChain
 from budgetnas.spaces.chains.rcnet_skeleton import Skeleton
 from budgetnas.spaces.registry import UnknownSpace, space_of
-from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture
+from budgetnas.spaces.space import Architecture, Complexity, HasCheapest, InvalidArchitecture
 from budgetnas.spaces.task import TASKS, Task
 
 SPACE = RCNet()
@@ -237,3 +237,12 @@ def test_a_text_that_is_no_chain_is_refused_with_the_place(text: str, said: str)
 def test_a_chain_of_another_size_is_refused() -> None:
     with pytest.raises(InvalidArchitecture, match=re.escape("'rcnet[positions=6]' was given where one of 'rcnet'")):
         SPACE.complexity(RCNet(positions=6).identity, CIFAR100)
+
+
+@given(data=st.data(), space=chains, task=tasks)
+def test_no_chain_is_cheaper_than_the_empty_one(data: st.DataObject, space: RCNet, task: Task) -> None:
+    assert isinstance(space, HasCheapest)
+    drawn = Architecture(space.name, data.draw(st.tuples(*[st.integers(0, 6)] * space.positions)))
+    cost = space.complexity(drawn, task)
+    least = space.complexity(space.cheapest("params", task), task)
+    assert least.params <= cost.params and least.macs <= cost.macs
