@@ -141,7 +141,7 @@ def project(
 
     It stops as soon as all limits hold. So a theta within its limits comes back as it is; so does any with `weight` (lambda) 0, as the
     distance alone has no gradient there. It also stops at a minimum of equation 8 outside the limits, where more steps would change
-    nothing: when no alpha is farther than two steps from where it was `_REST` steps ago.
+    nothing: when no alpha is farther than half a step of Adam from where it was `_REST` steps ago.
     """
     from torch.optim import Adam
 
@@ -157,7 +157,7 @@ def project(
         (0.5 * distance + weight * sum(excess)).backward()  # type: ignore[union-attr]
         optimizer.step()
         if made % _REST == _REST - 1:
-            if all(bool(((new - old).abs() <= 2.0 * rate).all()) for new, old in zip(moved, earlier, strict=True)):
+            if all(bool(((new - old).abs() <= 0.5 * rate).all()) for new, old in zip(moved, earlier, strict=True)):
                 return [alphas.detach() for alphas in moved], made + 1
             earlier = [alphas.detach().clone() for alphas in moved]
     return [alphas.detach() for alphas in moved], steps

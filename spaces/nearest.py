@@ -61,19 +61,20 @@ def _strongest_without(space: Relaxable, strengths: Sequence[Floats], without: f
     for cell, edge, operation in without:
         left[cell][edge, operation] = 0.0
     arch = space.strongest(left)
-    lost = _lost(space, left, arch)
-    return _Found(lost, arch.genes, number, without, _choices(space, arch)) if lost < math.inf else None
+    choices = _choices(space, arch)
+    lost = _lost(left, choices)
+    return _Found(lost, arch.genes, number, without, choices) if lost < math.inf else None
 
 
 def _choices(space: Relaxable, arch: Architecture) -> tuple[Choice, ...]:
     """Return the operations that an architecture has."""
-    each = enumerate(space.one_hot(arch))
-    return tuple([(cell, edge, operation) for cell, hot in each for edge, operation in np.argwhere(hot > 0.0).tolist()])
+    found = [(cell, *np.nonzero(hot)) for cell, hot in enumerate(space.one_hot(arch))]
+    return tuple([(cell, *place) for cell, edges, operations in found for place in zip(edges.tolist(), operations.tolist(), strict=True)])
 
 
-def _lost(space: Relaxable, strengths: Sequence[Floats], arch: Architecture) -> float:
-    """Return -log of the product of an architecture's strengths; inf where one of them is 0."""
-    chosen = [float(strengths[cell][edge, operation]) for cell, edge, operation in _choices(space, arch)]
+def _lost(strengths: Sequence[Floats], choices: Sequence[Choice]) -> float:
+    """Return -log of the product of the strengths of what was chosen; inf where one of them is 0."""
+    chosen = [float(strengths[cell][edge, operation]) for cell, edge, operation in choices]
     return -sum(map(math.log, chosen)) if min(chosen, default=1.0) > 0.0 else math.inf
 
 
@@ -93,11 +94,15 @@ def nearest(space: Relaxable, strengths: Sequence[Floats], violation: Callable[[
 
 def _descended(space: Relaxable, strengths: Sequence[Floats], violation: Callable[[Architecture], float]) -> Architecture | None:
     """Return a feasible architecture reached by single changes from the strongest, or None where none of them helps."""
+
+    def lost(arch: Architecture) -> float:
+        return _lost(strengths, _choices(space, arch))
+
     arch = space.strongest(strengths)
     while (excess := violation(arch)) > 0.0:
-        here, gains = _lost(space, strengths, arch), []
+        here, gains = lost(arch), []
         for near in neighbours(space, arch):
-            left, given_up = violation(near), _lost(space, strengths, near) - here
+            left, given_up = violation(near), lost(near) - here
             if left < excess and given_up < math.inf:
                 # What gives up nothing comes first, then the most for the strength given up; ties to the lowest genes.
                 gains.append(((given_up > 0.0, -(excess - left) / max(given_up, 1e-12)), near.genes))
@@ -106,7 +111,7 @@ def _descended(space: Relaxable, strengths: Sequence[Floats], violation: Callabl
         arch = Architecture(space.name, min(gains)[1])
     while True:
         feasible = [near for near in neighbours(space, arch) if violation(near) == 0.0]
-        best = min([arch, *feasible], key=lambda near: (_lost(space, strengths, near), near.genes))
-        if _lost(space, strengths, best) >= _lost(space, strengths, arch):
+        best = min([arch, *feasible], key=lambda near: (lost(near), near.genes))
+        if lost(best) >= lost(arch):
             return arch
         arch = best
