@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +69,7 @@ class FileBatches:
             opened,  # type: ignore[arg-type] # it has what a loader asks for: a length and items
             batch_sampler=[order[start:stop].tolist() for start, stop in self._bounds],
             num_workers=self._workers,
+            worker_init_fn=_leave_interrupts,
             generator=torch.Generator(),  # or the loader would draw from the global one
             pin_memory=self._device.type == "cuda",
         )
@@ -77,6 +79,12 @@ class FileBatches:
             if drawn is not None:
                 normalised = cut_out(normalised, self._augmentation.cutout, drawn.take(start, stop))
             yield normalised, labels.to(self._device, non_blocking=True)
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the process that trains, which ends its workers; each would print a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _transform(augmentation: Augmentation, side: int, training: bool) -> v2.Compose:
