@@ -134,9 +134,8 @@ class DCANAS:
     The paper divides nothing; dividing by K' makes `eta` mean the same for every resource and device. Adam moves alphas by about the
     learning rate a step, however large lambda is. So a lambda that rises faster than alphas can follow goes on rising while they are on
     their way, and drives them far below the limit, into cells that they do not leave when it falls again: on digits201 three times the
-    default costs up to 10 points of accuracy. The paper runs five searches and keeps the
-    best by validation: here that is five seeds. Weight sharing, bottleneck and derived cells belong to supernets; on a table they are not
-    modelled, and the figures say so.
+    default costs up to 10 points of accuracy. The paper runs five searches and keeps the best by validation: here that is five seeds.
+    Weight sharing, bottleneck and derived cells belong to supernets; on a table they are not modelled, and the figures say so.
 
     The figures: `multiplier_R`, `search_limit_R` and `size_over_limit_R` (k_s / K' at the end) for every bounded resource R; `excess`, the
     largest relative excess of k_s at the end; `loss` and `steps`; `repaired`, 1 where `repair` changed the recommendation;

@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from budgetnas.harness.problem import Limit, SearchedCell
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.problem import Allowance, Limit, Problem, SearchedCell
 from budgetnas.methods.deff_arts import BOUND_CYCLES, DEffARTS, computing_cost, weighted
+from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.task import task_of
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
 
 OPERATIONS = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
@@ -172,3 +177,26 @@ def test_it_asks_for_the_second_order_unless_told_otherwise(conduct: Any) -> Non
 def test_settings_that_mean_nothing_are_refused(settings: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         DEffARTS(**settings)
+
+
+# --- on the table that ships with the project, and on DARTS ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resource", ["limited", "paper_cycles"])
+def test_on_digits201_a_large_gamma_gives_skips_and_nothing_but_them(conduct: Any, resource: str) -> None:
+    landscape = landscape_of("nasbench201", "digits201", "amd-epyc")
+    problem = Problem(landscape.space, landscape.task, "amd-epyc", (Limit("latency_ms", 0.02),), Allowance(None))
+    method = DEffARTS(gamma=1.0, resource=resource, learning_rate=0.02, steps=400)
+    found, figures = conduct(method, problem, TableEvaluator(landscape))
+    assert landscape.space.encode(found[-1]) == "|skip_connect~0|+|skip_connect~0|skip_connect~1|+" + "|".join(
+        ["", *(f"skip_connect~{node}" for node in range(3)), ""]
+    )
+    assert figures["skip_share"] == 1.0 and figures["not_modelled_unrolled"] == 1.0
+    assert ("not_modelled_paper_cycles" in figures) == (resource == "paper_cycles")
+
+
+def test_the_darts_space_knows_table_2_as_it_stands_here() -> None:
+    space: Any = space_of("darts")
+    for costs in space.edge_costs("paper_cycles", task_of("cifar10")):
+        assert costs.tolist() == [CYCLES.tolist()] * 14
+    assert [cell.operations for cell in space.searched] == [OPERATIONS] * 2
