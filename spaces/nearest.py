@@ -68,8 +68,11 @@ def _strongest_without(space: Relaxable, strengths: Sequence[Floats], without: f
 
 def _choices(space: Relaxable, arch: Architecture) -> tuple[Choice, ...]:
     """Return the operations that an architecture has."""
-    found = [(cell, *np.nonzero(hot)) for cell, hot in enumerate(space.one_hot(arch))]
-    return tuple([(cell, *place) for cell, edges, operations in found for place in zip(edges.tolist(), operations.tolist(), strict=True)])
+    found: list[Choice] = []
+    for cell, hot in enumerate(space.one_hot(arch)):
+        edges, operations = np.nonzero(hot)
+        found += [(cell, edge, operation) for edge, operation in zip(edges.tolist(), operations.tolist(), strict=True)]
+    return tuple(found)
 
 
 def _lost(strengths: Sequence[Floats], choices: Sequence[Choice]) -> float:
