@@ -55,7 +55,7 @@ def test_answers_are_the_evaluator_s() -> None:
         assert asked.accuracy(arch) == asked.accuracy(arch) == VALIDATION[index]
         assert asked.cost(arch) == asked.cost(arch) == EVALUATOR.cost(arch)
     assert asked.answers == {index: VALIDATION[index] for index in (0, 9_999, 15_624)}
-    assert asked.offers == EVALUATOR.offers == {Need.ACCURACY}
+    assert asked.offers == EVALUATOR.offers >= {Need.ACCURACY}
 
 
 def test_a_new_accuracy_costs_one_query_and_its_training_time() -> None:
