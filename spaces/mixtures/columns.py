@@ -23,7 +23,7 @@ class Columns:
 
     def repeated(self, figures: Tensor) -> Tensor:
         """Return a figure a channel, repeated along a row."""
-        return figures.repeat(self._pixels_a_row)
+        return figures.expand(self._pixels_a_row, self._channels).reshape(-1)
 
     def sums(self, rows: Tensor) -> Tensor:
         """Return the sum over all pixels, a figure a channel."""
