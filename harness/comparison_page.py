@@ -55,10 +55,13 @@ def page_of(compared: Sequence[Compared], recipe: str | None, every: bool, comma
         "# Queried against retrained",
         "",
         f"{chosen}, trained from scratch with every evaluation seed. Made by `{command}`; every figure is in [compare.csv](compare.csv). "
-        f"Square brackets hold {CONFIDENCE:.0%} intervals by Student's t.",
+        f"Square brackets hold {100 * CONFIDENCE:.0f} % intervals by Student's t.",
         "",
         *[line for text in left_out for line in (f"> {text}", "")],
         f"![Retrained accuracy of every network, with the figure known before it]({PICTURE})",
+        "",
+        "*A mark is a network, in the colour of the first method that found it; its bar is one standard deviation over evaluation seeds. On "
+        " the dashed line, where there is one, both figures are equal.*",
         "",
     ]
     for key in dict.fromkeys((one.candidate.space, one.candidate.dataset) for one in compared):
@@ -114,7 +117,7 @@ def sentence(found: Agreement, networks: int) -> str:
     if found.retrained:
         text += " " + _noise_words("The evaluation seeds", found.retrained)
     if not math.isnan(found.by_seeds):
-        text += f" Seeds alone would make {found.by_seeds:.0%} of the variance of the differences between networks."
+        text += f" Seeds alone would make {100 * found.by_seeds:.0f} % of the variance of the differences between networks."
     return text
 
 
@@ -156,7 +159,7 @@ def _table(compared: Sequence[Compared]) -> Iterator[str]:
 
 def _found_by(candidate: Candidate) -> str:
     counts = {name: sum(finding.method == name for finding in candidate.findings) for name in methods_of(candidate)}
-    return ", ".join(f"{name.replace('|', '/')} ({count})" if count > 1 else name.replace("|", "/") for name, count in counts.items())
+    return "; ".join(f"{name.replace('|', '/')} ({count})" if count > 1 else name.replace("|", "/") for name, count in counts.items())
 
 
 def _shown(value: float, decimals: int = 2) -> str:

@@ -14,6 +14,7 @@ from budgetnas.harness.histories import history_path
 from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.terrain import terrain_of
 from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.space import Architecture, Relaxable, Space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +85,10 @@ def last_figures(steps: Sequence[Mapping[str, float | None]]) -> dict[str, float
 def searched(store: Store, records: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the records of trained trials with columns of their own, and what was said of the comparison behind `retrained_*`.
 
-    `search_seconds`, `peak_memory_bytes` and `machine` are a clock's; `network` is the text of the representative of identical networks;
-    `connected`; `history`: the steps; `retrained_test` and `retrained_validation`: accuracies [%] by evaluation seed, empty lists where
-    the network was not retrained; `early_stopped`: the validation accuracy that the search trained to, or NaN; `queried`: a table's test
-    accuracy, or NaN.
+    `search_seconds`, `peak_memory_bytes` and `machine` are a clock's. `network` is the text of the representative of identical networks,
+    and `connected` whether it is; `skip_share`, of skip connections among the edges that it keeps, is NaN where a space has no edges.
+    `history`: the steps. `retrained_test` and `retrained_validation`: accuracies [%] by evaluation seed, empty lists where the network was
+    not retrained. `early_stopped`: the validation accuracy that the search trained to, or NaN; `queried`: a table's test accuracy, or NaN.
     """
     comparison = read_comparison(store)
     known = _by_network(comparison)
@@ -106,20 +107,29 @@ def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tu
         "queried": math.nan,
     }
     of_network: Mapping[str, Any] = {}
-    network, connected = "", False
+    network, connected, skip_share = "", False, math.nan
     if row["recommendation"]:
         space = space_of(row["space"])
         arch = space.decode(row["recommendation"])
         canonical = space.canonical(arch)
-        network, connected = space.encode(canonical), space.connected(arch)
+        network, connected, skip_share = space.encode(canonical), space.connected(arch), _skip_share(space, arch)
         of_network = known.get((row["space"], row["dataset"], canonical.genes), {})
         found["queried"] = terrain_of(row["space"], row["dataset"]).accuracy_of(canonical).get("test", math.nan)
     return found | {
         "network": network,
         "connected": connected,
+        "skip_share": skip_share,
         "retrained_test": list(of_network.get("test", [])),
         "retrained_validation": [value for value in of_network.get("validation", []) if value is not None],
     }
+
+
+def _skip_share(space: Space, arch: Architecture) -> float:
+    if not isinstance(space, Relaxable):
+        return math.nan
+    cells = zip(space.searched, space.one_hot(arch), strict=True)
+    kept = [cell.operations[int(row.argmax())] for cell, rows in cells for row in rows if row.any()]
+    return kept.count("skip_connect") / max(len(kept) - kept.count("none"), 1)
 
 
 def _timing(store: Store, identity: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.board_page import ClassStandings, Rankings, board_context, board_csv
 from budgetnas.leaderboards.boards import Board, read_boards
+from budgetnas.leaderboards.documents import INDEX, render, write
 from budgetnas.leaderboards.drawing import colours
 from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.figures import Panel, board_picture, rank_picture
@@ -20,21 +21,10 @@ from budgetnas.leaderboards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, 
 from budgetnas.leaderboards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem
 from budgetnas.leaderboards.statistics import BOOTSTRAP_SEED, FEWEST_BLOCKS, RESAMPLES
 
-INDEX = "README.md"
 RANK_PICTURE = "ranking.png"
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is Markdown: every cell is escaped for it where it is made
-    )
     rules = {
         "resamples": f"{RESAMPLES:,}",
         "bootstrap_seed": BOOTSTRAP_SEED,
@@ -42,12 +32,7 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
         "advised_seeds": ADVISED_SEEDS,
         "fewest_blocks": FEWEST_BLOCKS,
     }
-    return environment.get_template(template).render(context, rules=rules)
-
-
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return path
+    return render(template, {**context, "rules": rules})
 
 
 def _panels(table: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str]) -> list[Panel]:
@@ -81,8 +66,8 @@ def _write_board(
     view = board_picture(board, _panels(table, order, palette), picture)
     context = board_context(board, table, standings, rankings, view.hides(board.cloud), INDEX)
     return [
-        _write(out / f"{board.stem}.md", _render("board.md.jinja", context)),
-        _write(out / f"{board.stem}.csv", board_csv(board, standings)),
+        write(out / f"{board.stem}.md", _render("board.md.jinja", context)),
+        write(out / f"{board.stem}.csv", board_csv(board, standings)),
         picture,
     ]
 
@@ -132,9 +117,9 @@ def _write_all(
     picture = _write_rank_picture(overall[QUERIES], out)
     context = index_context(title, command, known, table, by_board, overall, RANK_PICTURE if picture else "")
     return [
-        _write(out / INDEX, _render("index.md.jinja", context)),
-        _write(out / "ranking.csv", standings_csv([(None, overall)])),
-        _write(out / "boards.csv", standings_csv(list(by_board.items()))),
+        write(out / INDEX, _render("index.md.jinja", context)),
+        write(out / "ranking.csv", standings_csv([(None, overall)])),
+        write(out / "boards.csv", standings_csv(list(by_board.items()))),
         *picture,
         *written,
     ]

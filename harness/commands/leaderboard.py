@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from budgetnas.harness.store import Store
 
 
 def leaderboard_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/default.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Where the pages go; by default RUN/leaderboards.", show_default=False)] = None,
 ) -> None:
-    """Write a page for every dataset and device (Markdown, CSV, picture) and an index with the ranking over all of them."""
+    """Write the pages of a run: of a run on a table, a board for every dataset and device and an index with the ranking over all of them;
+    of a run that trained, one page with what its searches found, and how they went."""
     from rich.console import Console
 
     from budgetnas.harness.frame import read_records
     from budgetnas.harness.store import Store
-    from budgetnas.leaderboards.pages import write_pages
 
-    records, contexts, plan = read_records(Store(run))
+    store = Store(run)
+    records, contexts, plan = read_records(store)
     target = out or run / "leaderboards"
     missing = len(plan["trials"]) - len(records)
     if missing:
         typer.echo(f"{missing} of {len(plan['trials'])} trials have no record yet; the pages show the rest", err=True)
+    command = f"budgetnas run {plan['study']} && budgetnas leaderboard {run}" + (f" --out {out}" if out else "")
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
-        pages = write_pages(
-            records,
-            contexts,
-            target,
-            plan["title"],
-            f"budgetnas run {plan['study']} && budgetnas leaderboard {run}" + (f" --out {out}" if out else ""),
-        )
+        write = _of_table if plan["evaluator"] == "table" else _of_searches
+        pages = write(store, records, contexts, plan, target, command)
     typer.echo(f"{len(pages)} pages; begin with {target / 'README.md'}")
+
+
+def _of_table(store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, command: str) -> list[Path]:
+    from budgetnas.leaderboards.pages import write_pages
+
+    return write_pages(records, contexts, target, plan["title"], command)
+
+
+def _of_searches(store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, command: str) -> list[Path]:
+    from budgetnas.harness.searched import searched
+    from budgetnas.harness.selection import with_selections
+    from budgetnas.leaderboards.searches import write_search_pages
+
+    table, comparison = searched(store, with_selections(store, plan, records))
+    compare = f"budgetnas compare {store.root} --recipe RECIPE"
+    return write_search_pages(table, contexts, comparison, target, plan["title"], command, compare)
