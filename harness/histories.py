@@ -18,4 +18,6 @@ def write_history(root: Path, identity: str, relaxations: Sequence[Any]) -> None
     """Write the steps of a trial's last relaxation. `RunError` if the disk refuses."""
     path = history_path(root, identity)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Store(root).write(path, {"cells": [cell.name for cell in relaxations[-1].cells], "steps": relaxations[-1].history.rows()})
+    last = relaxations[-1]
+    cells = [{"name": cell.name, "edges": cell.edges, "operations": cell.operations} for cell in last.cells]
+    Store(root).write(path, {"cells": cells, "steps": last.history.rows(), "stages": last.history.stages()})

@@ -142,7 +142,7 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
         search: Any = method.search(problem, meter, trial.rng())
         if not isinstance(search, Iterable):
             raise TypeError(f"search returned {search!r}; expected a generator, or another iterable, of recommendations")
-        outcome.report = _listen(iter(search), meter, outcome)
+        outcome.report = _listen(iter(search), meter, outcome, trial.evaluator == "supernet")
     except AllowanceSpent:
         pass  # the normal end of a search that does not count for itself
     except RunError:
@@ -162,8 +162,12 @@ def reason_of(error: BaseException) -> str:
     return _ADDRESS.sub("", said)[:500].encode("utf-8", "backslashreplace").decode()
 
 
-def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome) -> Mapping[str, float]:
-    """Note every change of the recommendation until the search ends; return its report."""
+def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome, only_last: bool) -> Mapping[str, float]:
+    """Note every change of the recommendation until the search ends, or the last one; return the search's report.
+
+    A search in a supernet asks no queries that its recommendations could be placed by, and one that goes on from a checkpoint does not
+    make its early ones again: of such a search the last one is kept. Its history has the alphas of every stage.
+    """
     while True:
         try:
             recommended = next(search)
@@ -175,6 +179,8 @@ def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome) -> Mapping[s
             raise TypeError(f"search yielded {recommended!r}; expected a tuple of architectures")
         keys = tuple([meter.key(arch) for arch in recommended])
         if keys and (not outcome.recommendations or outcome.recommendations[-1][2] != keys):
+            if only_last:
+                outcome.recommendations.clear()
             outcome.recommendations.append((meter.queries, meter.seconds, keys))
 
 

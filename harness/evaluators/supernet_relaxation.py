@@ -211,6 +211,8 @@ class SupernetRelaxation:
             self.history.add(step.index, self._figures)
             if self._ground.watch is not None:
                 self._ground.watch(step, self._figures)
+        if self.history.keeps_alphas(step.index):
+            self.history.add_alphas(step.index, [rows.tolist() for rows in self.alphas])
         self._figures = {}
 
     def _logits(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
@@ -288,6 +290,7 @@ class SupernetRelaxation:
             "state": [part.state_dict() for part in state],
             "derived": None if self._derived is None else list(self._derived.genes),
             "history": self.history.rows(),
+            "stages": self.history.stages(),
             "seconds": self._seconds,
         }
         checkpoint.save(self._path, self._identity(total), payload)
@@ -306,7 +309,7 @@ class SupernetRelaxation:
             part.load_state_dict(kept)
         if found["derived"] is not None:
             self._take_derived(Architecture(self._ground.space.name, tuple(found["derived"])))
-        self.history = History(total, found["history"])
+        self.history = History(total, found["history"], found["stages"])
         self._seconds = float(found["seconds"])
         return int(found["epochs"])
 

@@ -107,6 +107,8 @@ class TableRelaxation:
             yield Step(index, total, index, total)
             if self.history.keeps(index):
                 self.history.add(index, self._figures())
+            if self.history.keeps_alphas(index):
+                self.history.add_alphas(index, [rows.tolist() for rows in self.alphas])
             self._noted = {}
 
     def backward(self, penalty: Tensor | None = None, unrolled: bool = False) -> float:

@@ -13,16 +13,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from budgetnas.harness.evaluators.registry import Evaluation, Watch
-from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
+from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.training.datasets.dataset import Dataset
 from budgetnas.harness.training.images import load
@@ -35,6 +35,9 @@ from budgetnas.spaces.tables.home import data_home
 
 if TYPE_CHECKING:
     from budgetnas.harness.trial import Trial
+
+
+Show: TypeAlias = Callable[[int, float], None]
 
 
 class Answer(NamedTuple):
@@ -50,9 +53,12 @@ class TrainingEvaluator:
 
     offers = frozenset({Need.ACCURACY})
 
-    def __init__(self, terrain: Terrain, recipe: Recipe, seed: int, folder: Path, processes: int = 1):
-        """`seed` is the search's: it draws every network's weights and the order of its images. `folder` holds all that was trained."""
-        self._terrain, self._processes = terrain, processes
+    def __init__(self, terrain: Terrain, recipe: Recipe, seed: int, folder: Path, processes: int = 1, show: Show | None = None):
+        """`seed` is the search's: it draws every network's weights and the order of its images. `folder` holds all that was trained.
+
+        `show` is told of every answer: how many there are, and the accuracy [%].
+        """
+        self._terrain, self._processes, self._show = terrain, processes, show
         self._train = partial(_trained, terrain.space.name, terrain.task.dataset, recipe, seed, folder)
         self._answers: dict[Architecture, Answer] = {}  # by the representative of identical networks
 
@@ -68,8 +74,10 @@ class TrainingEvaluator:
         """Return validation accuracies [%] of a batch; what is new is trained side by side, each network once."""
         wanted = [self._terrain.space.canonical(arch) for arch in archs]
         new = [arch for arch in dict.fromkeys(wanted) if arch not in self._answers]
-        if new:
-            self._answers.update(computed(self._train, new, min(self._processes, len(new))))
+        for arch, answer in computed(self._train, new, min(self._processes, len(new))) if new else ():
+            self._answers[arch] = answer
+            if self._show is not None:
+                self._show(len(self._answers), answer.validation)
         return [self._answers[arch].validation for arch in wanted]
 
     def seconds_of(self, arch: Architecture) -> float:
@@ -123,11 +131,17 @@ def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None)
     ):
         if now != planned:
             raise TableError(f"{what} changed since the run was planned; start the run again")
+
+    def show(answers: int, validation: float) -> None:
+        if watch is not None:
+            most = max(answers, trial.allowance.queries or answers)
+            watch(Step(answers - 1, most, answers - 1, most), {"validation": validation})
+
     if workspace is not None:
-        evaluator = TrainingEvaluator(terrain, recipe, trial.seed, data_home() / "trained", _processes())
+        evaluator = TrainingEvaluator(terrain, recipe, trial.seed, data_home() / "trained", _processes(), show)
         return Evaluation(evaluator, terrain, timing=evaluator.timing)
     scratch = tempfile.TemporaryDirectory(prefix="budgetnas-")
-    evaluator = TrainingEvaluator(terrain, recipe, trial.seed, Path(scratch.name), _processes())
+    evaluator = TrainingEvaluator(terrain, recipe, trial.seed, Path(scratch.name), _processes(), show)
 
     def timing() -> Mapping[str, Any]:
         scratch.cleanup()

@@ -141,6 +141,8 @@ def test_a_search_that_goes_on_ends_with_the_same_bits(tmp_path: Path, stop_at: 
     uninterrupted = made(ground())
     searched(uninterrupted)
     assert resumed.history.rows() == uninterrupted.history.rows()
+    assert resumed.history.stages() == uninterrupted.history.stages()
+    assert [stage["step"] for stage in resumed.history.stages()] == list(range(12))
 
 
 def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> None:
