@@ -125,7 +125,8 @@ def _live(title: str) -> Iterator[Watch]:
         task = progress.add_task(title, total=None, figures="")
 
         def watch(step: Step, figures: Mapping[str, float]) -> None:
-            said = f"epoch {step.epoch + 1} of {step.epochs}: " + ", ".join(f"{_word(name)} {value:.4g}" for name, value in figures.items())
+            epoch = f"epoch {step.epoch + 1} of {step.epochs}: " if step.epochs < step.total else ""
+            said = epoch + ", ".join(f"{_word(name)} {value:.4g}" for name, value in figures.items())
             progress.update(task, completed=step.index + 1, total=step.total, figures=said)
             if not console.is_terminal and time.monotonic() - told[0] >= _LOGGED_EVERY_SECONDS:
                 told[0] = time.monotonic()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,13 @@ from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.metering import Meter
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Need, Problem
 from budgetnas.methods.rcas import RCAS, Chosen, Element, _Networks, _order, lazy_greedy
+from budgetnas.spaces.chains import FBNet
 from budgetnas.spaces.nasbench201.cell import NASBench201
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
+from budgetnas.spaces.tables.columnar import Table
+from budgetnas.spaces.tables.home import table_path
+from budgetnas.spaces.tables.operators import OPERATORS, operator_keys
 from budgetnas.spaces.task import task_of
 
 SetFunction = Callable[[Chosen], float]
@@ -546,3 +551,23 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     for settings_ in ({"random_tail": -1}, {"random_tail": 1, "keep_path": True}):
         with pytest.raises(ValueError, match="random_tail of RCAS is 0 or more blocks, and 0 with keep_path"):
             RCAS(**settings_)  # type: ignore[arg-type]
+
+
+def test_chains_of_fbnet_under_a_latency_and_an_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On made-up figures of operators, the skips among the dearest: the identity breaks both limits, and the search ends within them."""
+    monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
+    random = np.random.default_rng(3).uniform(0.1, 3.0, (2, len(operator_keys())))
+    random[:, [key.startswith("Skip_") for key in operator_keys()]] = 3.0
+    columns = dict(zip(("latency_ms/edgegpu", "energy_mj/edgegpu"), random, strict=True))
+    Table.from_columns(OPERATORS, columns, dict.fromkeys(columns, "made up")).write(table_path(OPERATORS))
+    space, task = FBNet(), task_of("cifar100")
+
+    def cost(genes: tuple[int, ...]) -> Mapping[str, float]:
+        return space.device_cost(Architecture("fbnet", genes), task, "edgegpu")
+
+    evaluator = Rated(lambda genes: 50.0 + sum(gene % 5 for gene in genes), cost)
+    limits = (Limit("latency_ms", 30.0), Limit("energy_mj", 45.0))
+    problem = Problem(space, task, "edgegpu", limits, Allowance(2000))
+    assert space.identity is not None and not problem.feasible(space.identity, cost(space.identity.genes))
+    found = list(RCAS().search(problem, evaluator, np.random.default_rng(0)))
+    assert found and all(problem.feasible(arch, cost(arch.genes)) for front in found for arch in front)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from budgetnas.harness.evaluators.registry import evaluation_of, offers
 from budgetnas.harness.evaluators.training import TrainingEvaluator, require_validation
 from budgetnas.harness.metering import Timed
 from budgetnas.harness.plan import expand
-from budgetnas.harness.problem import Evaluator, Need, SupernetOptions
+from budgetnas.harness.problem import Evaluator, Need, Step, SupernetOptions
 from budgetnas.harness.study import StudyError, read_study
 from budgetnas.harness.terrain import terrain_of
 from budgetnas.harness.training.images import load
@@ -261,11 +261,36 @@ def test_a_recipe_without_validation_images_is_refused() -> None:
         require_validation(blind, replace(images, validation=None))
 
 
+def test_the_projects_own_studies_are_planned_or_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = expand(*read_study("rcas-digits"), "rcas-digits")
+    assert {(plan.labels[trial.identity], trial.seed) for trial in plan.trials} == {
+        (label, seed) for label in ("rcas", "random_search") for seed in range(10)
+    }
+    checks = expand(*read_study("rcas-checks"), "rcas-checks")
+    assert set(checks.labels.values()) == {"rcas", "rcas, block type 5 only", "rcas, the last two blocks at random"}
+    assert {trial.identity for trial in checks.trials} & {trial.identity for trial in plan.trials}  # what one ran, the other trained
+    monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
+    monkeypatch.delenv("BUDGETNAS_IMAGES", raising=False)
+    with pytest.raises(StudyError, match="rcas-cifar100: CIFAR-100 is not in .*images; get"):
+        expand(*read_study("rcas-cifar100"), "rcas-cifar100")
+    with pytest.raises(StudyError, match=r"rcas-fbnet-pixel3: no costs of FBNet's operators are on this machine .*budgetnas data import"):
+        expand(*read_study("rcas-fbnet-pixel3"), "rcas-fbnet-pixel3")
+
+
 def test_seeds_of_the_search_are_seeds_of_the_training(standing: Standing, tmp_path: Path) -> None:
     trials = trials_of(tmp_path, STUDY.replace("seeds = 1", "seeds = [3, 5]"))
     standing()
     reached = [run_trial(trial, tmp_path)[0]["final"]["validation"] for trial in trials]
     assert reached[1] - reached[0] == pytest.approx(2.0)
+
+
+def test_whoever_watches_a_search_is_told_of_every_answer(standing: Standing, tmp_path: Path) -> None:
+    (trial,) = trials_of(tmp_path, STUDY.replace("queries = 60", "queries = 5"))
+    standing()
+    told: list[tuple[Step, Mapping[str, float]]] = []
+    run_trial(trial, tmp_path, lambda step, figures: told.append((step, figures)))
+    assert [step for step, _ in told] == [Step(index, 5, index, 5) for index in range(5)]
+    assert [figures["validation"] for _, figures in told] == [50.0, *(50.0 + 3 - 0.1 * code for code in range(1, 5))]
 
 
 @pytest.mark.slow
