@@ -81,6 +81,12 @@ class Graph:
         """What it is about, in a line."""
         return f"{self.method}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
 
+    @property
+    def covered(self) -> str:
+        """The limits that can be looked up, as text."""
+        promised = envelope(self.nodes)
+        return f"from {promised[0][1]:.6g} to {promised[-1][1]:.6g}" if promised else "none"
+
 
 def looks_up(trial: Trial) -> bool:
     """Return whether the method of a trial takes a look-up graph."""
@@ -129,7 +135,8 @@ def build(
     searches = [[search_of(t, r, limit, seed) for limit in grid.limits for seed in range(grid.seeds)] for t, r, grid in graphs]
     everything = {search.identity: search for each in searches for search in each}
     with store.locked():
-        missing = [search for identity, search in everything.items() if identity not in store.done()]
+        there = store.done()
+        missing = [search for identity, search in everything.items() if identity not in there]
         count = {"done": len(everything) - len(missing)}
         progress(count["done"], len(everything))
 

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 def lookup_graph_command(
     study: Annotated[str, typer.Argument(metavar="STUDY", help='A study file with lookup = "FILE.json" at a method.', show_default=False)],
-    points: Annotated[int, typer.Option(min=2, help="Search limits in a graph.")] = 12,
+    points: Annotated[int, typer.Option(min=2, help="Search limits in a graph.")] = 16,
     seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them.")] = 2,
-    lowest: Annotated[float | None, typer.Option(help="The least search limit; by default half the tightest limit of the study.")] = None,
+    lowest: Annotated[
+        float | None, typer.Option(help="The least search limit, in the resource's unit; by default half the tightest limit of the study.")
+    ] = None,
     highest: Annotated[float | None, typer.Option(help="The largest; by default twice the loosest limit.")] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of the searches; by default runs/NAME-lookup.", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Searches at a time; by default one a core.", show_default=False)] = None,
@@ -43,14 +45,16 @@ def lookup_graph_command(
     store = Store(out or default_folder(f"{described.name}-lookup"))
     console = Console(stderr=True)
     for file, trials in _named(described, folder, study):
-        graphs = [(t, r, Grid(lowest or 0.5 * uppers[0], highest or 2.0 * uppers[-1], points, seeds)) for t, r, uppers in wanted(trials)]
+        graphs = []
+        for trial, resource, uppers in wanted(trials):
+            least = 0.5 * uppers[0] if lowest is None else lowest
+            graphs.append((trial, resource, Grid(least, 2.0 * uppers[-1] if highest is None else highest, points, seeds)))
         with Bars(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("searches")
             made = build(graphs, store, workers or os.cpu_count() or 1, partial(_show, progress, bar))
         write_graphs(made, file)
         for graph in made:
-            covered = f"{min(k for _, k in graph.nodes):.6g} to {max(k for _, k in graph.nodes):.6g}" if graph.nodes else "nothing"
-            typer.echo(f"{graph.title}: limits from {covered}; {graph.searches} searches, {graph.steps:,} steps, {graph.seconds:.0f} s")
+            typer.echo(f"{graph.title}: limits {graph.covered}; {graph.searches} searches, {graph.steps:,} steps, {graph.seconds:.0f} s")
         typer.echo(f"see {file}, {file.with_suffix('.csv').name} and {file.with_suffix('.png').name}")
 
 
