@@ -92,12 +92,17 @@ class Survey:
 
 @lru_cache(maxsize=32)
 def survey_of(space: str, dataset: str, device: str | None) -> Survey:
-    """Return the survey of a space on a dataset and device, kept for the next call; `UnknownDevice` where it has no figures of it."""
+    """Return the survey of a space on a dataset and device, kept for the next call.
+
+    `UnknownDevice` where the space has no figures of the device, or the space's own error where it can say how to get them.
+    """
     found, task = space_of(space), task_of(dataset)
     if device is not None:
         device_of(device)
         known = found.devices(task) if isinstance(found, CostedOnDevices) else ()
         if device not in known:
+            if isinstance(found, CostedOnDevices):
+                found.device_cost(Architecture(found.name, (0,) * len(found.arity)), task, device)
             have = ", ".join(known) or "none: limit params, macs or cycles instead"
             raise UnknownDevice(f"costs on '{device}' are not known of {found.name} on {dataset}; known here: {have}")
     return Survey(found, task, device)
