@@ -120,7 +120,9 @@ class ChosenEdges(nn.Module):
         """See `Edges`; zeros where no operation leads to the node."""
         edges = [edge for edge, (_, target) in enumerate(self._edges) if target == node and edge in self._chosen]
         values = [self._module(edge)(prepared[self._edges[edge][0]]) for edge in edges]
-        return torch.stack(values).sum(0) if values else torch.zeros_like(prepared[-1])
+        # Added one by one, since stacked they would not be channels last any more.
+        total: Tensor = sum(values[1:], values[0]) if values else torch.zeros_like(prepared[-1])
+        return total
 
     def _module(self, edge: int) -> nn.Module:
         return self.operations[self._sets[edge]].get_submodule(self._chosen[edge])

@@ -91,7 +91,7 @@ class TextbookCell(nn.Module):
                 edge = next(number)
                 x = self.narrow[source](nodes[source]) if self.narrow else nodes[source]
                 terms.append(self.edges[edge](x, strengths[edge]))
-            total = torch.stack(terms).sum(0)
+            total = sum(terms[1:], terms[0])
             nodes.append(self.widen[node - 2](total) if self.widen else total)
         return torch.cat(nodes[2:], dim=1)
 

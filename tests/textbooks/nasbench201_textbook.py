@@ -53,7 +53,7 @@ class TextbookCell(nn.Module):
                 if target == node:
                     value = self.narrow[source](nodes[source]) if self.narrow else nodes[source]
                     terms.append(self._edge(self.edges[number], value, strengths[number]))
-            total = torch.stack(terms).sum(0)
+            total = sum(terms[1:], terms[0])
             nodes.append(self.widen[node - 1](total) if self.widen else total)
         return nodes[-1]
 

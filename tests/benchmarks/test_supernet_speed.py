@@ -1,0 +1,216 @@
+"""How fast search networks are beside the textbook's, what each of their parts gives, and how time and memory grow.
+
+    pytest tests/benchmarks/test_supernet_speed.py --benchmark-enable -s
+
+Times are of one step in search: forward, backward, a step of SGD. They are processor seconds of the process, since other work on the
+machine lengthens the clock's; variants take turns, and the least of several counts. Nothing here fails by the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+import darts_textbook  # noqa: E402
+import nasbench201_textbook  # noqa: E402
+from comparison import saved_bytes  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from budgetnas.spaces.darts.space import DARTS  # noqa: E402
+from budgetnas.spaces.mixtures import arithmetic  # noqa: E402
+from budgetnas.spaces.nasbench201 import NASBench201  # noqa: E402
+from budgetnas.spaces.space import Relaxable, SupernetOptions  # noqa: E402
+from budgetnas.spaces.task import Task, task_of  # noqa: E402
+
+CIFAR = task_of("cifar10")
+BATCH = 16
+Step = Callable[[], None]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(benchmark: BenchmarkFixture) -> Iterator[None]:
+    """One thread, as in a study with a worker a processor; skipped with the other benchmarks."""
+    if not benchmark.enabled:
+        pytest.skip("takes a minute and prints; `make benchmark` runs it")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Search:
+    """A search network with all that a step needs."""
+
+    def __init__(self, network: nn.Module, space: Relaxable, batch: int = BATCH, task: Task = CIFAR, last: bool = True):
+        torch.manual_seed(0)
+        # Without `last` the textbook's images are as PyTorch has them: channels before pixels.
+        images = torch.randn(batch, task.image_channels, task.image_size, task.image_size)
+        self._images = images.contiguous(memory_format=torch.channels_last) if last else images
+        self._labels = torch.randint(0, task.classes, (batch,))
+        self._network = network
+        self._alphas = [torch.zeros(len(cell.edges), len(cell.operations), requires_grad=True) for cell in space.searched]
+        self._optimiser = torch.optim.SGD(network.parameters(), lr=0.025, momentum=0.9)
+
+    def loss(self) -> Tensor:
+        return functional.cross_entropy(self._network(self._images, [alphas.softmax(1) for alphas in self._alphas]), self._labels)
+
+    def step(self) -> None:
+        self._optimiser.zero_grad()
+        self.loss().backward()
+        self._optimiser.step()
+
+    def mebibytes(self) -> float:
+        return saved_bytes(self.loss) / 2**20
+
+
+def seconds(steps: Mapping[str, Step], rounds: int = 2) -> dict[str, float]:
+    """Return the least processor seconds of each, after a first round that counts for nothing."""
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 1):
+        for name, step in steps.items():
+            began = time.process_time()
+            step()
+            found[name].append(time.process_time() - began)
+    return {name: min(times[1:]) for name, times in found.items()}
+
+
+def table(title: str, searches: Mapping[str, tuple[Search, Step]]) -> dict[str, float]:
+    """Print seconds and mebibytes of each, and how many times faster than the first it is; return the seconds."""
+    found = seconds({name: step for name, (_, step) in searches.items()})
+    first = next(iter(found.values()))
+    print(f"\n{title}\n{'':52}{'s a step':>9}{'faster':>8}{'MiB kept':>10}")
+    for name, (search, _) in searches.items():
+        print(f"{name:52}{found[name]:9.3f}{first / found[name]:8.2f}{search.mebibytes():10.0f}")
+    return found
+
+
+@contextmanager
+def replaced(**functions: object) -> Iterator[None]:
+    """Replace steps of the layout `edges` by PyTorch's own."""
+    own = {name: getattr(arithmetic, name) for name in functions}
+    try:
+        for name, function in functions.items():
+            setattr(arithmetic, name, function)
+        yield
+    finally:
+        for name, function in own.items():
+            setattr(arithmetic, name, function)
+
+
+def plain_depthwise(x: Tensor, kernels: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
+    return functional.conv2d(x, kernels, None, stride, dilation * (kernels.shape[-1] // 2), dilation, len(kernels))
+
+
+def plain_hidden(x: Tensor, weight: Tensor) -> Tensor:
+    return functional.batch_norm(functional.conv2d(x, weight[..., None, None]), None, None, training=True).relu_()
+
+
+def plain_mixture(
+    maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
+) -> Tensor:
+    """The strength as the scale of the last normalisation, each edge's operation by itself."""
+    terms = [each * strength for each, strength in zip(maps, map_strengths, strict=True)]
+    for x, weight, strength in zip(inputs, weights, strengths, strict=True):
+        convolved = x if weight is None else functional.conv2d(x, weight[..., None, None])
+        terms.append(functional.batch_norm(convolved, None, None, strength.expand(convolved.shape[1]), None, training=True))
+    total: Tensor = sum(terms[1:], terms[0])
+    return total
+
+
+def with_replaced(search: Search, **functions: object) -> tuple[Search, Step]:
+    def step() -> None:
+        with replaced(**functions):
+            search.step()
+
+    return search, step
+
+
+def in_bfloat16(search: Search) -> tuple[Search, Step]:
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            search.step()
+
+    return search, step
+
+
+def own(search: Search) -> tuple[Search, Step]:
+    return search, search.step
+
+
+def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -> None:
+    """16 channels, 8 cells, batch 16, 32x32 images: the textbook's layouts, ours, and ours with one part taken back to PyTorch's."""
+    space, options = DARTS(), SupernetOptions()
+
+    def fast(**changes: object) -> Search:
+        return Search(space.supernet(CIFAR, replace(options, **changes)), space)  # type: ignore[arg-type]
+
+    def plain(last: bool) -> Search:
+        return Search(darts_textbook.Textbook(space, CIFAR, options), space, last=last)
+
+    ours = fast()
+    all_plain = {"depthwise": plain_depthwise, "hidden": plain_hidden, "mixture": plain_mixture}
+    found = table(
+        "DARTS, 16 channels, 8 cells, batch 16, 32x32",
+        {
+            "textbook": own(plain(last=False)),
+            "textbook, channels last": own(plain(last=True)),
+            "textbook, channels last, bfloat16 autocast": in_bfloat16(plain(last=True)),
+            "grouped: edges side by side, PyTorch's operations": own(fast(layout="grouped")),
+            "edges, all parts PyTorch's: shared ReLU and pooling": with_replaced(fast(), **all_plain),
+            "edges, but depthwise gradients PyTorch's": with_replaced(fast(), depthwise=plain_depthwise),
+            "edges, but middle of separable convolutions PyTorch's": with_replaced(fast(), hidden=plain_hidden),
+            "edges, but sums of a node PyTorch's": with_replaced(fast(), mixture=plain_mixture),
+            "edges": own(ours),
+            "edges, recomputed": own(fast(recompute=True)),
+            "edges, shared weights": own(fast(shared=True)),
+            "edges, a quarter of the channels": own(fast(partial=4)),
+            "edges, half as bottleneck": own(fast(bottleneck=2)),
+            "edges, derived cells": own(fast(derived=True)),
+        },
+    )
+    benchmark.extra_info |= {name.strip(): round(found["textbook"] / each, 2) for name, each in found.items()}
+    benchmark.pedantic(ours.step, rounds=2)
+
+
+def test_a_step_of_nasbench201(benchmark: BenchmarkFixture) -> None:
+    """16 channels, 5 cells a stage, batch 16, 32x32 images; and the small network of digits201, batch 64."""
+    space, digits = NASBench201(), task_of("digits201")
+    ours = Search(space.supernet(CIFAR, SupernetOptions()), space)
+    found = table(
+        "NAS-Bench-201, 16 channels, 5 cells a stage, batch 16, 32x32",
+        {
+            "textbook": own(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space, last=False)),
+            "textbook, channels last": own(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space)),
+            "grouped": own(Search(space.supernet(CIFAR, SupernetOptions(layout="grouped")), space)),
+            "edges": own(ours),
+        },
+    )
+    table(
+        "the small network of digits201, batch 64",
+        {
+            "textbook": own(Search(nasbench201_textbook.Textbook(digits, SupernetOptions()), space, 64, digits, last=False)),
+            "edges": own(Search(space.supernet(digits, SupernetOptions()), space, 64, digits)),
+        },
+    )
+    benchmark.extra_info |= {name: round(found["textbook"] / each, 2) for name, each in found.items()}
+    benchmark.pedantic(ours.step, rounds=2)
+
+
+def test_how_time_and_memory_grow(benchmark: BenchmarkFixture) -> None:
+    """One thing doubled at a time, from 8 channels, 5 cells, batch 8."""
+    space, base = DARTS(), {"channels": 8, "cells": 5, "batch": 8}
+    searches = {}
+    for name in (None, "channels", "cells", "batch"):
+        size = base if name is None else base | {name: 2 * base[name]}
+        network = space.supernet(CIFAR, SupernetOptions(channels=size["channels"], cells=size["cells"]))
+        searches[", ".join(f"{value} {key}" for key, value in size.items())] = own(Search(network, space, size["batch"]))
+    table("DARTS on 32x32 images as it grows", searches)
+    benchmark.pedantic(next(iter(searches.values()))[1], rounds=2)
