@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -28,7 +29,8 @@ from budgetnas.harness.training.datasets.dataset import Dataset
 from budgetnas.harness.training.images import load
 from budgetnas.harness.training.parallel import computed
 from budgetnas.harness.training.recipe import Recipe, read_recipe
-from budgetnas.harness.training.retraining import CannotRetrain, retrain
+from budgetnas.harness.training.retraining import CannotRetrain, job_of, kept_in, retrain
+from budgetnas.harness.training.trained import FILE
 from budgetnas.spaces.space import Buildable, Space
 from budgetnas.spaces.tables.columnar import TableError
 from budgetnas.spaces.tables.home import data_home
@@ -59,7 +61,8 @@ class TrainingEvaluator:
         `show` is told of every answer: how many there are, and the accuracy [%].
         """
         self._terrain, self._processes, self._show = terrain, processes, show
-        self._train = partial(_trained, terrain.space.name, terrain.task.dataset, recipe, seed, folder)
+        what = (terrain.space.name, terrain.task.dataset, recipe, seed, folder)
+        self._train, self._is_kept = partial(_trained, *what), partial(_kept, *what)
         self._answers: dict[Architecture, Answer] = {}  # by the representative of identical networks
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
@@ -74,7 +77,10 @@ class TrainingEvaluator:
         """Return validation accuracies [%] of a batch; what is new is trained side by side, each network once."""
         wanted = [self._terrain.space.canonical(arch) for arch in archs]
         new = [arch for arch in dict.fromkeys(wanted) if arch not in self._answers]
-        for arch, answer in computed(self._train, new, min(self._processes, len(new))) if new else ():
+        kept = [arch for arch in new if self._is_kept(arch)]
+        missing = [arch for arch in new if arch not in kept]
+        # Processes are started for what is to be trained only.
+        for arch, answer in chain(computed(self._train, kept, 1), computed(self._train, missing, min(self._processes, len(missing)) or 1)):
             self._answers[arch] = answer
             if self._show is not None:
                 self._show(len(self._answers), answer.validation)
@@ -99,6 +105,10 @@ def _trained(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, 
     if found.validation is None:
         raise _unvalidated(recipe, dataset)
     return Answer(found.validation, found.seconds, found.kept)
+
+
+def _kept(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, arch: Architecture) -> bool:
+    return (kept_in(job_of(space, arch, dataset, recipe, seed), folder) / FILE).exists()
 
 
 def require_validation(recipe: Recipe, dataset: Dataset) -> None:
