@@ -176,7 +176,8 @@ class RCAS:
         if path and self.random_tail:
             found = max(path, key=path.__getitem__)
             tail = networks.with_random_tail(found, self.random_tail)
-            figures = {"random_blocks": float(self.random_tail if tail else 0), "searched_percent": path[found]}
+            filled = sum(gene != unfilled for gene, unfilled in zip(found.genes, networks.identity.genes, strict=True))
+            figures = {"random_blocks": float(min(filled, self.random_tail) if tail else 0), "searched_percent": path[found]}
             if tail:
                 yield (tail,)
         return tally.figures(set(networks.accuracies)) | figures
