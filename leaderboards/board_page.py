@@ -10,6 +10,7 @@ import pandas as pd
 
 from budgetnas.leaderboards import findings
 from budgetnas.leaderboards.boards import Board, BoardProblem
+from budgetnas.leaderboards.full_information import distinct_table, same_network_sentence
 from budgetnas.leaderboards.outcomes import FULL_INFORMATION, QUERIES, of_class
 from budgetnas.leaderboards.standings import RANDOM_SEARCH, SIGNIFICANCE, ProblemStanding, ProblemStandings, Ranking
 from budgetnas.leaderboards.statistics import Friedman
@@ -127,7 +128,7 @@ def _problem_sections(board: Board, standings: ClassStandings, labels: Collectio
             {
                 "heading": escape(problem.label),
                 "text": _problem_text(problem, board),
-                "table": _problem_table(paid, compared),
+                "table": _problem_table(paid, compared) if paid else "",
                 "full_table": _problem_table(full, False) if full else "",
             }
         )
@@ -159,10 +160,13 @@ def board_context(
         "method_count": several(table["method"].nunique(), "method"),
         "seed_count": _seed_count(table),
         "seeds_note": escape(board.seeds_note),
-        "warnings": findings.warnings_of(paid, rankings[QUERIES]),
+        "warnings": findings.warnings_of(*((paid, rankings[QUERIES]) if len(paid) else (full, rankings[FULL_INFORMATION]))),
         "hidden_text": f"{several(hidden_cells, 'cell')} of {len(board.cloud):,} outside the picture." if hidden_cells else "",
-        "board_table": _board_table(rankings[QUERIES], compared),
+        "board_table": _board_table(rankings[QUERIES], compared) if len(paid) else "",
         "friedman_text": friedman_text(rankings[QUERIES].friedman, "problem"),
+        "full_friedman_text": friedman_text(rankings[FULL_INFORMATION].friedman, "problem") if len(full) else "",
+        "distinct_table": distinct_table(full),
+        "same_network": same_network_sentence(full) if len(full) else "",
         "compared": compared,
         "verdicts": [findings.sentence_here(row, rankings[QUERIES].problems) for row in rankings[QUERIES].standings] if compared else [],
         "problems": problems,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ import pandas as pd
 from budgetnas.leaderboards.drawing import DASHED, INK, LIMIT, colours, markers, method_legend, plain_style, save, tidy
 
 COLUMNS = 3
+COSTS = {
+    "latency_ms": "latency [ms]", "energy_mj": "energy [mJ]", "params": "parameters", "macs": "MACs", "cycles": "cycles",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,18 @@ class CurvePanel:
     cost: str
     curves: Mapping[str, Sequence[Point]]
     limits: Sequence[float]
+
+
+def most_limited(problems: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """Return the resource that most problems limit, and the labels of these; of equals the first named. ('', []) without limits.
+
+    `problems` are those of a context: each with `problem`, its label, and `limits`.
+    """
+    by_resource: dict[str, list[str]] = {}
+    for problem in problems:
+        for limit in problem["limits"]:
+            by_resource.setdefault(limit["resource"], []).append(problem["problem"])
+    return max(by_resource.items(), key=lambda entry: len(set(entry[1])), default=("", []))
 
 
 def curve(trials: pd.DataFrame, cost: str, accuracy: str) -> list[Point]:

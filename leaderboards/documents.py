@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         autoescape=False,  # the output is Markdown: every cell is escaped for it where it is made
     )
     return environment.get_template(template).render(context)
+
+
+def file_part(text: str) -> str:
+    """Return a text as a part of a file's name: what a link or a file system may trip over becomes a hyphen.
+
+    >>> file_part("DCA-NAS (size 0.5)")
+    'DCA-NAS-size-0.5'
+    """
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-") or "method"
 
 
 def write(path: Path, text: str) -> Path:

@@ -21,6 +21,7 @@ CLOUD, FRONT, LIMIT, INK = "#B8B8B8", "#111111", "#777777", "#222222"
 DASHED = (0, (2, 2))
 DOTS_PER_INCH = 110
 PALETTE = 128
+_LETTER_INCHES = 0.085  # of a legend's text, on average
 
 
 @contextmanager
@@ -78,4 +79,7 @@ def method_legend(figure: Figure, methods: Sequence[str], palette: Mapping[str, 
         )
         for name in methods
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(3, max(len(handles), 1)), frameon=False, fontsize=10.0)
+    # The longest name decides how many fit side by side.
+    widest = 0.5 + _LETTER_INCHES * max((len(name) for name in methods), default=0)
+    columns = max(1, min(3, len(handles), int(figure.get_figwidth() / widest)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, fontsize=10.0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from budgetnas.leaderboards.outcomes import FULL_INFORMATION
 from budgetnas.leaderboards.standings import (
     ADVISED_SEEDS,
     BEATS,
@@ -73,6 +74,8 @@ def _problem_warnings(ranking: Ranking) -> list[str]:
 def warnings_of(table: pd.DataFrame, ranking: Ranking) -> list[str]:
     """Return in plain sentences why there may be too little to tell: too few seeds, too few problems, trials missing."""
     found = [*_seed_warnings(table), *_problem_warnings(ranking)]
+    if (table["ranking_class"] == FULL_INFORMATION).all():
+        return found  # a class that random search, which pays for its queries, is not in
     if RANDOM_SEARCH not in set(table["method"]):
         found.append(
             f"**No random search.** The run has no method `{RANDOM_SEARCH}`, so nothing says whether a method is better than random draws."
@@ -140,12 +143,16 @@ def full_information_sentences(regrets: pd.DataFrame, random: pd.Series | None) 
 
     `regrets` has one row a problem and one column a method [points]; `random` holds random search's on the same problems.
     """
+    if random is None:
+        names = ", ".join(f"**{escape(str(method))}**" for method in regrets.columns)
+        verb = "reads" if len(regrets.columns) == 1 else "read"
+        return [f"{names} {verb} the whole table, and there is no random search to set beside."] if names else []
     sentences = []
     for method in regrets.columns:
         own = regrets[method].dropna()
-        shared = own.index.intersection(random.index) if random is not None else own.index[:0]
+        shared = own.index.intersection(random.index)
         start = f"**{escape(str(method))}** reads the whole table, so it is not ranked with methods that paid for their queries"
-        if random is None or shared.empty:
+        if shared.empty:
             sentences.append(f"{start}, and there is no random search to set beside it.")
             continue
         lower = int((own.loc[shared] < random.loc[shared] - 1e-9).sum())

@@ -72,6 +72,7 @@ def history_picture(
                 axes.axhline(bound, color=LIMIT, linewidth=0.8, linestyle=DASHED)
             axes.set_title(LABELS.get(name, name.replace("_", " ")), fontsize=11.0, loc="left", color=INK)
             axes.set_xlabel("step")
+            axes.ticklabel_format(axis="y", useOffset=False)
             tidy(axes)
         canvas.suptitle(title, fontsize=11.5, weight="bold", color=INK, x=0.01, ha="left", parse_math=False)
         _legend(canvas, list(by_problem))

@@ -10,6 +10,7 @@ import pandas as pd
 from budgetnas.leaderboards.board_page import Rankings, chance_table, friedman_text
 from budgetnas.leaderboards.boards import Board
 from budgetnas.leaderboards.findings import full_information_sentences, verdict_sentence, warnings_of, winners
+from budgetnas.leaderboards.full_information import feasible_table, same_network_sentence
 from budgetnas.leaderboards.outcomes import FULL_INFORMATION, QUERIES, of_board, of_class
 from budgetnas.leaderboards.standings import RANDOM_SEARCH, Ranking, dataset_scores, ranking_scores
 from budgetnas.leaderboards.statistics import friedman, ranks, smallest_p
@@ -121,6 +122,20 @@ def _ranking_context(table: pd.DataFrame, ranking: Ranking, picture: str) -> dic
     }
 
 
+def _full_context(full: pd.DataFrame, ranking: Ranking, picture: str) -> dict[str, Any]:
+    """Return the tests of the class of full information, with its feasible shares."""
+    methods = [row.method for row in ranking.standings]
+    return {
+        "full_problems": several(ranking.problems, "problem"),
+        "full_picture": picture,
+        "full_friedman_text": friedman_text(ranking.friedman, "problem") if len(methods) > 1 else "",
+        "full_p_table": p_table(ranking.p_values) if len(methods) > 1 else "",
+        "full_dataset_table": _dataset_table(full, methods) if len(full.drop_duplicates(["space", "dataset"])) > 1 else "",
+        "feasible_table": feasible_table(full),
+        "same_network": same_network_sentence(full),
+    }
+
+
 def index_context(
     title: str,
     command: str,
@@ -128,30 +143,39 @@ def index_context(
     table: pd.DataFrame,
     by_board: Mapping[Board, Rankings],
     overall: Rankings,
-    picture: str,
+    pictures: Mapping[str, str],
+    curves: Sequence[tuple[str, str]],
+    same: Sequence[str],
 ) -> dict[str, Any]:
     """Return what the template of the index prints.
 
-    `boards` are all that there is a context of, `by_board` those with trials; `picture` is the rank picture's file name or ''.
+    `boards` are all that there is a context of, `by_board` those with trials; `pictures` has the rank picture's file name of each class
+    that has one, `curves` titles and files of the pictures over limits; `same` says which methods are counted once.
     """
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
-    rows = [_board_row(board, of_board(table, board), rankings[QUERIES]) for board, rankings in by_board.items()]
+    rows = [
+        _board_row(board, of_board(table, board), rankings[QUERIES if len(paid) else FULL_INFORMATION])
+        for board, rankings in by_board.items()
+    ]
     empty = [f"**No trials** on {escape(board.stem)}: it has no page." for board in boards if board not in by_board]
     context: dict[str, Any] = {
         "title": escape(title),
         "summary": _summary(len(by_board), table),
         "command": " ".join(command.split()),
-        "warnings": [*empty, *warnings_of(paid, overall[QUERIES])],
+        "warnings": [*empty, *(warnings_of(paid, overall[QUERIES]) if len(paid) else warnings_of(full, overall[FULL_INFORMATION]))],
         "boards_table": markdown_table(["board", "cost", "problems", "best average rank", "largest hypervolume"], rows, left=(0, 1, 3, 4)),
         "ranking_table": "",
         "full_table": _ranking_table(overall[FULL_INFORMATION], False) if overall[FULL_INFORMATION].standings else "",
         "full_sentences": full_information_sentences(overall[FULL_INFORMATION].scores, overall[QUERIES].scores.get(RANDOM_SEARCH))
         if len(full)
         else [],
+        **_full_context(full, overall[FULL_INFORMATION], pictures.get(FULL_INFORMATION, "")),
+        "curves": [(escape(title), name) for title, name in curves],
+        "same": list(same),
         "chance_table": chance_table(table),
     }
     if overall[QUERIES].standings:
-        context |= _ranking_context(paid, overall[QUERIES], picture)
+        context |= _ranking_context(paid, overall[QUERIES], pictures.get(QUERIES, ""))
     return context
 
 

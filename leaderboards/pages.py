@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,23 @@ from budgetnas.leaderboards.documents import INDEX, render, write
 from budgetnas.leaderboards.drawing import colours
 from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.figures import Panel, board_picture, rank_picture
+from budgetnas.leaderboards.full_information import counted_once, curve_methods, feasible_csv, limit_pictures
 from budgetnas.leaderboards.index_page import index_context, standings_csv
 from budgetnas.leaderboards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
 from budgetnas.leaderboards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem
 from budgetnas.leaderboards.statistics import BOOTSTRAP_SEED, FEWEST_BLOCKS, RESAMPLES
 
-RANK_PICTURE = "ranking.png"
+RANK_PICTURES = {QUERIES: "ranking.png", FULL_INFORMATION: "ranking-full-information.png"}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the index says besides figures: its title, what made it, whose curves are drawn, and which methods are counted once."""
+
+    title: str
+    command: str
+    curves: tuple[str, ...]
+    same: tuple[str, ...]
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:
@@ -72,30 +84,35 @@ def _write_board(
     ]
 
 
-def _write_rank_picture(overall: Ranking, out: Path) -> list[Path]:
-    """Write the critical-difference picture where there is something to compare; return its path, or nothing."""
+def _write_rank_picture(overall: Ranking, path: Path) -> bool:
+    """Write the critical-difference picture where there is something to compare; return whether there was."""
     rank = pd.Series({row.method: row.rank.value for row in overall.standings})
     if len(rank) < 2 or math.isclose(rank.min(), rank.max()):
-        return []
-    rank_picture(rank, overall.p_values, out / RANK_PICTURE)
-    return [out / RANK_PICTURE]
+        return False
+    rank_picture(rank, overall.p_values, path)
+    return True
 
 
-def write_pages(records: pd.DataFrame, boards: Sequence[Path], out: Path, title: str, command: str) -> list[Path]:
+def write_pages(
+    records: pd.DataFrame, boards: Sequence[Path], out: Path, title: str, command: str, curves: Sequence[str] = ()
+) -> list[Path]:
     """Return the files written under `out`: README.md, ranking.csv, boards.csv, and Markdown, CSV and PNG for every board with trials.
+
+    Methods of full information are drawn over their limits as well, or those named by `curves` instead; feasible.csv is about them.
 
     `records` has one row a trial (columns: `outcomes.COLUMNS`); `boards` are the context files, one a space, dataset and device; `command`
     is what the index says it was made by. Equal input gives equal bytes. `LeaderboardError` if the two do not fit together or anything is
     better than the exact optimum, before anything is written, and if `out` cannot be written.
     """
     known = read_boards(boards)
-    table = outcomes(records, known)
+    table, same = counted_once(outcomes(records, known))
+    drawn = curve_methods(table, curves)
     standings: ClassStandings = {name: standings_by_problem(of_class(table, name)) for name in CLASSES}
     by_board = {board: _rankings(trials, _of_board(standings, board), board) for board in known if len(trials := of_board(table, board))}
     overall = _rankings(table, standings)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _write_all(out, table, known, standings, by_board, overall, title, command)
+        return _write_all(out, table, known, standings, by_board, overall, Words(title, command, tuple(drawn), tuple(same)))
     except OSError as error:
         raise LeaderboardError(f"cannot write the pages into {out}: {error.strerror or error}; choose another folder with --out") from None
 
@@ -107,19 +124,22 @@ def _write_all(
     standings: ClassStandings,
     by_board: Mapping[Board, Rankings],
     overall: Rankings,
-    title: str,
-    command: str,
+    words: Words,
 ) -> list[Path]:
     palette = colours(sorted(set(table["method"])))
     written = []
     for board, rankings in by_board.items():
         written += _write_board(board, of_board(table, board), _of_board(standings, board), rankings, palette, out)
-    picture = _write_rank_picture(overall[QUERIES], out)
-    context = index_context(title, command, known, table, by_board, overall, RANK_PICTURE if picture else "")
+    pictures = {name: file for name, file in RANK_PICTURES.items() if _write_rank_picture(overall[name], out / file)}
+    curves = limit_pictures(table, list(by_board), words.curves, out)
+    named = [(title, path.name) for title, path in curves]
+    context = index_context(words.title, words.command, known, table, by_board, overall, pictures, named, words.same)
     return [
         write(out / INDEX, _render("index.md.jinja", context)),
         write(out / "ranking.csv", standings_csv([(None, overall)])),
         write(out / "boards.csv", standings_csv(list(by_board.items()))),
-        *picture,
+        *([write(out / "feasible.csv", feasible_csv(table))] if len(of_class(table, FULL_INFORMATION)) else []),
+        *[out / file for file in pictures.values()],
+        *[path for _, path in curves],
         *written,
     ]

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from budgetnas.leaderboards.curves import path_picture
+from budgetnas.leaderboards.curves import COSTS, path_picture
+from budgetnas.leaderboards.documents import file_part
 from budgetnas.leaderboards.drawing import DASHED, LIMIT, colours, markers, method_legend, plain_style, save, tidy
 from budgetnas.leaderboards.histories import figures_of, history_picture
 from budgetnas.leaderboards.search_rows import accuracy_of, kind_of_accuracy
 
-COSTS = {
-    "latency_ms": "latency [ms]", "energy_mj": "energy [mJ]", "params": "parameters", "macs": "MACs", "cycles": "cycles",
-}  # fmt: skip
 COLUMNS = 3
 LOGARITHMIC_FROM = 15.0
-
-
-def file_part(text: str) -> str:
-    """Return a text as a part of a file's name: what a link or a file system may trip over becomes a hyphen."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-") or "method"
 
 
 def bounds_of(context: Mapping[str, Any]) -> dict[str, list[float]]:

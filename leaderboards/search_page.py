@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from budgetnas.leaderboards.curves import COSTS
 from budgetnas.leaderboards.search_rows import RESOURCES, SearchRow, accuracy_of, flags, search_rows
 from budgetnas.leaderboards.tables import NO_INTERVAL, csv_text, escape, estimate, markdown_table, number, percent, several
 
@@ -16,7 +17,6 @@ MIB = 2.0**20
 # A tenth of the images that DARTS's search sees (50 epochs of 50,000): below it a page says that it shows little.
 FEW_IMAGES_SEEN = 250_000
 _DECIMALS = {"latency_ms": 4, "energy_mj": 4}
-_HEADINGS = {"latency_ms": "latency [ms]", "energy_mj": "energy [mJ]", "params": "parameters", "macs": "MACs", "cycles": "cycles"}
 
 
 def searched_text(context: Mapping[str, Any]) -> str:
@@ -48,7 +48,8 @@ def warnings_of(context: Mapping[str, Any]) -> list[str]:
     if seen < FEW_IMAGES_SEEN:
         found.append(
             f"**A brief training.** Weights saw {seen:,} images ({several(training['epochs'], 'epoch')} of "
-            f"{training['images_trained']:,}); DARTS's search sees 1,250,000. Such a run shows that everything works, and little of how good a method is."
+            f"{training['images_trained']:,}); DARTS's search sees 1,250,000. Such a run shows that everything "
+            "works, and little of how good a method is."
         )
     return found
 
@@ -71,7 +72,7 @@ def _problem_table(rows: Sequence[SearchRow]) -> str:
         "networks": [f"{row.distinct}" for row in rows],
         "feasible": [percent(row.feasible_share) for row in rows],
         "violation of the others": [NO_INTERVAL if math.isnan(row.violation) else percent(row.violation) for row in rows],
-        **{_HEADINGS[name]: [number(row.costs[name], _DECIMALS.get(name, 0)) for row in rows] for name in RESOURCES},
+        **{COSTS[name]: [number(row.costs[name], _DECIMALS.get(name, 0)) for row in rows] for name in RESOURCES},
         "early-stopped validation [%]": [number(row.early_stopped) for row in rows],
         "queried test [%]": [estimate(row.queried) for row in rows],
         "regret [points]": [number(row.regret) for row in rows],

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from budgetnas.leaderboards.curves import CurvePanel, curve, curve_picture
-from budgetnas.leaderboards.documents import INDEX, render, write
+from budgetnas.leaderboards.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
+from budgetnas.leaderboards.documents import INDEX, file_part, render, write
 from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.outcomes import BOARD_COLUMNS
-from budgetnas.leaderboards.search_figures import COSTS, bounds_of, cost_picture, file_part, history_pictures, search_path_picture
+from budgetnas.leaderboards.search_figures import bounds_of, cost_picture, history_pictures, search_path_picture
 from budgetnas.leaderboards.search_page import (
     flag_table,
     own_table,
@@ -88,7 +88,7 @@ def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures:
     cost, path = out / f"{stem}-cost.png", out / f"{stem}-path.png"
     kind = cost_picture(context, table, cost)
     walked = search_path_picture(context, table[table["ranking_class"] == "training"], path)
-    curves = _curve_picture(context, table, out / f"{stem}-limits.png")
+    curves, curve_cost = _curve_picture(context, table, out / f"{stem}-limits.png")
     histories = history_pictures(context, table, stem, out)
     pictures += [each for each, is_there in ((cost, kind), (path, walked), (out / f"{stem}-limits.png", curves)) if is_there]
     pictures += [each for _, each in histories]
@@ -102,7 +102,7 @@ def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures:
         "path_picture": path.name if walked else "",
         "curve_picture": f"{stem}-limits.png" if curves else "",
         "curve_kind": curves,
-        "curve_cost": COSTS.get(context["resource"], context["resource"]),
+        "curve_cost": curve_cost,
         "problems": [
             problem_section(context, problem, searches)
             for problem in context["problems"]
@@ -113,20 +113,24 @@ def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures:
     }
 
 
-def _curve_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> str:
-    """Draw methods over their limits, where there are several; return the kind of accuracy, or ''."""
-    kind, resource = kind_of_accuracy(table), context["resource"]
-    shown = table.assign(shown=[accuracy_of(row) for row in table.to_dict("records")])
+def _curve_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> tuple[str, str]:
+    """Draw methods over the limits on one resource, where there are several; return the kind of accuracy and the cost, or two ''."""
+    kind = kind_of_accuracy(table)
+    resource, problems = most_limited(context["problems"])
+    if not resource:
+        return "", ""
+    shown = table[table["problem"].isin(problems)]
+    shown = shown.assign(shown=[accuracy_of(row) for row in shown.to_dict("records")])
     if kind.startswith("retrained"):
         shown = shown[[len(seeds) > 0 for seeds in shown["retrained_test"]]]
     curves = {str(method): curve(searches, resource, "shown") for method, searches in shown.groupby("method", sort=True)}
     curves = {method: points for method, points in curves.items() if points}
     if not kind or max((len(points) for points in curves.values()), default=0) < 2:
-        return ""
+        return "", ""
     title = context["device_title"] if context["device"] else context["dataset"]
     panel = CurvePanel(str(title), COSTS.get(resource, resource), curves, bounds_of(context).get(resource, []))
     curve_picture([panel], f"{kind} [%]", path)
-    return kind
+    return kind, COSTS.get(resource, resource)
 
 
 def _summary(table: pd.DataFrame) -> str:

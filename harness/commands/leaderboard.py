@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 def leaderboard_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/default.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Where the pages go; by default RUN/leaderboards.", show_default=False)] = None,
+    curve: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A method to draw over the limits, of a run on a table; may be given several times. Left out: those of full information.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the pages of a run: of a run on a table, a board for every dataset and device and an index with the ranking over all of them;
     of a run that trained, one page with what its searches found, and how they went."""
@@ -31,16 +38,15 @@ def leaderboard_command(
     if missing:
         typer.echo(f"{missing} of {len(plan['trials'])} trials have no record yet; the pages show the rest", err=True)
     command = f"budgetnas run {plan['study']} && budgetnas leaderboard {run}" + (f" --out {out}" if out else "")
+    command += "".join(f" --curve '{name}'" for name in curve or [])
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
-        write = _of_table if plan["evaluator"] == "table" else _of_searches
-        pages = write(store, records, contexts, plan, target, command)
+        if plan["evaluator"] == "table":
+            from budgetnas.leaderboards.pages import write_pages
+
+            pages = write_pages(records, contexts, target, plan["title"], command, curve or [])
+        else:
+            pages = _of_searches(store, records, contexts, plan, target, command)
     typer.echo(f"{len(pages)} pages; begin with {target / 'README.md'}")
-
-
-def _of_table(store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, command: str) -> list[Path]:
-    from budgetnas.leaderboards.pages import write_pages
-
-    return write_pages(records, contexts, target, plan["title"], command)
 
 
 def _of_searches(store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, command: str) -> list[Path]:
