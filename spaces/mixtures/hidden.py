@@ -35,7 +35,7 @@ class _Hidden(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         flat, weight, normalised, inverse = ctx.saved_tensors
         columns, count = Columns(*normalised.shape), len(flat)
         rows = columns.rows(normalised)
@@ -46,4 +46,4 @@ class _Hidden(torch.autograd.Function):
         of_rows *= columns.repeated(inverse)
         of_output = of_rows.view(normalised.shape)
         of_input = images(torch.mm(of_output, weight), grad) if ctx.needs_input_grad[0] else None
-        return of_input, torch.mm(of_output.t(), flat)
+        return of_input, torch.mm(of_output.t(), flat) if ctx.needs_input_grad[1] else None

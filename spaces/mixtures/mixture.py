@@ -60,13 +60,14 @@ class _Mixture(torch.autograd.Function):
         flat, weights, centred, inverses = (saved[i * ctx.number : (i + 1) * ctx.number] for i in range(4))
         of_total = pixels(grad)
         of_maps = [images(of_total * strength, grad) for strength in map_strengths.tolist()]
-        of_map_strengths = [torch.dot(of_total.view(-1), pixels(each).view(-1)) for each in maps]
+        of_map_strengths = [torch.dot(of_total.view(-1), pixels(each).view(-1)) for each in maps] if ctx.needs_input_grad[1] else []
+        wanted = ctx.needs_input_grad[len(ctx.needs_input_grad) - ctx.number :]  # which weights' gradients
         columns, count = Columns(*of_total.shape), len(of_total)
         rows = columns.rows(of_total)
         rows = rows - columns.repeated(columns.sums(rows) / count)
         product = torch.empty_like(rows)
         of_strengths, of_inputs, of_weights = [], [], []
-        for x, weight, own, inverse, strength in zip(flat, weights, centred, inverses, strengths, strict=True):
+        for x, weight, own, inverse, strength, train in zip(flat, weights, centred, inverses, strengths, wanted, strict=True):
             own_rows = columns.rows(own)
             along = columns.sums(torch.mul(rows, own_rows, out=product))
             of_strengths.append((along * inverse).sum())
@@ -75,7 +76,7 @@ class _Mixture(torch.autograd.Function):
             of_own.addcmul_(own_rows, columns.repeated(inverse**3 * strength * along / count), value=-1)
             of_output = of_own.view(of_total.shape)
             of_inputs.append(images(of_output if weight is None else torch.mm(of_output, weight), grad))
-            of_weights.append(None if weight is None else torch.mm(of_output.t(), x))
+            of_weights.append(torch.mm(of_output.t(), x) if train else None)
         stacked = [torch.stack(each) if each else like for each, like in ((of_map_strengths, map_strengths), (of_strengths, strengths))]
         return None, *stacked, *of_maps, *of_inputs, *of_weights
 

@@ -152,3 +152,26 @@ def test_pixels_and_images_are_views_of_what_is_channels_last() -> None:
     x = drawn(2, 3, 4, 5).detach()
     assert pixels(x).data_ptr() == x.data_ptr() and torch.equal(images(pixels(x), x), x)
     assert images(pixels(x), x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_needs_no_gradient_gets_none_and_the_others_the_same() -> None:
+    """Frozen weights save their products: a step of the strengths alone is shorter."""
+    torch.manual_seed(0)
+    x, weight, strengths, kernels = drawn(2, 3, 6, 6), drawn(3, 3), drawn(1), drawn(3, 1, 5, 5)
+
+    def passed(*frozen: Tensor) -> list[Tensor | None]:
+        given = [
+            each.detach() if any(each is one for one in frozen) else each.detach().requires_grad_()
+            for each in (x, weight, strengths, kernels)
+        ]
+        middle = hidden(depthwise(given[0], given[3]), given[1])
+        mixture([given[0]], given[2], [middle], [given[1]], given[2]).square().sum().backward()
+        return [each.grad for each in given]
+
+    everything = passed()
+    for frozen in ((weight, kernels), (strengths,), (x,)):
+        for found, whole, tensor in zip(passed(*frozen), everything, (x, weight, strengths, kernels), strict=True):
+            if any(tensor is one for one in frozen):
+                assert found is None
+            else:
+                torch.testing.assert_close(found, whole)
