@@ -40,8 +40,8 @@ class Grid:
 
     lowest: float
     highest: float
-    points: int = 12
-    seeds: int = 2
+    points: int = 16
+    seeds: int = 3
 
     def __post_init__(self) -> None:
         if not (0 < self.lowest < self.highest < math.inf and self.points >= 2 and self.seeds >= 1):

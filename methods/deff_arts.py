@@ -85,9 +85,8 @@ class DEffARTS:
     gives cells of skip connections there too, never emptier ones. `zero_cost = 0` lets them empty, until they are disconnected.
 
     There is no hard limit. A limit is met, or not, by the choice of Gamma: a study has a ladder of them, the paper 0.01, 0.02 and 0.04 with
-    four searches each. Dividing by the bound does not do that: the power turns half the bound into a Gamma larger by a fifth. On digits201
-    a q50 limit on latency is met from 0.04 on, q10 only by cells that have unlearnt the task. `repair`, not part of the paper's method, replaces the recommendation by the feasible network that gives up the
-    least strength.
+    four searches each. Dividing by the bound does not do that: to the power of beta, half the bound is a Gamma larger by a fifth. `repair`,
+    not part of the paper's method, replaces the recommendation by the feasible network that gives up the least strength.
 
     The figures: `loss` without the penalty, `penalty`, `computing_cost` [cycles], `repaired`, and those of `summary`.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def lookup_graph_command(
     study: Annotated[str, typer.Argument(metavar="STUDY", help='A study file with lookup = "FILE.json" at a method.', show_default=False)],
     points: Annotated[int, typer.Option(min=2, help="Search limits in a graph.")] = 16,
-    seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them; a table of several training seeds has 3.")] = 3,
     lowest: Annotated[
         float | None, typer.Option(help="The least search limit, in the resource's unit; by default half the tightest limit of the study.")
     ] = None,
