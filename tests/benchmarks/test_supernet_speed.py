@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -82,13 +83,29 @@ def seconds(steps: Mapping[str, Step], rounds: int = 2) -> dict[str, float]:
     return {name: min(times[1:]) for name, times in found.items()}
 
 
-def table(title: str, searches: Mapping[str, tuple[Search, Step]]) -> dict[str, float]:
+@dataclass(frozen=True)
+class Variant:
+    """A search network and what is around every use of it."""
+
+    search: Search
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
+
+    def step(self) -> None:
+        with self.around():
+            self.search.step()
+
+    def mebibytes(self) -> float:
+        with self.around():
+            return self.search.mebibytes()
+
+
+def table(title: str, variants: Mapping[str, Variant]) -> dict[str, float]:
     """Print seconds and mebibytes of each, and how many times faster than the first it is; return the seconds."""
-    found = seconds({name: step for name, (_, step) in searches.items()})
+    found = seconds({name: variant.step for name, variant in variants.items()})
     first = next(iter(found.values()))
     print(f"\n{title}\n{'':52}{'s a step':>9}{'faster':>8}{'MiB kept':>10}")
-    for name, (search, _) in searches.items():
-        print(f"{name:52}{found[name]:9.3f}{first / found[name]:8.2f}{search.mebibytes():10.0f}")
+    for name, variant in variants.items():
+        print(f"{name:52}{found[name]:9.3f}{first / found[name]:8.2f}{variant.mebibytes():10.0f}")
     return found
 
 
@@ -125,24 +142,7 @@ def plain_mixture(
     return total
 
 
-def with_replaced(search: Search, **functions: object) -> tuple[Search, Step]:
-    def step() -> None:
-        with replaced(**functions):
-            search.step()
-
-    return search, step
-
-
-def in_bfloat16(search: Search) -> tuple[Search, Step]:
-    def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            search.step()
-
-    return search, step
-
-
-def own(search: Search) -> tuple[Search, Step]:
-    return search, search.step
+bfloat16 = partial(torch.autocast, "cpu", torch.bfloat16)
 
 
 def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -> None:
@@ -160,20 +160,20 @@ def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -
     found = table(
         "DARTS, 16 channels, 8 cells, batch 16, 32x32",
         {
-            "textbook": own(plain(last=False)),
-            "textbook, channels last": own(plain(last=True)),
-            "textbook, channels last, bfloat16 autocast": in_bfloat16(plain(last=True)),
-            "grouped: edges side by side, PyTorch's operations": own(fast(layout="grouped")),
-            "edges, all parts PyTorch's: shared ReLU and pooling": with_replaced(fast(), **all_plain),
-            "edges, but depthwise gradients PyTorch's": with_replaced(fast(), depthwise=plain_depthwise),
-            "edges, but middle of separable convolutions PyTorch's": with_replaced(fast(), hidden=plain_hidden),
-            "edges, but sums of a node PyTorch's": with_replaced(fast(), mixture=plain_mixture),
-            "edges": own(ours),
-            "edges, recomputed": own(fast(recompute=True)),
-            "edges, shared weights": own(fast(shared=True)),
-            "edges, a quarter of the channels": own(fast(partial=4)),
-            "edges, half as bottleneck": own(fast(bottleneck=2)),
-            "edges, derived cells": own(fast(derived=True)),
+            "textbook": Variant(plain(last=False)),
+            "textbook, channels last": Variant(plain(last=True)),
+            "textbook, channels last, bfloat16 autocast": Variant(plain(last=True), bfloat16),
+            "grouped: edges side by side, PyTorch's operations": Variant(fast(layout="grouped")),
+            "edges, all parts PyTorch's: shared ReLU and pooling": Variant(fast(), partial(replaced, **all_plain)),
+            "edges, but depthwise gradients PyTorch's": Variant(fast(), partial(replaced, depthwise=plain_depthwise)),
+            "edges, but middle of separable convolutions PyTorch's": Variant(fast(), partial(replaced, hidden=plain_hidden)),
+            "edges, but sums of a node PyTorch's": Variant(fast(), partial(replaced, mixture=plain_mixture)),
+            "edges": Variant(ours),
+            "edges, recomputed": Variant(fast(recompute=True)),
+            "edges, shared weights": Variant(fast(shared=True)),
+            "edges, a quarter of the channels": Variant(fast(partial=4)),
+            "edges, half as bottleneck": Variant(fast(bottleneck=2)),
+            "edges, derived cells": Variant(fast(derived=True)),
         },
     )
     benchmark.extra_info |= {name.strip(): round(found["textbook"] / each, 2) for name, each in found.items()}
@@ -187,17 +187,17 @@ def test_a_step_of_nasbench201(benchmark: BenchmarkFixture) -> None:
     found = table(
         "NAS-Bench-201, 16 channels, 5 cells a stage, batch 16, 32x32",
         {
-            "textbook": own(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space, last=False)),
-            "textbook, channels last": own(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space)),
-            "grouped": own(Search(space.supernet(CIFAR, SupernetOptions(layout="grouped")), space)),
-            "edges": own(ours),
+            "textbook": Variant(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space, last=False)),
+            "textbook, channels last": Variant(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space)),
+            "grouped": Variant(Search(space.supernet(CIFAR, SupernetOptions(layout="grouped")), space)),
+            "edges": Variant(ours),
         },
     )
     table(
         "the small network of digits201, batch 64",
         {
-            "textbook": own(Search(nasbench201_textbook.Textbook(digits, SupernetOptions()), space, 64, digits, last=False)),
-            "edges": own(Search(space.supernet(digits, SupernetOptions()), space, 64, digits)),
+            "textbook": Variant(Search(nasbench201_textbook.Textbook(digits, SupernetOptions()), space, 64, digits, last=False)),
+            "edges": Variant(Search(space.supernet(digits, SupernetOptions()), space, 64, digits)),
         },
     )
     benchmark.extra_info |= {name: round(found["textbook"] / each, 2) for name, each in found.items()}
@@ -211,6 +211,6 @@ def test_how_time_and_memory_grow(benchmark: BenchmarkFixture) -> None:
     for name in (None, "channels", "cells", "batch"):
         size = base if name is None else base | {name: 2 * base[name]}
         network = space.supernet(CIFAR, SupernetOptions(channels=size["channels"], cells=size["cells"]))
-        searches[", ".join(f"{value} {key}" for key, value in size.items())] = own(Search(network, space, size["batch"]))
+        searches[", ".join(f"{value} {key}" for key, value in size.items())] = Variant(Search(network, space, size["batch"]))
     table("DARTS on 32x32 images as it grows", searches)
-    benchmark.pedantic(next(iter(searches.values()))[1], rounds=2)
+    benchmark.pedantic(next(iter(searches.values())).step, rounds=2)

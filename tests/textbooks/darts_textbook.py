@@ -83,7 +83,8 @@ class TextbookCell(nn.Module):
     def forward(self, first: Tensor, second: Tensor, strengths: Tensor, connections: Tensor) -> Tensor:
         nodes: list[Tensor] = []
         for modules, x in ((self.first, first), (self.second, second)):
-            nodes.append(torch.stack([s * module(x) for s, module in zip(connections[0], modules, strict=True)]).sum(0))
+            terms = [s * module(x) for s, module in zip(connections[0], modules, strict=True)]
+            nodes.append(sum(terms[1:], terms[0]))
         number = count()
         for node in NODES:
             terms = []
