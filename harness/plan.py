@@ -11,6 +11,7 @@ from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
+from budgetnas.harness.lookup_graph import looked_up, read_graphs, without_file
 from budgetnas.harness.problem import Allowance
 from budgetnas.harness.study import Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
@@ -45,7 +46,9 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
     """Return the plan of a study. Whatever is wrong with a method, a limit or a name is a `StudyError` that names the study."""
     try:
         methods = [(part, find_method(part.name, folder)) for part in study.method]
-        settings = [found.settings(part.settings) for part, found in methods]
+        given = [without_file(part.settings) for part, _ in methods]
+        settings = [found.settings(plain) for (_, found), (plain, _) in zip(methods, given, strict=True)]
+        graphs = [None if file is None else read_graphs(folder / file) for _, file in given]
         cells, skipped = _cells(study, folder)
         offered = offers(study.problem.evaluator, space_of(study.problem.space))
     except (MethodError, ValueError) as error:
@@ -53,12 +56,13 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
     labels = _labels(study, reference)
     trials: dict[str, Trial] = {}
     called: dict[str, str] = {}
-    for (part, found), chosen, label in zip(methods, settings, labels, strict=True):
+    for (part, found), chosen, label, (_, file), looked in zip(methods, settings, labels, given, graphs, strict=True):
         if not found.needs <= offered:
             lacking = ", ".join(sorted(need.value for need in found.needs - offered))
             skipped.append(f"method '{part.name}': it needs {lacking}, which the evaluator '{study.problem.evaluator}' does not offer here")
             continue
-        for trial in _trials(study, cells, found, chosen, folder):
+        for plain in _trials(study, cells, found, chosen, folder):
+            trial = plain if looked is None else looked_up(plain, looked, str(file))
             if trial.identity in trials:
                 raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
             trials[trial.identity] = trial

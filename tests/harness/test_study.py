@@ -73,7 +73,9 @@ def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, r
 def test_a_method_that_needs_more_than_a_table_is_left_out_with_the_reason(tmp_path: Path) -> None:
     source = Path(__file__).parent / "plugins" / "breaking.py"
     plan = plan_of(tmp_path, GOOD + f'[[method]]\nname = "{source}:AsksForMore"\n')
-    assert plan.skipped == (f"method '{source}:AsksForMore': it needs relaxation, which the evaluator 'table' does not offer here",)
+    assert plan.skipped == (
+        f"method '{source}:AsksForMore': it needs relaxation with trained weights, which the evaluator 'table' does not offer here",
+    )
     assert len(plan.trials) == 6
 
 
@@ -149,7 +151,7 @@ WRONG = [
     (METHOD, "", r"method\.0\.name: Field required"),
     (METHOD, "name = 3", r"method\.0\.name: .* not 3"),
     (METHOD, METHOD + "\nlabel = ''", r"method\.0\.label: "),
-    (METHOD, 'name = "randomsearch"', r"unknown method 'randomsearch'; choose one of local_search, "),
+    (METHOD, 'name = "randomsearch"', r"unknown method 'randomsearch'; choose one of darts, "),
     (METHOD, 'name = "nowhere.py:Mine"', r"there is no file .*nowhere\.py"),
     (METHOD, METHOD + "\npatienc = 3", r"method 'random_search' has no setting 'patienc'; it has patience"),
     (METHOD, METHOD + "\npatience = '3'", r"setting 'patience' of method 'random_search' is '3'; expected int"),

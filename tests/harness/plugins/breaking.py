@@ -78,7 +78,7 @@ class Remembers(Sound):
 
 
 class AsksForMore(Sound):
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY, Need.RELAXATION})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY, Need.WEIGHTS})
 
 
 class Hangs(Sound):
