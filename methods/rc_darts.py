@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -41,8 +42,8 @@ class RCDARTS:
 
     What the paper leaves open, and is chosen here: lambda falls exponentially with the steps of the search, from `lambda_start` to
     `lambda_end` of it at the end; the first phase is `warm_up` times as long; a phase is at most `most_of_search` of the whole search, so
-    that short searches have projections too; Adam keeps its moments of the free steps over a projection, and begins each projection anew.
-    A projection moves no alpha by more than about `projection_steps` x `projection_rate`, 0.15.
+    that short searches have projections too, shortened alike; Adam keeps its moments of the free steps over a projection, and begins each
+    projection anew. A projection moves no alpha by more than about `projection_steps` x `projection_rate`, 0.15.
 
     Lambda ends near zero, so the last projection does nothing by design, and nothing makes the recommendation feasible. With `exact`, not
     part of the paper's method, the search ends instead in the nearest feasible point: equation 7 with the cost of the discrete
@@ -99,7 +100,7 @@ class RCDARTS:
                 continue
             theta = [alphas.detach().clone() for alphas in relaxation.alphas]
             weight = self.weight_at(step)
-            moved, count = project(theta, costs, problem.limits, weight, self.projection_steps, self.projection_rate, betas)
+            moved, count = project(theta, costs, problem.limits, weight, self.most_projected(step.total), self.projection_rate, betas)
             relaxation.note(projection_weight=weight, projection_steps=float(count))
             with torch.no_grad():
                 for alphas, projected in zip(relaxation.alphas, moved, strict=True):
@@ -117,9 +118,17 @@ class RCDARTS:
                 yield (mended,)
         return figures
 
+    def phase_of(self, total: int) -> int:
+        """Return how many free steps a phase of a search of `total` steps has."""
+        return max(1, min(self.free_steps, int(self.most_of_search * total)))
+
+    def most_projected(self, total: int) -> int:
+        """Return how many steps a projection may make: as many for each free step as the settings have."""
+        return math.ceil(self.projection_steps * self.phase_of(total) / self.free_steps)
+
     def projects_after(self, step: Step) -> bool:
         """Return whether a phase of free steps ends with this step: after the first, longer one, every so many, and at the very end."""
-        phase = max(1, min(self.free_steps, int(self.most_of_search * step.total)))
+        phase = self.phase_of(step.total)
         after_first = step.index + 1 - self.warm_up * phase
         return step.index + 1 == step.total or (after_first >= 0 and after_first % phase == 0)
 

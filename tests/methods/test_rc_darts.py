@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = pytest.mark.slow
 DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
-SHORT: dict[str, Any] = {"steps": 200, "projection_steps": 40}
+SHORT: dict[str, Any] = {"steps": 200}
 NO_LIMIT: tuple[Limit, ...] = ()
 
 
@@ -209,6 +209,12 @@ def test_a_short_search_has_phases_too() -> None:
     assert ends(RCDARTS(warm_up=100), 400) == [400]
 
 
+def test_a_shortened_phase_has_projections_shortened_alike() -> None:
+    method = RCDARTS()
+    assert [method.phase_of(total) for total in (1, 100, 3000, 19_550)] == [1, 5, 150, 150]
+    assert [method.most_projected(total) for total in (1, 100, 3000, 19_550)] == [4, 17, 500, 500]
+
+
 def test_lambda_falls_exponentially_to_its_share() -> None:
     method = RCDARTS(lambda_start=8.0, lambda_end=0.001)
     weights = [method.weight_at(Step(index, 101, 0, 1)) for index in range(101)]
@@ -300,7 +306,7 @@ def test_feasibility_is_told_before_and_after_and_the_last_projection_does_nothi
     limits = resolve(DIGITS, ["latency_ms@q10"]).limits
     _, figures = run(RCDARTS(**SHORT), limits)
     assert figures["feasible_before_projection"] == figures["feasible_after_projection"] == 0.0
-    strong, figures = run(RCDARTS(steps=200, lambda_start=100.0, lambda_end=1.0, projection_steps=3000), limits)
+    strong, figures = run(RCDARTS(steps=200, free_steps=10, warm_up=1, lambda_start=100.0, lambda_end=1.0, projection_steps=3000), limits)
     assert figures["expected_latency_ms"] <= limits[0].upper * 1.01
     assert figures["feasible_after_projection"] == float(DIGITS.admitted(limits)[DIGITS.space.index(strong[-1])])
 
@@ -324,7 +330,7 @@ def test_where_nothing_is_feasible_the_recommendation_stays() -> None:
 def test_exact_and_repaired_recommendations_are_feasible_for_every_seed(text: str) -> None:
     limits = resolve(DIGITS, [text]).limits
     for seed in range(3):
-        for method in (RCDARTS(steps=60, projection_steps=30, exact=True), RCDARTS(steps=60, projection_steps=30, repair=True)):
+        for method in (RCDARTS(steps=60, exact=True), RCDARTS(steps=60, repair=True)):
             found, _ = run(method, limits, seed)
             assert DIGITS.admitted(limits)[DIGITS.space.index(found[-1])]
 
@@ -334,7 +340,7 @@ def test_the_exact_ending_is_feasible_on_real_devices(real_tables: Path, device:
     landscape = landscape_of("nasbench201", "cifar10", device)
     for text in ("latency_ms@q10", "latency_ms@q50"):
         limits = resolve(landscape, [text]).limits
-        found, _ = run(RCDARTS(steps=60, projection_steps=30, exact=True), limits, landscape=landscape)
+        found, _ = run(RCDARTS(steps=60, exact=True), limits, landscape=landscape)
         assert landscape.admitted(limits)[landscape.space.index(found[-1])]
 
 
