@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from budgetnas.spaces.mixtures.depthwise import depthwise
-from budgetnas.spaces.mixtures.hidden import hidden
 from budgetnas.spaces.mixtures.mixture import mixture
 
 
@@ -41,8 +40,11 @@ class EdgeByEdge:
 
     def separable(self, rectified: Tensor, first: Tensor, point: Tensor, second: Tensor, stride: int) -> Sequence[Tensor]:
         """See `Arithmetic`."""
-        edges = zip(first, point, second, strict=True)
-        return [depthwise(hidden(depthwise(rectified, one, stride), weight), two) for one, weight, two in edges]
+        found = []
+        for one, weight, two in zip(first, point, second, strict=True):
+            x = functional.conv2d(depthwise(rectified, one, stride), weight[..., None, None])
+            found.append(depthwise(normalised(x).relu_(), two))
+        return found
 
     def dilated(self, rectified: Tensor, kernels: Tensor, stride: int) -> Sequence[Tensor]:
         """See `Arithmetic`."""

@@ -126,10 +126,6 @@ def plain_depthwise(x: Tensor, kernels: Tensor, stride: int = 1, dilation: int =
     return functional.conv2d(x, kernels, None, stride, dilation * (kernels.shape[-1] // 2), dilation, len(kernels))
 
 
-def plain_hidden(x: Tensor, weight: Tensor) -> Tensor:
-    return functional.batch_norm(functional.conv2d(x, weight[..., None, None]), None, None, training=True).relu_()
-
-
 def plain_mixture(
     maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
 ) -> Tensor:
@@ -156,7 +152,7 @@ def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -
         return Search(darts_textbook.Textbook(space, CIFAR, options), space, last=last)
 
     ours = fast()
-    all_plain = {"depthwise": plain_depthwise, "hidden": plain_hidden, "mixture": plain_mixture}
+    all_plain = {"depthwise": plain_depthwise, "mixture": plain_mixture}
     found = table(
         "DARTS, 16 channels, 8 cells, batch 16, 32x32",
         {
@@ -166,7 +162,6 @@ def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -
             "grouped: edges side by side, PyTorch's operations": Variant(fast(layout="grouped")),
             "edges, all parts PyTorch's: shared ReLU and pooling": Variant(fast(), partial(replaced, **all_plain)),
             "edges, but depthwise gradients PyTorch's": Variant(fast(), partial(replaced, depthwise=plain_depthwise)),
-            "edges, but middle of separable convolutions PyTorch's": Variant(fast(), partial(replaced, hidden=plain_hidden)),
             "edges, but sums of a node PyTorch's": Variant(fast(), partial(replaced, mixture=plain_mixture)),
             "edges": Variant(ours),
             "edges, recomputed": Variant(fast(recompute=True)),

@@ -15,7 +15,6 @@ from torch.nn import functional  # noqa: E402
 
 from budgetnas.spaces.mixtures.columns import Columns, images, pixels  # noqa: E402
 from budgetnas.spaces.mixtures.depthwise import depthwise, quarters  # noqa: E402
-from budgetnas.spaces.mixtures.hidden import hidden  # noqa: E402
 from budgetnas.spaces.mixtures.mixture import mixture  # noqa: E402
 from budgetnas.spaces.mixtures.modules import DepthwiseConv2d, for_search  # noqa: E402
 
@@ -90,19 +89,6 @@ def test_quarters_hold_every_pixel_once() -> None:
     assert found.sum() == (x + 1).sum()
 
 
-@settings(max_examples=40)
-@given(SHAPES, st.integers(1, 6), LAST, st.integers(0, 99))
-def test_the_middle_of_a_separable_convolution(shape: tuple[int, int, int, int], outputs: int, last: bool, seed: int) -> None:
-    torch.manual_seed(seed)
-    if shape[0] * shape[2] * shape[3] < 3:
-        return  # of so few pixels a batch normalisation makes signs alone, or refuses
-
-    def plain(x: Tensor, weight: Tensor) -> Tensor:
-        return normalised(functional.conv2d(x, weight[..., None, None])).relu()
-
-    assert_same(hidden, plain, [drawn(*shape, last=last), drawn(outputs, shape[1])])
-
-
 @settings(max_examples=60)
 @given(SHAPES, st.integers(0, 3), st.integers(0, 3), st.integers(0, 2), LAST, st.integers(0, 99))
 def test_the_sum_of_a_node(shape: tuple[int, int, int, int], maps: int, convolved: int, bare: int, last: bool, seed: int) -> None:
@@ -164,7 +150,7 @@ def test_what_needs_no_gradient_gets_none_and_the_others_the_same() -> None:
             each.detach() if any(each is one for one in frozen) else each.detach().requires_grad_()
             for each in (x, weight, strengths, kernels)
         ]
-        middle = hidden(depthwise(given[0], given[3]), given[1])
+        middle = depthwise(given[0], given[3])
         mixture([given[0]], given[2], [middle], [given[1]], given[2]).square().sum().backward()
         return [each.grad for each in given]
 
