@@ -18,6 +18,7 @@ _COLUMNS = (
     "space", "dataset", "arch", "found_by", "evaluation_seed", "recipe", "test_queried", "validation_early_stopped",
     "test_retrained", "validation_retrained", "diverged", "training_seconds",
 )  # fmt: skip
+FEWEST_FIGURES = 3  # of two figures Student's t gives an interval as wide as the scale
 _WORDS = {"queried": "queried test accuracy", "early_stopped": "early-stopped validation accuracy"}
 
 
@@ -169,7 +170,7 @@ def _shown(value: float, decimals: int = 2) -> str:
 def _mean(mean: Mean) -> str:
     if not mean.count:
         return "—"
-    return f"{mean.value:.2f} [—]" if mean.count < 2 else f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+    return f"{mean.value:.2f} [—]" if mean.count < FEWEST_FIGURES else f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
 
 
 def _difference(one: Compared) -> str:

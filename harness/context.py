@@ -80,7 +80,6 @@ def _training_of(cell: Cell) -> dict[str, Any]:
     dataset = load(cell.terrain.task)
     return {
         "evaluator": training.evaluator,
-        "recipe": Path(training.recipe).name,
         **_in_figures(training, dataset),
         "images_of_training_set": len(dataset.train),
         "images_of_test_set": len(dataset.test),
@@ -97,11 +96,23 @@ def _in_figures(training: Training, dataset: Dataset) -> dict[str, Any]:
     if training.evaluator == "supernet":
         search = read_search_recipe(training.recipe)
         used = min(search.images.train or len(dataset.train), len(dataset.train))
-        return {"epochs": search.epochs, "batch": search.batch, "images_trained": used - used // 2, "images_judged": used // 2}
+        return {
+            "recipe": search.name,
+            "epochs": search.epochs,
+            "batch": search.batch,
+            "images_trained": used - used // 2,
+            "images_judged": used // 2,
+        }
     recipe = read_recipe(training.recipe)
     parts = parts_of(dataset, recipe)
     judged = 0 if parts.validation is None else len(parts.validation)
-    return {"epochs": recipe.epochs, "batch": recipe.batch, "images_trained": len(parts.train), "images_judged": judged}
+    return {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "batch": recipe.batch,
+        "images_trained": len(parts.train),
+        "images_judged": judged,
+    }
 
 
 def _rounded(values: np.ndarray[Any, Any]) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from budgetnas.leaderboards.drawing import DASHED, INK, LIMIT, colours, markers, method_legend, plain_style, save, tidy
+from budgetnas.leaderboards.drawing import DASHED, INK, LIMIT, colours, few_ticks, markers, method_legend, plain_style, save, tidy
 
 COLUMNS = 3
 COSTS = {
@@ -88,6 +88,7 @@ def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> No
             axes.set_title(panel.title, fontsize=11.5, loc="left", color=INK, weight="bold", parse_math=False)
             axes.set_xlabel(panel.cost, parse_math=False)
             tidy(axes)
+            few_ticks(axes)
         figure.supylabel(accuracy, fontsize=11.5, parse_math=False)
         method_legend(figure, methods, palette, shapes)
         save(figure, path)
@@ -126,6 +127,7 @@ def path_picture(paths: Mapping[str, pd.DataFrame], resources: Mapping[str, str]
                 axes.step(*best_so_far(costs, reached), where="post", color=palette[method], linewidth=1.6, zorder=3)
             axes.set_xlabel(label, parse_math=False)
             tidy(axes)
+            few_ticks(axes)
         figure.supylabel(accuracy, fontsize=11.5, parse_math=False)
         method_legend(figure, methods, palette, shapes)
         save(figure, path)

@@ -68,6 +68,12 @@ def tidy(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
+def few_ticks(axes: Axes) -> None:
+    """Name few figures along the lower axis: those of parameters and MACs are long."""
+    if axes.get_xscale() == "linear":
+        axes.locator_params(axis="x", nbins=5)
+
+
 def method_legend(figure: Figure, methods: Sequence[str], palette: Mapping[str, str], shapes: Mapping[str, str]) -> None:
     """Write which colour and marker is whose, above the picture."""
     from matplotlib.lines import Line2D

@@ -11,7 +11,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.curves import COSTS, path_picture
 from budgetnas.leaderboards.documents import file_part
-from budgetnas.leaderboards.drawing import DASHED, LIMIT, colours, markers, method_legend, plain_style, save, tidy
+from budgetnas.leaderboards.drawing import DASHED, LIMIT, colours, few_ticks, markers, method_legend, plain_style, save, tidy
 from budgetnas.leaderboards.histories import figures_of, history_picture
 from budgetnas.leaderboards.search_rows import accuracy_of, kind_of_accuracy
 
@@ -68,6 +68,7 @@ def cost_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) ->
                 axes.set_xscale("log")
             axes.set_xlabel(COSTS.get(resource, resource))
             tidy(axes)
+            few_ticks(axes)
         figure.supylabel(f"{kind} [%]", fontsize=11.5)
         method_legend(figure, methods, palette, shapes)
         save(figure, path)
@@ -91,9 +92,11 @@ def history_pictures(context: Mapping[str, Any], table: pd.DataFrame, stem: str,
 
 
 def search_path_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> bool:
-    """Draw all that searches by training went through and recommended, against parameters, MACs and limited costs; False if too little."""
+    """Draw all that searches by training recommended, against parameters, MACs and limited costs; False if none recommended a path."""
+    if not any(len(front) > 1 for front in table["front"]):
+        return False
     paths = {str(method): _recommended(list(searches["front"])) for method, searches in table.groupby("method", sort=True)}
-    paths = {method: points for method, points in paths.items() if len(points) > 1}
+    paths = {method: points for method, points in paths.items() if len(points)}
     if not paths:
         return False
     resources = dict.fromkeys(["params", "macs", *bounds_of(context)])
