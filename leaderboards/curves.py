@@ -91,7 +91,7 @@ def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> No
             few_ticks(axes)
         figure.supylabel(accuracy, fontsize=11.5, parse_math=False)
         method_legend(figure, methods, palette, shapes)
-        save(figure, path)
+        save(figure, path, sparse=True)
 
 
 def best_so_far(costs: Sequence[float], accuracies: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -130,4 +130,4 @@ def path_picture(paths: Mapping[str, pd.DataFrame], resources: Mapping[str, str]
             few_ticks(axes)
         figure.supylabel(accuracy, fontsize=11.5, parse_math=False)
         method_legend(figure, methods, palette, shapes)
-        save(figure, path)
+        save(figure, path, sparse=True)

@@ -38,8 +38,11 @@ def plain_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG with a palette of its own: a third of the size, and no difference to the eye."""
+def save(figure: Figure, path: Path, sparse: bool = False) -> None:
+    """Write the figure as PNG with a palette of its own: a third of the size, and no difference to the eye.
+
+    `sparse`: a picture of few marks, whose colours a palette made by their frequency would lose.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -48,7 +51,8 @@ def save(figure: Figure, path: Path) -> None:
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # type: ignore[no-untyped-call]
     # Written by Pillow rather than savefig, which would put matplotlib's version into the file.
-    pixels.quantize(PALETTE).save(path, format="PNG", optimize=True)
+    method = Image.Quantize.MAXCOVERAGE if sparse else Image.Quantize.MEDIANCUT
+    pixels.quantize(PALETTE, method).save(path, format="PNG", optimize=True)
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:

@@ -76,7 +76,7 @@ def history_picture(
             tidy(axes)
         canvas.suptitle(title, fontsize=11.5, weight="bold", color=INK, x=0.01, ha="left", parse_math=False)
         _legend(canvas, list(by_problem))
-        save(canvas, path)
+        save(canvas, path, sparse=True)
 
 
 def _legend(canvas: Any, problems: Sequence[str]) -> None:

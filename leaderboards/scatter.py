@@ -65,7 +65,7 @@ def scatter_picture(panels: Sequence[ScatterPanel], path: Path) -> None:
                 axes.set_xticks([])
                 axes.set_xlim(-0.5, len(methods) - 0.5)
         method_legend(figure, methods, palette, shapes)
-        save(figure, path)
+        save(figure, path, sparse=True)
 
 
 def _draw(axes: Axes, panel: ScatterPanel, method: str, place: int, colour: str, shape: str) -> None:

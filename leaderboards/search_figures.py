@@ -71,7 +71,7 @@ def cost_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) ->
             few_ticks(axes)
         figure.supylabel(f"{kind} [%]", fontsize=11.5)
         method_legend(figure, methods, palette, shapes)
-        save(figure, path)
+        save(figure, path, sparse=True)
     return kind
 
 

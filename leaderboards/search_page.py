@@ -92,9 +92,10 @@ def flag_table(table: pd.DataFrame) -> str:
     return markdown_table(["method", "problem", "seed", "what happened"], rows, left=(0, 1, 3)) if rows else ""
 
 
-def retrained_text(comparison: Mapping[str, Any], command: str) -> str:
-    """Return by which recipe, how often and when what was found was retrained, or how to have it done."""
+def retrained_text(comparison: Mapping[str, Any], table: pd.DataFrame, command: str) -> str:
+    """Return by which recipe and how often what was found was retrained, and what was not yet; or how to have it done."""
     networks = comparison["networks"]
+    waiting = {row["network"] for row in table.to_dict("records") if row["connected"] and not len(row["retrained_test"])}
     if not networks:
         return f"What was found has not been retrained yet; `{' '.join(command.split())}` does it, and these pages then show it."
     seeds = max(len(each["seeds"]) for each in networks)
@@ -104,7 +105,11 @@ def retrained_text(comparison: Mapping[str, Any], command: str) -> str:
         f"({several(max(each['epochs'] for each in networks), 'epoch')}), each with {several(seeds, 'evaluation seed')}; "
         "queried and retrained accuracies side by side are in `compare.md`."
     )
-    return text + (f" {several(diverged, 'training')} diverged and count with the accuracy of guessing." if diverged else "")
+    if diverged:
+        text += f" {several(diverged, 'training')} diverged and count with the accuracy of guessing."
+    if waiting:
+        text += f" **{several(len(waiting), 'network')} found since then** have not been retrained: `{' '.join(command.split())}` does it."
+    return text
 
 
 def own_table(table: pd.DataFrame) -> str:

@@ -50,7 +50,7 @@ def write_search_pages(
             "title": escape(title),
             "summary": _summary(table),
             "command": " ".join(command.split()),
-            "retrained_text": retrained_text(comparison, compare),
+            "retrained_text": retrained_text(comparison, table, compare),
             "boards": boards,
             "flag_table": flag_table(table),
             "own_table": own_table(table),

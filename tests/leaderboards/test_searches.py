@@ -78,6 +78,12 @@ def test_without_a_comparison_the_page_says_how_to_have_one(toy):
     assert "retrained test [%]" not in page and "queried test [%]" not in page and "-cost.png" not in page
 
 
+def test_networks_found_since_the_comparison_are_counted(toy):
+    rows = searches(toy, {"darts": [8, 6]})
+    rows[0] |= {"retrained_test": [], "retrained_validation": []}
+    assert "**1 network found since then** have not been retrained" in pages(toy, rows)["README.md"]
+
+
 def test_a_long_training_has_no_warning(toy):
     changes = {"training": TRAINING | {"epochs": 50, "images_trained": 25_000}}
     assert "[!WARNING]" not in pages(toy, searches(toy, {"darts": [8]}), **changes)["README.md"]
