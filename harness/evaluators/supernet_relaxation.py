@@ -22,7 +22,7 @@ from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
 from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
 from budgetnas.harness.training import checkpoint
 from budgetnas.harness.training.batches import Batches, batches
-from budgetnas.harness.training.bilevel import WeightStep, unrolled_gradients
+from budgetnas.harness.training.bilevel import WeightStep, frozen, unrolled_gradients
 from budgetnas.harness.training.datasets.dataset import Dataset
 from budgetnas.harness.training.device import compute_device, determinism, peak_memory_bytes, reset_peak_memory, threads
 from budgetnas.harness.training.search_recipe import SearchRecipe
@@ -236,8 +236,9 @@ class SupernetRelaxation:
                 validation_loss, self._weights, variables, self._next_step(),
             )  # fmt: skip
         else:
-            value = validation_loss()
-            found = torch.autograd.grad(value, variables, allow_unused=True)
+            with frozen(self._weights):
+                value = validation_loss()
+                found = torch.autograd.grad(value, variables, allow_unused=True)
             gradients = [torch.zeros_like(v) if way is None else way for v, way in zip(variables, found, strict=True)]
             loss = value.item()
         if not math.isfinite(loss):

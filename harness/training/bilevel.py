@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,18 @@ class WeightStep:
     momentum: float
     weight_decay: float
     velocities: Sequence[Tensor | None]  # one a weight; None before the first step
+
+
+@contextmanager
+def frozen(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Let nothing compute gradients of the weights in this block, where only those of the variables are wanted."""
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 def unrolled_gradients(
@@ -54,7 +67,8 @@ def unrolled_gradients(
             with torch.no_grad():
                 for weight, way in zip(weights, moved, strict=True):
                     weight.add_(way, alpha=sign * radius)
-            sides.append(torch.autograd.grad(train_loss(), variables, allow_unused=True))
+            with frozen(weights):
+                sides.append(torch.autograd.grad(train_loss(), variables, allow_unused=True))
     finally:
         _put(weights, before)
     zeros = [torch.zeros_like(variable) for variable in variables]
