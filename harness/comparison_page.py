@@ -62,7 +62,7 @@ def page_of(compared: Sequence[Compared], recipe: str | None, every: bool, comma
         f"![Retrained accuracy of every network, with the figure known before it]({PICTURE})",
         "",
         "*A mark is a network, in the colour of the first method that found it; its bar is one standard deviation over evaluation seeds. "
-        "On  the dashed line, where there is one, both figures are equal.*",
+        "On the dashed line, where there is one, both figures are equal.*",
         "",
     ]
     for key in dict.fromkeys((one.candidate.space, one.candidate.dataset) for one in compared):

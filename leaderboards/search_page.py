@@ -100,9 +100,11 @@ def retrained_text(comparison: Mapping[str, Any], table: pd.DataFrame, command: 
         return f"What was found has not been retrained yet; `{' '.join(command.split())}` does it, and these pages then show it."
     seeds = max(len(each["seeds"]) for each in networks)
     diverged = sum(each["diverged"] for each in networks)
+    epochs = max(each["epochs"] for each in networks)  # 0 where a table's own trainer keeps none
+    stated = f" ({several(epochs, 'epoch')})" if epochs else ""
     text = (
-        f"{several(len(networks), 'network')} retrained from scratch by the recipe {escape(comparison['recipe'])} "
-        f"({several(max(each['epochs'] for each in networks), 'epoch')}), each with {several(seeds, 'evaluation seed')}; "
+        f"{several(len(networks), 'network')} retrained from scratch by the recipe {escape(comparison['recipe'])}"
+        f"{stated}, each with {several(seeds, 'evaluation seed')}; "
         "queried and retrained accuracies side by side are in `compare.md`."
     )
     if diverged:
