@@ -32,19 +32,22 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
 def methods_command(as_json: AsJson = False) -> None:
     """List the searches: the project's own, and those that installed packages announce."""
     from budgetnas.harness.catalogue import MethodError, announced_methods, find_method, own_methods
-    from budgetnas.harness.evaluators.table import TableEvaluator
+    from budgetnas.harness.evaluators.registry import EVALUATORS, offers
+    from budgetnas.spaces.registry import space_of
 
+    space = space_of("nasbench201")  # which every evaluator knows
     rows = []
     for name in [*own_methods(), *announced_methods()]:
         try:
             found = find_method(name)
-            lacking = found.needs - TableEvaluator.offers
-            state = "yes" if not lacking else f"no: a table does not offer {', '.join(need.value for need in lacking)}"
+            state = (
+                ", ".join(kind for kind in EVALUATORS if found.needs <= offers(kind, space)) or "no: it needs PyTorch, `budgetnas[train]`"
+            )
             settings = ", ".join(f"{key}={value}" for key, value in found.settings({}).items())
             about = (found.cls.__doc__ or "").strip().split("\n")[0]
         except MethodError as error:
             state, settings, about = f"no: {error}", "", ""
-        rows.append({"method": name, "available": state, "settings": settings or "none", "what it is": about})
+        rows.append({"method": name, "evaluators": state, "settings": settings or "none", "what it is": about})
     _show(rows, as_json)
 
 
