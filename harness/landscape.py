@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, cast
 
@@ -28,6 +28,15 @@ class UnknownResource(ValueError):
 
 class NotEnumerable(ValueError):
     """The question needs a space whose architectures can all be listed."""
+
+
+def within(limits: Sequence[Limit], eligible: Mask, resource: Callable[[str], Column]) -> Mask:
+    """Return which of the eligible architectures keep all limits, given a resource's column by name."""
+    mask = eligible.copy()
+    for limit in limits:
+        values = resource(limit.resource)
+        mask &= (values <= limit.upper) & (values >= limit.lower)
+    return mask
 
 
 class Landscape:
@@ -78,11 +87,7 @@ class Landscape:
 
     def admitted(self, limits: Sequence[Limit]) -> Mask:
         """Return which architectures are eligible and within all limits, shape (size,)."""
-        mask = self.eligible.copy()
-        for limit in limits:
-            values = self.resource(limit.resource)
-            mask &= (values <= limit.upper) & (values >= limit.lower)
-        return mask
+        return within(limits, self.eligible, self.resource)
 
     @cached_property
     def validation(self) -> Column:

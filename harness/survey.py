@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from budgetnas.harness.landscape import Mask, UnknownResource
+from budgetnas.harness.landscape import Mask, UnknownResource, within
 from budgetnas.harness.problem import Limit
 from budgetnas.spaces.devices import DEVICE_RESOURCES, EXACT_RESOURCES, RESOURCES, UnknownDevice, device_of
 from budgetnas.spaces.registry import space_of
@@ -68,11 +68,7 @@ class Survey:
 
     def admitted(self, limits: Sequence[Limit]) -> Mask:
         """Return which of the listed architectures are eligible and within all limits."""
-        mask = self.eligible.copy()
-        for limit in limits:
-            values = self.resource(limit.resource)
-            mask &= (values <= limit.upper) & (values >= limit.lower)
-        return mask
+        return within(limits, self.eligible, self.resource)
 
     def cost_of(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource of any architecture of the space, computed."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Collection
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -18,6 +19,7 @@ from budgetnas.spaces.task import TASKS
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 MOST_THREADS = 256
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class RecipeError(ValueError):
@@ -178,14 +180,18 @@ def read_recipe(reference: str) -> Recipe:
     """
     if reference in own_recipes():
         return _parsed(reference, _folder().joinpath(f"{reference}.toml").read_text(encoding="utf-8"))
+    return _parsed(reference, text_of(reference, "recipe", own_recipes()))
+
+
+def text_of(reference: str, what: str, known: Collection[str]) -> str:
+    """Return the text of a recipe's file; `RecipeError` says what is wrong with it, and which recipes come with the project."""
     try:
-        text = Path(reference).read_text(encoding="utf-8")
+        return Path(reference).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise RecipeError(f"there is no recipe {reference}; give the path of a TOML file, or one of {', '.join(own_recipes())}") from None
+        raise RecipeError(f"there is no {what} {reference}; give the path of a TOML file, or one of {', '.join(known)}") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise RecipeError(f"{reference} cannot be read: {reason}; give a recipe file, or one of {', '.join(own_recipes())}") from None
-    return _parsed(reference, text)
+        raise RecipeError(f"{reference} cannot be read: {reason}; give a recipe file, or one of {', '.join(known)}") from None
 
 
 def _folder() -> Any:
@@ -193,12 +199,17 @@ def _folder() -> Any:
 
 
 def _parsed(reference: str, text: str) -> Recipe:
+    return parsed(reference, text, Recipe)
+
+
+def parsed(reference: str, text: str, model: type[Model]) -> Model:
+    """Return a recipe of some kind from its text; `RecipeError` names the file, the key and what was expected there."""
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        return model.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{reference} is no TOML: {error}") from None
     except ValidationError as error:
-        raise RecipeError(f"{reference}: {objection(error, Recipe)}") from None
+        raise RecipeError(f"{reference}: {objection(error, model)}") from None
 
 
 def objection(error: ValidationError, model: type[BaseModel]) -> str:

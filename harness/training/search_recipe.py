@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from budgetnas.harness.canonical import identity_of
 from budgetnas.harness.training.augmentation import Augmentation, RecipePart
-from budgetnas.harness.training.recipe import MOST_THREADS, Count, Optimiser, RecipeError, Subset, objection
+from budgetnas.harness.training.recipe import MOST_THREADS, Count, Optimiser, Subset, parsed, text_of
 
 
 class SearchRecipe(RecipePart):
@@ -57,7 +55,7 @@ def own_search_recipes() -> dict[str, SearchRecipe]:
     found = {}
     for entry in sorted(resources.files("budgetnas.harness.training").joinpath("recipes").iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith("search-") and entry.name.endswith(".toml"):
-            recipe = _parsed(entry.name, entry.read_text(encoding="utf-8"))
+            recipe = parsed(entry.name, entry.read_text(encoding="utf-8"), SearchRecipe)
             found[recipe.name] = recipe
     return found
 
@@ -69,23 +67,4 @@ def read_search_recipe(reference: str) -> SearchRecipe:
     """
     if reference in own_search_recipes():
         return own_search_recipes()[reference]
-    try:
-        text = Path(reference).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        known = ", ".join(own_search_recipes())
-        raise RecipeError(f"there is no search recipe {reference}; give the path of a TOML file, or one of {known}") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise RecipeError(
-            f"{reference} cannot be read: {reason}; give a recipe file, or one of {', '.join(own_search_recipes())}"
-        ) from None
-    return _parsed(reference, text)
-
-
-def _parsed(reference: str, text: str) -> SearchRecipe:
-    try:
-        return SearchRecipe.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{reference} is no TOML: {error}") from None
-    except ValidationError as error:
-        raise RecipeError(f"{reference}: {objection(error, SearchRecipe)}") from None
+    return parsed(reference, text_of(reference, "search recipe", own_search_recipes()), SearchRecipe)
