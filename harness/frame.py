@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from budgetnas.harness.lookup_graph import SETTING
 from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES
@@ -85,7 +86,8 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
         "problem": problem,
         "resource": resource,
         "method": label,
-        "settings": json.dumps(trial["method"]["settings"], sort_keys=True),
+        # A look-up graph's rows are those of the problem's own device and resources: they make no variant of the method.
+        "settings": json.dumps({name: value for name, value in trial["method"]["settings"].items() if name != SETTING}, sort_keys=True),
         "ranking_class": record.get("ranking_class", "queries"),
         "deterministic": label in plan["deterministic"],
         "seed": trial["seed"],
