@@ -129,9 +129,14 @@ class SupernetRelaxation:
         return [torch.as_tensor(kept, device=self._device) for kept in self._ground.space.kept_edges(self._arrays(alphas))]
 
     def derive(self) -> None:
-        """Set the derived cells, where the options have them, to the present discrete architecture."""
-        if self._options.derived:
-            self._take_derived(self.discretise())
+        """Set the derived cells, where the options have them, to the present discrete architecture.
+
+        A disconnected one is not taken: behind such cells the loss would depend on nothing until the next call. The last one stays, and
+        before there is one, the supernet's own.
+        """
+        arch = self.discretise()
+        if self._options.derived and self._ground.space.connected(arch):
+            self._take_derived(arch)
 
     def _take_derived(self, arch: Architecture) -> None:
         self._derived = arch
@@ -238,7 +243,8 @@ class SupernetRelaxation:
         else:
             with frozen(self._weights):
                 value = validation_loss()
-                found = torch.autograd.grad(value, variables, allow_unused=True)
+                # Derived cells that no path leads through leave a loss that depends on nothing.
+                found = torch.autograd.grad(value, variables, allow_unused=True) if value.requires_grad else [None] * len(variables)
             gradients = [torch.zeros_like(v) if way is None else way for v, way in zip(variables, found, strict=True)]
             loss = value.item()
         if not math.isfinite(loss):

@@ -50,6 +50,9 @@ class Two:
     def searched(self) -> tuple[SearchedCell, ...]:
         return (SearchedCell("cell", ((0, 2), (1, 2)), ("none", "narrow", "wide")),)
 
+    def connected(self, arch: Architecture) -> bool:
+        return any(arch.genes)
+
     def strongest(self, strengths: Sequence[np.ndarray]) -> Architecture:
         return Architecture(self.name, tuple(int(row.argmax()) for row in strengths[0]))
 
@@ -155,6 +158,11 @@ def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> No
     second = made(ground(tmp_path), options)
     next(iter(second.steps([])))
     assert cast(Any, second)._supernet.derived == [cast(Any, first)._supernet.derived[-1]]
+    with torch.no_grad():
+        first.alphas[0].copy_(torch.tensor([[9.0, 0.0, 0.0]] * 2))  # none on both edges: nothing would lead through such cells
+    before = list(cast(Any, first)._supernet.derived)
+    first.derive()
+    assert cast(Any, first)._supernet.derived == before
     plain = made(ground())
     plain.derive()
     assert cast(Any, plain)._supernet.derived == []
@@ -213,6 +221,14 @@ def test_a_penalty_adds_its_gradient() -> None:
     (plain, alphas), (penalised, _) = gradients
     assert plain is not None and penalised is not None
     assert torch.allclose(penalised - plain, 2e3 * alphas, atol=1e-4)
+
+
+def test_a_loss_that_depends_on_nothing_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Matrices, "forward", lambda self, images, strengths: torch.zeros(len(images), 10))
+    relaxation = made(ground())
+    next(iter(relaxation.steps([])))
+    assert relaxation.backward() == pytest.approx(np.log(10.0))
+    assert relaxation.alphas[0].grad is not None and not relaxation.alphas[0].grad.any()
 
 
 def test_a_loss_that_is_no_number_ends_the_search_and_says_where() -> None:
