@@ -168,6 +168,12 @@ class Relaxation(Protocol):
     def fixed_cost(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> float:
         """Return the resource of everything but the searched operations."""
 
+    def additive_error(self, resource: str) -> Mapping[str, float]:
+        """Return how far `edge_costs` and `fixed_cost` are off where they are a fit: `variance_explained`, `mean_error` (both shares).
+
+        Empty for what is exactly a sum over edges.
+        """
+
     def kept_edges(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return which edges the discrete architecture has, shape (edges,), truth values: the indicator of equation 6."""
 

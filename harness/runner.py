@@ -76,13 +76,18 @@ def write_plan(plan: Plan, store: Store) -> None:
             "study": plan.study.name,
             "title": plan.study.title or plan.study.name,
             "trials": plan.labels,
-            "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if find_method(t.method, t.folder).deterministic}),
+            # What draws nothing still ends otherwise with another seed where networks are trained.
+            "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if t.training is None and _draws_nothing(t)}),
             "skipped": list(plan.skipped),
             "evaluator": plan.study.problem.evaluator,
             **({"selections": planned(plan)} if plan.study.selection else {}),
         },
     )
     store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})
+
+
+def _draws_nothing(trial: Trial) -> bool:
+    return find_method(trial.method, trial.folder).deterministic
 
 
 def default_folder(study: str) -> Path:

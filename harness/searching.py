@@ -17,6 +17,7 @@ from budgetnas.harness.store import Store
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.trial import Record, Trial, run_trial
 from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.space import Enumerable
 from budgetnas.spaces.tables.home import open_table
 
 Kind = Literal["table", "supernet", "training"]
@@ -52,6 +53,8 @@ def trial_of(asked: Asked) -> tuple[Trial, Bounds]:
     if lacking:
         needs = ", ".join(sorted(need.value for need in lacking))
         raise MethodError(f"method '{asked.method}' needs {needs}, which the evaluator '{asked.evaluator}' does not offer for {space.name}")
+    if asked.evaluator == "table" and not isinstance(space, Enumerable):
+        raise SearchError(f"'{space.name}' has no table, its architectures are too many; search it with --evaluator supernet or training")
     if asked.evaluator == "table":
         open_table(asked.space, asked.dataset)
     terrain: Terrain = terrain_of(asked.space, asked.dataset, asked.device)
@@ -81,13 +84,15 @@ def trial_of(asked: Asked) -> tuple[Trial, Bounds]:
 def search(trial: Trial, folder: Path, watch: Watch | None) -> tuple[Record, dict[str, Any], bool]:
     """Return a search's record and timing, made now or found in `folder`, and whether it was found.
 
-    Interrupted, it goes on from its last checkpoint when it is asked for again with the same folder.
+    Interrupted, or failed, it goes on from its last checkpoint when it is asked for again with the same folder.
     """
     store = Store(folder)
     with store.locked():
-        if trial.identity in store.done():
+        # A failure is no result to keep here: whoever asks again has mended something, or wants to see it again.
+        if trial.identity in store.done() and store.get(trial.identity)["status"] == "ok":
             return store.get(trial.identity), dict(store.read(store.timings / f"{trial.identity}.json")), True
         record, timing = run_trial(trial, folder, watch)
         store.put(record, timing)
-        store.drop_checkpoints(trial.identity)
+        if record["status"] == "ok":
+            store.drop_checkpoints(trial.identity)
         return record, timing, False

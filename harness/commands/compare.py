@@ -27,7 +27,10 @@ def compare_command(
             help="How to train: the name of a recipe, or a TOML file. Left out: the recipe of the dataset's table.", show_default=False
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Evaluation seeds that each network is trained with.")] = SEEDS,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help=f"Evaluation seeds that each network is trained with; by default {SEEDS}.", show_default=False),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the comparison goes; by default RUN/leaderboards.", show_default=False)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Networks are trained in this many processes.")] = os.cpu_count() or 1,
 ) -> None:
@@ -45,9 +48,11 @@ def compare_command(
     target = out or run / "leaderboards"
     own_trainer = any(can_retrain(*pair) for pair in zip(records["space"], records["dataset"], strict=True))
     if plan["evaluator"] == "table" and recipe is None and (own_trainer or not _can_be_built(records)):
+        if seeds is not None:
+            raise typer.BadParameter("--seeds goes with --recipe: the table's own training has the table's own seeds")
         _by_the_tables_trainer(records, run, target, workers)
     else:
-        _by_recipe(store, records, plan, recipe, seeds, target, workers)
+        _by_recipe(store, records, plan, recipe, seeds or SEEDS, target, workers)
     typer.echo(f"see {target / 'compare.md'}")
 
 

@@ -46,6 +46,8 @@ def retrain_command(
     architecture = architecture_of(space_of(space), arch)
     chosen = recipe or default_recipe(space, dataset)
     if can_retrain(space, dataset) and chosen == default_recipe(space, dataset):
+        if out is not None or images is not None:
+            raise typer.BadParameter(f"--out and --images have no part in the training behind the table of {dataset}; leave them out")
         _beside_its_own_table(space, architecture, dataset, seed, as_json)
     else:
         _by_recipe(space, architecture, dataset, chosen, seed, images, out, as_json)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from budgetnas.harness.evaluators.registry import Watch
     from budgetnas.harness.problem import Step
 
+_COLLAPSE = 0.5  # share of skip connections among kept edges
 _LOGGED_EVERY_SECONDS = 30.0  # where there is no terminal for a live view
 
 
@@ -98,8 +99,12 @@ def _lines(answer: dict[str, Any], found: bool) -> Iterator[str]:
         yield "the search recommended nothing"
     else:
         yield answer["arch"]
-        state = "feasible" if answer["feasible"] else "NOT feasible"
-        yield f"{state} under {answer['limits']}; " + ", ".join(f"{name} {_shown(value)}" for name, value in answer["cost"].items())
+        state = f"feasible under {answer['limits']}" if answer["feasible"] else f"NOT feasible under {answer['limits']}"
+        if answer["violation"] is None and not answer["feasible"]:
+            state = "NOT feasible: no path leads from input to output, or the device does not run it"
+        if (answer["report"].get("skip_share") or 0.0) >= _COLLAPSE:
+            yield "skip connections make half of the kept edges or more: the search collapsed onto them"
+        yield f"{state}; " + ", ".join(f"{name} {_shown(value)}" for name, value in answer["cost"].items())
         if answer["test"] is not None:
             regret = "" if answer["regret"] is None else f"; regret {answer['regret']:.2f} points"
             yield f"queried: validation {answer['validation']:.2f} %, test {answer['test']:.2f} %{regret}"

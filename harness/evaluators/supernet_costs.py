@@ -41,7 +41,7 @@ class SupernetCosts:
     def edges(self, resource: str, network: Network) -> list[Tensor]:
         """Return what operations add, shape (edges, operations) a cell; on a device by the additive fit to the table.
 
-        How far off that fit is, `TableRelaxation.additive_fit` says.
+        How far off that fit is, `additive_error` says.
         """
         key = (resource, network)
         if key not in self._edges:
@@ -58,6 +58,10 @@ class SupernetCosts:
         if resource in DEVICE_RESOURCES:
             return self._of_device(resource).fixed_cost(resource)
         return self._space.fixed_cost(resource, self._task, *self._sizes[network])
+
+    def additive_error(self, resource: str) -> dict[str, float]:
+        """Return the error of the additive fit to a device's table; empty for what the space counts, which is exact."""
+        return self._of_device(resource).additive_error(resource) if resource in DEVICE_RESOURCES else {}
 
     def expected(self, resource: str, alphas: Sequence[Tensor], kept: Callable[[], Sequence[Tensor]]) -> Tensor:
         """Return the expected resource of the evaluation network, differentiable in `alphas`.

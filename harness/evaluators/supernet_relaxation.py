@@ -67,7 +67,11 @@ class SupernetRelaxation:
     def __init__(self, ground: Ground, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3):
         self._ground, self._recipe = ground, ground.recipe
         recipe, space = ground.recipe, ground.space
-        self._options = replace(options, channels=options.channels or recipe.channels, cells=options.cells or recipe.cells)
+        self._options = replace(
+            options,
+            channels=recipe.channels if options.channels is None else options.channels,
+            cells=recipe.cells if options.cells is None else options.cells,
+        )
         self.cells = space.searched
         self._device = compute_device(int(ground.identity.get("seed", 0)))
         weight_seed, order_seed = (int(seed) for seed in rng.integers(0, 2**31, 2))
@@ -88,6 +92,7 @@ class SupernetRelaxation:
         self._validation = self._batches(alpha_part, order_seed + 1)
         self.history = History(recipe.epochs * self._training.steps)
         self._derived: Architecture | None = None
+        self._step = Step(0, 1, 0, 1)
         self._batch: Batch | None = None
         self._validation_batch: Batch | None = None
         self._rate = chosen.learning_rate
@@ -161,6 +166,10 @@ class SupernetRelaxation:
         """Return the resource of everything but the searched operations."""
         return self._costs.fixed(resource, network)
 
+    def additive_error(self, resource: str) -> dict[str, float]:
+        """Return how far the two above are off a device's table; empty for what is exact."""
+        return self._costs.additive_error(resource)
+
     # --- the loop -------------------------------------------------------------------------------------------------------------------
 
     def steps(self, state: Sequence[Stateful], count: int | None = None) -> Iterator[Step]:
@@ -176,18 +185,23 @@ class SupernetRelaxation:
             for epoch in range(self._restored(state, total), epochs):
                 began = time.perf_counter()
                 self._rate = self._recipe.rate(epoch, epochs)
-                validation = self._around(epoch)
-                for place, batch in enumerate(self._training.epoch(epoch)):
-                    step = Step(epoch * an_epoch + place, total, epoch, epochs)
-                    if step.index >= total:
-                        break
-                    self._batch, self._validation_batch = batch, next(validation)
-                    yield step
-                    self._descend(step)
-                self._seconds += time.perf_counter() - began
+                try:
+                    yield from self._epoch(epoch, epochs, total)
+                finally:  # a search that fails in the middle of an epoch has taken its seconds too
+                    self._seconds += time.perf_counter() - began
                 # The last epoch leaves none behind it: a search that goes on must have a step left, to recommend something.
                 if epoch + 1 < epochs:
                     self._keep(state, epoch + 1, total)
+
+    def _epoch(self, epoch: int, epochs: int, total: int) -> Iterator[Step]:
+        validation, an_epoch = self._around(epoch), self._training.steps
+        for place, batch in enumerate(self._training.epoch(epoch)):
+            self._step = Step(epoch * an_epoch + place, total, epoch, epochs)
+            if self._step.index >= total:
+                return
+            self._batch, self._validation_batch = batch, next(validation)
+            yield self._step
+            self._descend(self._step)
 
     def _around(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of the validation half: an epoch of them, and again from the start if the other half has more."""
@@ -248,7 +262,8 @@ class SupernetRelaxation:
             gradients = [torch.zeros_like(v) if way is None else way for v, way in zip(variables, found, strict=True)]
             loss = value.item()
         if not math.isfinite(loss):
-            raise Diverged(f"the validation loss is {loss}; lower the learning rate of the recipe")
+            place = f"step {self._step.index + 1} of {self._step.total}"
+            raise Diverged(f"the validation loss is {loss} at {place}; lower the learning rate of the recipe")
         if penalty is not None and penalty.requires_grad:
             penalty.backward()  # type: ignore[no-untyped-call]
         for variable, gradient in zip(variables, gradients, strict=True):
@@ -307,6 +322,16 @@ class SupernetRelaxation:
         found = None if self._path is None else checkpoint.load(self._path, self._identity(total))
         if found is None:
             return 0
+        try:
+            self._take_up(found, state, total)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise checkpoint.BadCheckpoint(
+                f"{self._path} does not fit this version of budgetnas ({reason:.120}); move it away, or delete it, to begin anew"
+            ) from None
+        return int(found["epochs"])
+
+    def _take_up(self, found: Mapping[str, Any], state: Sequence[Stateful], total: int) -> None:
         self._supernet.load_state_dict(found["weights"])
         self._optimiser.load_state_dict(found["optimiser"])
         with torch.no_grad():
@@ -318,7 +343,6 @@ class SupernetRelaxation:
             self._take_derived(Architecture(self._ground.space.name, tuple(found["derived"])))
         self.history = History(total, found["history"], found["stages"])
         self._seconds = float(found["seconds"])
-        return int(found["epochs"])
 
     def timing(self) -> dict[str, Any]:
         """Return what a clock and a memory meter say: seconds of the search, over all its sittings; peak memory of this one [bytes]."""

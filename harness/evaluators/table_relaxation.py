@@ -148,6 +148,13 @@ class TableRelaxation:
             return self.additive_fit(resource).fixed
         return self._space.fixed_cost(resource, self._task)
 
+    def additive_error(self, resource: str) -> dict[str, float]:
+        """Return the share of variance that the `additive_fit` of a device's resource explains, and its mean relative error."""
+        if resource not in DEVICE_RESOURCES:
+            return {}
+        fit = self.additive_fit(resource)
+        return {"variance_explained": fit.variance_explained, "mean_error": fit.mean_relative_error}
+
     def additive_fit(self, resource: str) -> AdditiveFit:
         """Return the sum over edges that fits a resource of the table best, with its error; `NotRelaxable` lists the resources."""
         if resource not in self._known:

@@ -83,7 +83,8 @@ def carry_out(trial: Trial, store: Store) -> bool | Exception:
         try:
             record, timing = run_trial(trial, store.root)
             store.put(record, timing | {"process": os.getpid(), "python": sys.version.split()[0]})
-            store.drop_checkpoints(trial.identity)
+            if record["status"] == "ok":  # a failed trial that is asked for again goes on where it was
+                store.drop_checkpoints(trial.identity)
         except (RunError, TableError):
             raise
         except BaseException as error:  # a plug-in may raise what it likes, and an interruption never comes here: see `local.py`

@@ -74,6 +74,11 @@ class _InMemory:
     ):
         if augmentation.resized_crop or augmentation.jitter or augmentation.hue_jitter:
             raise CannotAugment("resized_crop, jitter and hue_jitter are for images in files; use crop, flip and cutout here")
+        side = part.pixels.shape[-1]
+        if augmentation.cutout - augmentation.cutout // 2 >= side and augmentation.cutout // 2 >= side - 1:
+            raise CannotAugment(
+                f"a cutout of {augmentation.cutout} pixels leaves nothing of images of {side} pixels a side; choose a smaller one"
+            )
         self._pixels = torch.from_numpy(np.require(part.pixels, requirements=["C", "W"])).to(device)
         self._labels = torch.from_numpy(part.labels).to(device)
         self._bounds = bounds(len(part), batch, seed is not None)

@@ -30,8 +30,8 @@ class _Edition:
     @property
     def remedy(self) -> str:
         return (
-            f"get {self.title} with torchvision.datasets.{self.title.replace('-', '')}(FOLDER, download=True) and --images FOLDER, "
-            "or unpack it from https://www.cs.toronto.edu/~kriz/cifar.html"
+            f"get {self.title} with torchvision.datasets.{self.title.replace('-', '')}(FOLDER, download=True) and set "
+            "BUDGETNAS_IMAGES=FOLDER, or unpack it from https://www.cs.toronto.edu/~kriz/cifar.html"
         )
 
 

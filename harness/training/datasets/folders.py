@@ -13,10 +13,10 @@ SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 # Of ImageNet's training images, as torchvision's models are normalised.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _IMAGENET = (
-    "get ImageNet (ILSVRC 2012) from https://image-net.org/download-images (an account is needed), and give --images FOLDER with "
+    "get ImageNet (ILSVRC 2012) from https://image-net.org/download-images (an account is needed), and set BUDGETNAS_IMAGES=FOLDER with "
     "imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG in it"
 )
-_TINY = "get it from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpack it in a folder and give --images FOLDER"
+_TINY = "get it from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpack it in a folder and set BUDGETNAS_IMAGES=FOLDER"
 
 
 def load_imagenet(name: str, folder: Path) -> Dataset:

@@ -18,7 +18,8 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 CLASSES = 10
 _UNSIGNED_BYTES = 8
 _REMEDY = (
-    "get it with `apt-get install dataset-fashion-mnist`, or torchvision.datasets.FashionMNIST(FOLDER, download=True) and --images FOLDER"
+    "get it with `apt-get install dataset-fashion-mnist`, or torchvision.datasets.FashionMNIST(FOLDER, download=True) and "
+    "set BUDGETNAS_IMAGES=FOLDER"
 )
 
 

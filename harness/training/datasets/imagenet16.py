@@ -16,8 +16,8 @@ COUNTS = (151_700, 6_000)
 TRAIN = tuple(f"train_data_batch_{number}" for number in range(1, 11))
 TEST = ("val_data",)
 _REMEDY = (
-    "get ImageNet16 from https://image-net.org/download-images (downsampled, 16x16; an account is needed), and give --images FOLDER with "
-    "train_data_batch_1 to train_data_batch_10 and val_data in it, or in FOLDER/ImageNet16"
+    "get ImageNet16 from https://image-net.org/download-images (downsampled, 16x16; an account is needed), and set "
+    "BUDGETNAS_IMAGES=FOLDER with train_data_batch_1 to train_data_batch_10 and val_data in it, or in FOLDER/ImageNet16"
 )
 
 
