@@ -48,7 +48,8 @@ class RCDARTS:
     Lambda ends near zero, so the last projection does nothing by design, and nothing makes the recommendation feasible. With `exact`, not
     part of the paper's method, the search ends instead in the nearest feasible point: equation 7 with the cost of the discrete
     architecture in place of the expected one, the squared distance from theta being the least that makes an architecture's operations the
-    strongest (which predecessors a node keeps is, where they compete for it, ranked by their strengths). With `repair`, not part of it
+    strongest of those that the space ever keeps (which predecessors a node keeps is, where they compete for it, ranked by their strengths).
+    Where theta's own architecture is feasible, it is that one. With `repair`, not part of it
     either, the recommendation is replaced by the feasible architecture that gives up the least strength.
     """
 
@@ -71,6 +72,7 @@ class RCDARTS:
     channels: int | None = None  # of the search network; None: the space's own, 16 in section 4.1.1
     cells: int | None = None  # of the search network; None: the space's own, 8 in section 4.1.1
 
+    version: ClassVar[int] = 2  # 2: `exact` leaves out operations that no network may keep; the error of additive costs
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION})
 
     def __post_init__(self) -> None:
@@ -110,9 +112,16 @@ class RCDARTS:
         for place, point in (("before", theta), ("after", relaxation.alphas)):
             arch = relaxation.discretise(point)
             figures[f"feasible_{place}_projection"] = float(problem.feasible(arch, evaluator.cost(arch)))
+        if self.cost == "edges":
+            figures |= {
+                f"additive_{error}_{name}": value for name in problem.resources for error, value in relaxation.additive_error(name).items()
+            }
         if self.exact or self.repair:
-            strengths = [nearness(alphas) for alphas in theta] if self.exact else relaxation.strengths()
-            mended = repaired(problem, evaluator, strengths)
+            mended = (
+                nearest_feasible(problem, evaluator, relaxation, theta)
+                if self.exact
+                else repaired(problem, evaluator, relaxation.strengths())
+            )
             figures["repaired"] = float(mended not in (None, relaxation.discretise()))
             if mended is not None:
                 yield (mended,)
@@ -215,23 +224,36 @@ def kept_cost(kept: Sequence[Tensor], costs: Sequence[Tensor], strengths: Sequen
     return total
 
 
-def nearness(alphas: Tensor) -> Tensor:
+def nearest_feasible(problem: Problem, evaluator: Evaluator, relaxation: Relaxation, theta: Sequence[Tensor]) -> Architecture | None:
+    """Return the feasible architecture at the least distance from theta: theta's own where it is feasible; None if none was found."""
+    own = relaxation.discretise(theta)
+    if problem.feasible(own, evaluator.cost(own)):
+        return own
+    return repaired(problem, evaluator, [nearness(alphas, cell.choosable) for alphas, cell in zip(theta, relaxation.cells, strict=True)])
+
+
+def nearness(alphas: Tensor, choosable: Sequence[int] | None = None) -> Tensor:
     """Return s exp(-d/2), where s is an edge's greatest strength and d the least squared distance that makes an operation its strongest.
 
-    The alphas that are nearest to theta and have operation o on top raise o to a level m and lower to m all that lie above it, m being
-    the mean of o and of those. The strongest operation of an edge has d = 0 and keeps its strength, so edges are ranked as before.
+    Only the `choosable` operations compete, by default all; the others have 0. The alphas that are nearest to theta and have operation o
+    on top raise o to a level m and lower to m all that lie above it, m being the mean of o and of those. The strongest operation of an
+    edge has d = 0 and keeps its strength, so edges are ranked as before.
     """
     import torch
 
-    strengths = torch.softmax(alphas.detach(), dim=1)
-    above = torch.sort(alphas.detach(), dim=1, descending=True).values  # (edges, operations)
-    squared = torch.zeros_like(strengths)
-    for operation in range(strengths.shape[1]):
-        own = alphas.detach()[:, operation : operation + 1]
+    chosen = list(range(alphas.shape[1]) if choosable is None else choosable)
+    competing = alphas.detach()[:, chosen]
+    above = torch.sort(competing, dim=1, descending=True).values  # (edges, choosable operations)
+    squared = torch.zeros_like(competing)
+    for operation in range(len(chosen)):
+        own = competing[:, operation : operation + 1]
         # The level, if the k highest of the edge are lowered to it: the right k leaves the next one below.
         counts = torch.arange(1, above.shape[1] + 1, dtype=above.dtype, device=above.device)
         levels = (own + torch.cumsum(above, dim=1)) / (counts + 1)
         lowered = torch.clamp(above[:, None, :] - levels[:, :, None], min=0.0)
         distances = (levels - own) ** 2 + (lowered**2).sum(dim=2)
         squared[:, operation] = torch.where(own[:, 0] >= above[:, 0], 0.0, distances.min(dim=1).values)
-    return strengths.max(dim=1, keepdim=True).values * torch.exp(-0.5 * squared)
+    strengths = torch.softmax(alphas.detach(), dim=1)
+    found = torch.zeros_like(strengths)
+    found[:, chosen] = strengths[:, chosen].max(dim=1, keepdim=True).values * torch.exp(-0.5 * squared)
+    return found

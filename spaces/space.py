@@ -104,6 +104,12 @@ class SearchedCell:
     name: str
     edges: tuple[tuple[int, int], ...]  # (from node, to node)
     operations: tuple[str, ...]
+    never_kept: tuple[str, ...] = ()  # of the operations, those that no discrete architecture has: DARTS's `none`
+
+    @property
+    def choosable(self) -> tuple[int, ...]:
+        """The numbers of the operations that a discrete architecture may have."""
+        return tuple(number for number, operation in enumerate(self.operations) if operation not in self.never_kept)
 
 
 @dataclass(frozen=True, slots=True)

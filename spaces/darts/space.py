@@ -173,7 +173,7 @@ class DARTS:
     @cached_property
     def searched(self) -> tuple[SearchedCell, ...]:
         """The normal cells by group, the reduction cell, the connection cell: `normal` or `normal 0`, ..., `reduce`, `connection`."""
-        cells = tuple(SearchedCell(name.replace("_", " "), EDGES, OPERATIONS) for name in self._names)
+        cells = tuple(SearchedCell(name.replace("_", " "), EDGES, OPERATIONS, never_kept=("none",)) for name in self._names)
         return (*cells, *((SearchedCell("connection", ((0, 1),), CONNECTIONS),) if self.connection else ()))
 
     def strongest(self, strengths: Sequence[Floats]) -> Architecture:

@@ -174,6 +174,8 @@ def test_the_additive_fit_finds_the_sum_and_states_its_error(noise: float) -> No
     assert fit.mean_relative_error == pytest.approx(relative.mean(), abs=1e-12)
     assert fit.largest_relative_error == pytest.approx(relative.max(), abs=1e-12)
     assert made.additive_fit("latency_ms") is fit
+    error = {"variance_explained": fit.variance_explained, "mean_error": fit.mean_relative_error}
+    assert made.additive_error("latency_ms") == error and made.additive_error("params") == {}
 
 
 @BOTH

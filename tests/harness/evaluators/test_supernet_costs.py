@@ -1,0 +1,38 @@
+"""The costs of a supernet's networks: what of them is a fit says how good it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from budgetnas.harness.evaluators.table import TableEvaluator
+from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.problem import SupernetOptions
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from budgetnas.harness.evaluators.supernet_costs import CannotSearch, SupernetCosts  # noqa: E402
+
+DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
+
+
+def costs_of(table: Any) -> SupernetCosts:
+    space: Any = DIGITS.space
+    return SupernetCosts(space, DIGITS.task, ("params", "macs"), table, (None, None), torch.device("cpu"))
+
+
+def test_the_error_of_a_device_s_costs_is_the_table_s_fit() -> None:
+    table: Any = TableEvaluator(DIGITS).relaxation(SupernetOptions(), np.random.default_rng(0))
+    fit = table.additive_fit("latency_ms")
+    known = costs_of(table)
+    assert torch.equal(known.edges("latency_ms", "search")[0], torch.tensor(fit.costs))
+    assert known.additive_error("latency_ms") == {"variance_explained": fit.variance_explained, "mean_error": fit.mean_relative_error}
+    assert known.additive_error("params") == known.additive_error("cycles") == {}
+
+
+def test_without_a_table_of_the_device_there_is_neither_cost_nor_error() -> None:
+    assert costs_of(None).additive_error("params") == {}
+    with pytest.raises(CannotSearch, match="needs a table of the device"):
+        costs_of(None).additive_error("latency_ms")
