@@ -109,7 +109,9 @@ def sizes(relaxation: Relaxation, resource: str) -> Callable[[], Tensor]:
     """Return k_s as a function of the present alphas.
 
     Parameters and MACs are those of the search network: equation 3, c_n sum over edges and operations of softmax(alpha) b(o), where each
-    cell has its own b(o), plus the fixed rest, so that one-hot alphas have the exact size. Of any other resource it is the expected cost.
+    cell has its own b(o), plus the fixed rest, so that one-hot alphas have the exact size. As equation 3 counts, it is the search network
+    without weight sharing, bottleneck and derived cells, whatever the options: each edge has operations of its own, at full width, and
+    every cell is a mixture. Of any other resource it is the expected cost.
     """
     if resource not in SUMMED:
         return partial(relaxation.expected_cost, resource)

@@ -22,6 +22,10 @@ CYCLES, LIMITED = "cycles", "limited"
 BOUND_CYCLES = 1_244_160.0  # cycles of DARTS's cells (table 3): what a resource at its bound counts
 
 
+class NothingLimited(ValueError):
+    """A cost of all that has an upper limit, where nothing has; the message says what to do."""
+
+
 def weighted(cost: Tensor, gamma: float, beta: float) -> Tensor:
     """Return Gamma L_com^beta (equation 1), a scalar. Where nothing costs anything it is 0 without a gradient: the power has none there."""
     return gamma * cost**beta if cost > 0 else 0.0 * cost
@@ -55,9 +59,17 @@ def paper_costs(relaxation: Relaxation) -> list[Tensor] | None:
 
 
 def _bounds(problem: Problem, relaxation: Relaxation, resource: str) -> dict[str, float]:
-    """Return what each resource is divided by: its upper limit; where it has none, its expectation when all operations weigh the same."""
+    """Return what each resource is divided by: its upper limit; where it has none, its expectation when all operations weigh the same.
+
+    `NothingLimited` for all that is limited where nothing is.
+    """
     uppers = {limit.resource: limit.upper for limit in problem.limits if 0 < limit.upper < math.inf}
     if resource == LIMITED:
+        if not uppers:
+            raise NothingLimited(
+                f"resource = '{LIMITED}' of DEff-ARTS counts what has an upper limit, and nothing has one above 0 here; "
+                f"give the problem one, or name a resource such as '{CYCLES}' or '{PAPER_CYCLES}'"
+            )
         return uppers
     uniform = [alphas.detach() * 0.0 for alphas in relaxation.alphas]
     return {resource: uppers.get(resource) or float(relaxation.expected_cost(resource, uniform).detach())}

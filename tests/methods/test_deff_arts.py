@@ -10,7 +10,7 @@ import pytest
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.problem import Allowance, Limit, Problem, SearchedCell
-from budgetnas.methods.deff_arts import BOUND_CYCLES, DEffARTS, computing_cost, weighted
+from budgetnas.methods.deff_arts import BOUND_CYCLES, DEffARTS, NothingLimited, computing_cost, weighted
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.task import task_of
 
@@ -108,8 +108,13 @@ def test_without_a_limit_a_resource_is_measured_against_operations_that_weigh_th
     for alphas in relaxation.alphas:
         alphas.data.zero_()
     assert float(cost().detach()) == pytest.approx(BOUND_CYCLES, rel=1e-12)
-    none_but_zero = computing_cost(relaxation.problem(), relaxation, "limited", 8.0)
-    assert float(none_but_zero().detach()) == pytest.approx(28.0)
+
+
+@pytest.mark.parametrize("limits", [(), (Limit("latency_ms", lower=3.0),)], ids=["none", "a lower one"])
+def test_what_is_limited_costs_nothing_where_nothing_is_and_that_is_said(conduct: Any, limits: tuple[Limit, ...]) -> None:
+    evaluator = darts_like(conduct)
+    with pytest.raises(NothingLimited, match=r"resource = 'limited' .* give the problem one, or name a resource such as 'cycles'"):
+        conduct(DEffARTS(steps=3, resource="limited"), evaluator.problem(*limits), evaluator)
 
 
 def test_a_space_without_the_papers_costs_counts_its_networks_cycles_and_says_so(conduct: Any) -> None:
