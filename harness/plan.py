@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,18 +12,21 @@ from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
 from budgetnas.harness.lookup_graph import looked_up, read_graphs, without_file
-from budgetnas.harness.problem import Allowance
-from budgetnas.harness.study import Study, StudyError
+from budgetnas.harness.problem import Allowance, Need
+from budgetnas.harness.study import MethodPart, Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.trial import Training, Trial
 from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
 from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.space import Space
 from budgetnas.spaces.task import task_of
+
+_MENDED = {"exact": "exact", "repair": "repaired"}  # a setting by which a method makes its recommendation feasible, and its word on pages
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One row of problems of a plan: a dataset and a device with their resolved limits."""
+    """One row of problems of a plan: a space, a dataset and a device with their resolved limits."""
 
     terrain: Terrain
     bounds: tuple[Bounds, ...]
@@ -50,18 +53,16 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
         settings = [found.settings(plain) for (_, found), (plain, _) in zip(methods, given, strict=True)]
         graphs = [None if file is None else read_graphs(folder / file) for _, file in given]
         cells, skipped = _cells(study, folder)
-        offered = offers(study.problem.evaluator, space_of(study.problem.space))
+        offered = {space.name: offers(study.problem.evaluator, space) for space in _spaces(study)}
     except (MethodError, ValueError) as error:
         raise StudyError(f"{reference}: {error}") from None
     labels = _labels(study, reference)
     trials: dict[str, Trial] = {}
     called: dict[str, str] = {}
     for (part, found), chosen, label, (_, file), looked in zip(methods, settings, labels, given, graphs, strict=True):
-        if not found.needs <= offered:
-            lacking = ", ".join(sorted(need.value for need in found.needs - offered))
-            skipped.append(f"method '{part.name}': it needs {lacking}, which the evaluator '{study.problem.evaluator}' does not offer here")
-            continue
-        for plain in _trials(study, cells, found, chosen, folder):
+        skipped += _lacking(part.name, found, offered, study.problem.evaluator)
+        able = [cell for cell in cells if found.needs <= offered[cell.terrain.space.name]]
+        for plain in _trials(study, able, found, chosen, folder):
             trial = plain if looked is None else looked_up(plain, looked, str(file))
             if trial.identity in trials:
                 raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
@@ -70,9 +71,25 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
     return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))
 
 
+def _spaces(study: Study) -> list[Space]:
+    """Return the spaces of a study, each once, however it is written."""
+    return list({space.name: space for space in map(space_of, study.problem.spaces)}.values())
+
+
+def _lacking(method: str, found: FoundMethod, offered: Mapping[str, frozenset[Need]], evaluator: str) -> Iterator[str]:
+    """Yield a line for every space in which the evaluator does not offer what a method needs."""
+    for space, offer in offered.items():
+        if lacking := ", ".join(sorted(need.value for need in found.needs - offer)):
+            where = "here" if len(offered) == 1 else f"on {space}"
+            yield f"method '{method}': it needs {lacking}, which the evaluator '{evaluator}' does not offer {where}"
+
+
 def _labels(study: Study, reference: str) -> list[str]:
-    """Return what pages call each method: its label, else its name, with its settings where a name stands twice."""
-    names = [part.label or part.name for part in study.method]
+    """Return what pages call each method: its label, else its name, with its settings where a name stands twice.
+
+    A recommendation that a method mends at its end, which its paper does not, is told from the paper's by the label, whoever wrote it.
+    """
+    names = [_mended(part) for part in study.method]
     labels = [
         f"{name} ({', '.join(f'{key}={value}' for key, value in part.settings.items()) or 'defaults'})" if names.count(name) > 1 else name
         for name, part in zip(names, study.method, strict=True)
@@ -81,6 +98,13 @@ def _labels(study: Study, reference: str) -> list[str]:
         if labels.count(label) > 1:
             raise StudyError(f"{reference}: two methods are called '{label}'; give each [[method]] a label of its own")
     return labels
+
+
+def _mended(part: MethodPart) -> str:
+    """Return a method's label, else its name, that says whether its ending is exact or repaired."""
+    label = part.label or part.name
+    told = [word for setting, word in _MENDED.items() if part.settings.get(setting) is True and word not in label.lower()]
+    return ", ".join([label, *told])
 
 
 def _cells(study: Study, folder: Path) -> tuple[list[Cell], list[str]]:
@@ -100,18 +124,18 @@ def _cells(study: Study, folder: Path) -> tuple[list[Cell], list[str]]:
                             raise UnknownDevice(f"{line}; leave it out, or set problem.skip_unsupported = true")
                         skipped.append(line)
             if wanted:
-                cells.append(_cell(study, dataset, device, wanted, folder))
+                cells += [_cell(study, space.name, dataset, device, wanted, folder) for space in _spaces(study)]
     return cells, skipped
 
 
-def _cell(study: Study, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> Cell:
-    """Return a dataset and device with their limits resolved, and what is trained there."""
+def _cell(study: Study, space: str, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> Cell:
+    """Return a space, dataset and device with their limits resolved, and what is trained there."""
     problem = study.problem
     if problem.evaluator == "table":
-        landscape = landscape_of(problem.space, dataset, device)
+        landscape = landscape_of(space, dataset, device)
         landscape.require_complete()
         return Cell(landscape, tuple(resolve_all(landscape, groups)))
-    terrain = terrain_of(problem.space, dataset, device)
+    terrain = terrain_of(space, dataset, device)
     bounds = tuple(resolve_all(terrain, groups))
     for each in bounds:
         require_attainable(terrain, each)  # a search that trains for hours must not be what finds out

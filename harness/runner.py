@@ -65,11 +65,13 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
 
 def write_plan(plan: Plan, store: Store) -> None:
     """Write what the pages need beside the records: the plan, and a context file for every board."""
-    cells = {f"{cell.terrain.task.dataset}-{cell.terrain.device or 'no-device'}": board(cell) for cell in plan.cells}
+    cells = {
+        f"{cell.terrain.space.name}-{cell.terrain.task.dataset}-{cell.terrain.device or 'no-device'}": board(cell) for cell in plan.cells
+    }
     for path in store.context.glob("*.json"):
         path.unlink()
     for name, content in cells.items():
-        store.write(store.context / f"{content['space']}-{name}.json", content)
+        store.write(store.context / f"{name}.json", content)
     store.write(
         store.root / "plan.json",
         {

@@ -56,9 +56,9 @@ def groups_of(plan: Plan) -> list[Group]:
     recipes = {(cell.terrain.task.dataset, cell.terrain.device): cell.selection for cell in plan.cells}
     of_method: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in plan.trials:
-        of_method.setdefault((plan.labels[trial.identity], trial.dataset, trial.device, trial.limits), []).append(trial)
+        of_method.setdefault((plan.labels[trial.identity], trial.space, trial.dataset, trial.device, trial.limits), []).append(trial)
     groups = []
-    for (label, dataset, device, _), trials in of_method.items():
+    for (label, _, dataset, device, _), trials in of_method.items():
         brief = recipes[dataset, device]
         if brief is None:
             continue

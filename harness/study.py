@@ -29,12 +29,13 @@ class AllowancePart(_Part):
 
 
 class ProblemPart(_Part):
-    """`[problem]`: every dataset with every device and every group of limits is a problem.
+    """`[problem]`: every space with every dataset, every device and every group of limits is a problem.
 
+    `space` is a name, or a list of names. Limits are resolved in each space by itself: a share `@qNN` is of that space's own networks.
     `evaluator` is what answers the methods: a `table`; a `supernet`, trained by a search recipe; `training` of each candidate by a recipe.
     """
 
-    space: Name = "nasbench201"
+    space: Name | Annotated[list[Name], Field(min_length=1)] = "nasbench201"
     datasets: Annotated[list[Name], Field(min_length=1)]
     devices: list[Name] = []
     limits: Annotated[list[str | list[str]], Field(min_length=1)]
@@ -49,6 +50,19 @@ class ProblemPart(_Part):
         if (self.evaluator == "table") != (self.recipe is None):
             raise ValueError("expected `recipe`, a recipe's name or path, with evaluator = 'supernet' or 'training', and only there")
         return self
+
+    @property
+    def spaces(self) -> list[str]:
+        """The names of the spaces, as the study has them."""
+        return [self.space] if isinstance(self.space, str) else list(self.space)
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _a_name_or_names(cls, space: Any) -> Any:
+        names = space if isinstance(space, list) else [space]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"expected the name of a space, or a list of such names, not {space!r:.60}")
+        return space
 
     @field_validator("limits", mode="before")
     @classmethod

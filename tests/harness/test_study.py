@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import resolve
 from budgetnas.harness.plan import Plan, expand
+from budgetnas.harness.runner import write_plan
+from budgetnas.harness.selection import groups_of
+from budgetnas.harness.store import Store
 from budgetnas.harness.study import StudyError, own_studies, read_study
 
 GOOD = """\
@@ -50,6 +53,70 @@ def test_a_method_twice_is_told_apart_by_its_settings_or_labels(tmp_path: Path) 
     twice = GOOD + '[[method]]\nname = "random_search"\npatience = 50\n'
     assert set(plan_of(tmp_path, twice).labels.values()) == {"random_search (defaults)", "random_search (patience=50)"}
     assert set(plan_of(tmp_path, twice + 'label = "hasty"\n').labels.values()) == {"random_search", "hasty"}
+
+
+def test_a_label_says_that_an_ending_is_exact_or_repaired(tmp_path: Path) -> None:
+    def labels(*methods: str) -> set[str]:
+        return set(plan_of(tmp_path, GOOD + "".join(f"[[method]]\nname = {text}\n" for text in methods)).labels.values())
+
+    own = "\nlabel = 'mine'"
+    assert labels("'rc_darts'", "'rc_darts'\nexact = true") == {"random_search", "rc_darts", "rc_darts, exact"}
+    assert labels(f"'rc_darts'{own}\nexact = true\nrepair = true", "'dca_nas'\nrepair = true") == {
+        "random_search", "mine, exact, repaired", "dca_nas, repaired",
+    }  # fmt: skip
+    assert labels("'rc_darts'\nlabel = 'the Exact one'\nexact = true", "'dca_nas'\nlabel = 'Repaired'\nrepair = true") == {
+        "random_search", "the Exact one", "Repaired",
+    }  # fmt: skip
+    assert labels(f"'rc_darts'{own}\nexact = false") == {"random_search", "mine"}
+
+
+TWO_SPACES = """\
+name = "two"
+seeds = 2
+[problem]
+space = ["darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]", "darts[channels=8,cells=5]"]
+datasets = ["digits"]
+limits = ["params<=42k", "params@q25"]
+evaluator = "supernet"
+recipe = "search-digits-cells"
+[[method]]
+name = "darts"
+"""
+
+
+def test_each_of_several_spaces_is_a_board_with_limits_of_its_own(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, TWO_SPACES)
+    plain, grouped = plan.cells
+    assert [cell.terrain.space.name for cell in plan.cells] == ["darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]"]
+    assert plain.bounds[0].limits == grouped.bounds[0].limits and plain.bounds[1].limits != grouped.bounds[1].limits
+    wanted = {(cell.terrain.space.name, bounds.limits, seed) for cell in plan.cells for bounds in cell.bounds for seed in (0, 1)}
+    assert {(trial.space, trial.limits, trial.seed) for trial in plan.trials} == wanted and len(plan.trials) == 8
+    # One name in a list is the name.
+    alone = plan_of(tmp_path, TWO_SPACES.replace(TWO_SPACES[TWO_SPACES.index('["darts') : TWO_SPACES.index("\ndatasets")], '["darts"]'))
+    assert {trial.space for trial in alone.trials} == {"darts"}
+
+
+def test_every_board_of_several_spaces_has_its_own_context(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    store.create()
+    write_plan(plan_of(tmp_path, TWO_SPACES), store)
+    assert sorted(path.name for path in store.context.iterdir()) == [
+        "darts[cells=5,channels=8,groups=3]-digits-no-device.json", "darts[cells=5,channels=8]-digits-no-device.json",
+    ]  # fmt: skip
+
+
+def test_a_selection_chooses_within_a_space(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, TWO_SPACES + '[selection]\nof = 2\nrecipe = "smoke"\n')
+    groups = groups_of(plan)
+    assert [len(group.trials) for group in groups] == [2] * 4
+    assert all(len({(trial.space, trial.limits) for trial in group.trials}) == 1 for group in groups)
+
+
+def test_a_method_is_left_out_of_the_spaces_only_that_do_not_offer_what_it_needs(tmp_path: Path) -> None:
+    text = TWO_SPACES.replace('"darts[channels=8,cells=5]"', '"rcnet[positions=6]"').replace("params@q25", "params<=43k")
+    plan = plan_of(tmp_path, text)
+    assert plan.skipped == ("method 'darts': it needs relaxation, which the evaluator 'supernet' does not offer on rcnet[positions=6]",)
+    assert {trial.space for trial in plan.trials} == {"darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]"}
 
 
 def test_equal_limits_are_run_once_and_both_names_kept(tmp_path: Path) -> None:
@@ -113,6 +180,11 @@ WRONG = [
     ),
     ("[problem]", "[problem]\nspace = 'dart'", r"unknown space 'dart'; choose one of nasbench201"),
     ("[problem]", "[problem]\nspace = ''", r"problem\.space: "),
+    *[
+        ("[problem]", f"[problem]\nspace = {value}", r"problem\.space: expected the name of a space, or a list of such names, not ")
+        for value in ("3", "[]", "['']", "['nasbench201', 3]", "{}")
+    ],
+    ("[problem]", "[problem]\nspace = ['nasbench201', 'dart']", r"unknown space 'dart'; choose one of nasbench201"),
     ("[problem]", "[problem]\nvalidation = 'best'", r"problem\.validation: Input should be 'mean' or 'seed', not 'best'"),
     ("[problem]", "[problem]\nskip_unsupported = 1", r"problem\.skip_unsupported: .* boolean, not 1"),
     ("[problem]", "[problem]\nallowance = {}", r"problem\.allowance: give queries, seconds or both"),
