@@ -23,8 +23,12 @@ from budgetnas.harness.catalogue import find_method
 from budgetnas.harness.executors.local import run_trials
 from budgetnas.harness.problem import Limit
 from budgetnas.harness.store import RunError, Store
+from budgetnas.harness.training.search_recipe import read_search_recipe
 from budgetnas.harness.trial import Trial
-from budgetnas.methods.dca_nas import envelope
+from budgetnas.methods.dca_nas import SUMMED, envelope
+from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.space import Relaxable
+from budgetnas.spaces.task import task_of
 
 SETTING = "lookup"
 SCHEMA = 1
@@ -122,6 +126,23 @@ def wanted(trials: Iterable[Trial]) -> list[tuple[Trial, str, tuple[float, ...]]
             if limit.upper < math.inf:
                 found.setdefault((basis_of(trial), limit.resource), (trial, set()))[1].add(limit.upper)
     return [(trial, resource, tuple(sorted(uppers))) for (_, resource), (trial, uppers) in found.items()]
+
+
+def default_range(trial: Trial, resource: str, uppers: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the largest search limit of a graph unless told otherwise: half the tightest limit to twice the loosest.
+
+    A supernet's parameters and MACs are bounded in the search network (equation 3), whose size has nothing to do with the limits of the
+    evaluation network: there it is from the least that they can be to twice what they are when all operations weigh the same.
+    """
+    space = space_of(trial.space)
+    if trial.training is None or trial.training.evaluator != "supernet" or resource not in SUMMED or not isinstance(space, Relaxable):
+        return 0.5 * uppers[0], 2.0 * uppers[-1]
+    settings, recipe, task = dict(trial.settings), read_search_recipe(trial.training.recipe), task_of(trial.dataset)
+    size = (settings.get("channels") or recipe.channels, settings.get("cells") or recipe.cells)
+    costs, fixed = space.edge_costs(resource, task, *size), space.fixed_cost(resource, task, *size)
+    least = fixed + sum(float(rows.min(axis=1).sum()) for rows in costs)
+    uniform = fixed + sum(float(rows.mean(axis=1).sum()) for rows in costs)
+    return least, 2.0 * uniform
 
 
 def build(

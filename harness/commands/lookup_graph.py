@@ -22,9 +22,15 @@ def lookup_graph_command(
     points: Annotated[int, typer.Option(min=2, help="Search limits in a graph.")] = 16,
     seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them; a table of several training seeds has 3.")] = 3,
     lowest: Annotated[
-        float | None, typer.Option(help="The least search limit, in the resource's unit; by default half the tightest limit of the study.")
+        float | None,
+        typer.Option(
+            help="The least search limit, in the resource's unit; by default half the tightest limit of the study,"
+            " of a supernet's parameters and MACs the least that the search network can have."
+        ),
     ] = None,
-    highest: Annotated[float | None, typer.Option(help="The largest; by default twice the loosest limit.")] = None,
+    highest: Annotated[
+        float | None, typer.Option(help="The largest; by default twice the loosest limit, or twice what a search begins with.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of the searches; by default runs/NAME-lookup.", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Searches at a time; by default one a core.", show_default=False)] = None,
 ) -> None:
@@ -36,7 +42,7 @@ def lookup_graph_command(
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from budgetnas.harness.lookup_graph import Grid, build, wanted, write_graphs
+    from budgetnas.harness.lookup_graph import Grid, build, default_range, wanted, write_graphs
     from budgetnas.harness.runner import default_folder
     from budgetnas.harness.store import Store
     from budgetnas.harness.study import read_study
@@ -47,8 +53,9 @@ def lookup_graph_command(
     for file, trials in _named(described, folder, study):
         graphs = []
         for trial, resource, uppers in wanted(trials):
-            least = 0.5 * uppers[0] if lowest is None else lowest
-            graphs.append((trial, resource, Grid(least, 2.0 * uppers[-1] if highest is None else highest, points, seeds)))
+            least, most = default_range(trial, resource, uppers)
+            grid = Grid(least if lowest is None else lowest, most if highest is None else highest, points, seeds)
+            graphs.append((trial, resource, grid))
         with Bars(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("searches")
             made = build(graphs, store, workers or os.cpu_count() or 1, partial(_show, progress, bar))

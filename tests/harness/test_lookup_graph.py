@@ -20,6 +20,7 @@ from budgetnas.harness.lookup_graph import (
     LookupGraphError,
     basis_of,
     build,
+    default_range,
     draw,
     graphs_csv,
     looked_up,
@@ -27,10 +28,12 @@ from budgetnas.harness.lookup_graph import (
     wanted,
     write_graphs,
 )
-from budgetnas.harness.problem import Allowance
+from budgetnas.harness.problem import Allowance, Architecture
 from budgetnas.harness.store import RunError, Store
-from budgetnas.harness.trial import Trial
+from budgetnas.harness.trial import Training, Trial
 from budgetnas.methods.dca_nas import DCANAS, search_limit
+from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.task import task_of
 
 # A search without torch: it takes the slowest of a few cells drawn that is not slower than 1.2 times its limit.
 METHOD = '''
@@ -167,6 +170,28 @@ def test_wanted_are_one_graph_a_resource_with_all_upper_limits(trial: Trial) -> 
     without = replace(trial, method="random_search", settings=(), folder=None)
     found = wanted([trial, loose, only_lower, without])
     assert [(resource, uppers) for _, resource, uppers in found] == [("latency_ms", (3.0, 6.0)), ("params", (6e5, 12e5))]
+
+
+def test_search_limits_go_from_half_the_tightest_limit_to_twice_the_loosest(trial: Trial) -> None:
+    assert default_range(trial, "params", (6e5, 12e5)) == (3e5, 24e5)
+
+
+def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial: Trial) -> None:
+    space: Any = space_of("nasbench201")
+    sized = (("cells", 5), ("channels", 16))  # as large as the evaluation network, whose sizes are known in closed form
+    of_supernet = replace(trial, dataset="cifar10", settings=sized, training=Training("supernet", "search-digits", "", ""))
+    # The edges' costs add up, so that a mixture of operations on all edges has the mean of the cells of one operation each.
+    alike = [space.complexity(Architecture(space.name, (operation,) * 6), task_of("cifar10")) for operation in range(5)]
+    for resource in ("params", "macs"):
+        sizes = [getattr(each, resource) for each in alike]
+        assert default_range(of_supernet, resource, (1.0,)) == pytest.approx((min(sizes), 2.0 * sum(sizes) / 5), rel=1e-12)
+    assert default_range(of_supernet, "latency_ms", (3.0, 6.0)) == (1.5, 12.0)
+    # What the method leaves open is the recipe's: four cells of 8 channels, whatever network the limits are of.
+    small = replace(of_supernet, space="darts", dataset="digits", settings=(), training=Training("supernet", "search-digits-cells", "", ""))
+    known: Any = space_of("darts[cells=4,channels=8]")
+    costs, fixed = known.edge_costs("params", task_of("digits")), known.fixed_cost("params", task_of("digits"))
+    expected = fixed, 2.0 * (fixed + sum(float(each.sum()) / 8 for each in costs))  # `none` is the least of every edge
+    assert default_range(small, "params", (1e6,)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_trial_takes_the_rows_of_its_resources_into_its_identity(trial: Trial, tmp_path: Path) -> None:
