@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -28,6 +29,14 @@ EVALUATORS = {
 
 class UnknownEvaluator(ValueError):
     """An evaluator that the project does not have; the message lists those it has."""
+
+
+def torch_is_installed() -> bool:
+    """Return whether this machine can train, without importing anything."""
+    try:
+        return find_spec("torch") is not None
+    except ModuleNotFoundError:  # what a finder that forbids it raises
+        return False
 
 
 def _no_timing() -> Mapping[str, Any]:

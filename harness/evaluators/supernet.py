@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from budgetnas.harness.evaluators.registry import Evaluation, Watch
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.harness.store import checkpoint_folder
@@ -103,7 +102,7 @@ def _identity(trial: Trial) -> dict[str, Any]:
 
 def offers(space: Space) -> frozenset[Need]:
     """Return what a supernet of a space can answer on this machine: nothing without one, or without torch."""
-    return SupernetEvaluator.offers if isinstance(space, Relaxable) and find_spec("torch") is not None else frozenset()
+    return SupernetEvaluator.offers if isinstance(space, Relaxable) and torch_is_installed() else frozenset()
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:

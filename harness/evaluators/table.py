@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from budgetnas.harness.evaluators.registry import Evaluation, Watch
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.spaces.space import Relaxable, Space
@@ -59,16 +58,8 @@ class TableEvaluator:
 
 def offers(space: Space) -> frozenset[Need]:
     """Return what a table can answer about a space: accuracies, and a relaxation where the space has one and torch is installed."""
-    relaxed = {Need.RELAXATION} if isinstance(space, Relaxable) and _torch_is_installed() else set()
+    relaxed = {Need.RELAXATION} if isinstance(space, Relaxable) and torch_is_installed() else set()
     return TableEvaluator.offers | relaxed
-
-
-@cache
-def _torch_is_installed() -> bool:
-    try:
-        return importlib.util.find_spec("torch") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 @lru_cache(maxsize=64)

@@ -15,14 +15,13 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from budgetnas.harness.evaluators.registry import Evaluation, Watch
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.training.datasets.dataset import Dataset
@@ -124,7 +123,7 @@ def _unvalidated(recipe: Recipe, dataset: str) -> CannotRetrain:
 
 def offers(space: Space) -> frozenset[Need]:
     """Return what training can answer about a space on this machine: nothing without networks to build, or without torch."""
-    return TrainingEvaluator.offers if isinstance(space, Buildable) and find_spec("torch") is not None else frozenset()
+    return TrainingEvaluator.offers if isinstance(space, Buildable) and torch_is_installed() else frozenset()
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:

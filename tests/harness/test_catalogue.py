@@ -107,7 +107,7 @@ def test_two_files_of_one_name_do_not_meet(repository: Path) -> None:
         ("x = 1", "missing:Mine", "no module 'missing' can be imported from .*; or write file.py:Class"),
         ("x = 1", ":Mine", "module '' cannot be imported"),
         ("import nothing_like_it", "filed:Mine", "module 'filed' cannot be imported: No module named 'nothing_like_it'"),
-        ("x = 1", "nonsense", "unknown method 'nonsense'; choose one of local_search, .*, or write module:Class or file.py:Class"),
+        ("x = 1", "nonsense", "unknown method 'nonsense'; choose one of darts, .*, or write module:Class or file.py:Class"),
     ],
 )
 def test_what_is_no_method_is_one_clear_error(
