@@ -64,7 +64,7 @@ def test_a_missing_table_is_said_with_the_remedy(home: Path) -> None:
 
 def test_an_unknown_dataset_is_refused_before_any_file_is_looked_for(home: Path) -> None:
     with pytest.raises(
-        UnknownDataset, match="unknown dataset 'cifar'; choose one of cifar10, cifar100, ImageNet16-120, digits201, .*closed-form"
+        UnknownDataset, match=r"unknown dataset 'cifar'; choose one of cifar10, cifar100, ImageNet16-120, digits201, .*closed-form"
     ):
         open_table("nasbench201", "cifar")
 
