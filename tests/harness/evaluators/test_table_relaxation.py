@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from budgetnas.harness.evaluators import registry
 from budgetnas.harness.evaluators.table import TableEvaluator, offers
 from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Need, SupernetOptions
@@ -295,7 +295,7 @@ def test_a_space_that_cannot_be_listed_and_an_incomplete_table_are_refused() -> 
 def test_a_table_offers_it_where_the_space_is_relaxable_and_torch_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TableEvaluator(DIGITS).offers == {Need.ACCURACY, Need.RELAXATION} == offers(DIGITS.space)
     assert Need.WEIGHTS not in offers(DIGITS.space)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     evaluator = TableEvaluator(DIGITS)
     assert evaluator.offers == {Need.ACCURACY}
     with pytest.raises(NotImplementedError, match="offers accuracy only"):
