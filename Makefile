@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=strict -e
 PACKAGES := $(addprefix -p budgetnas.,spaces harness methods leaderboards)
 
-.PHONY: all default devices published install test quick format lint types benchmark clean
+.PHONY: all default devices published published-searches install test quick format lint types benchmark clean
 all: default
 
 # The strict editable install links file by file, so a new or removed file wants it run again: the list of files is a dependency.
@@ -52,6 +52,21 @@ published: $(VENV)/installed
 	$(BIN)/budgetnas data fetch
 	$(BIN)/budgetnas run published
 	$(BIN)/budgetnas leaderboard runs/published --out leaderboards/published
+
+# The pages of the differentiable methods and of the searches that train: an hour or two of two cores. The other studies need no download.
+SEARCHES := full-information-digits darts-digits darts-fashion darts-fashion-cells constrained-digits constrained-darts-digits rcas-digits
+RETRAINED_BY_darts-fashion := --recipe smoke --seeds 2
+RETRAINED_BY_darts-fashion-cells := --recipe smoke
+RETRAINED_BY_constrained-darts-digits := --recipe smoke
+RETRAINED_BY_rcas-digits := --recipe rcas-digits
+published-searches: $(VENV)/installed-train
+	$(BIN)/budgetnas data fetch
+	for study in full-information full-information-digits; do $(BIN)/budgetnas lookup-graph $$study --seeds 1; done
+	$(BIN)/budgetnas run full-information
+	$(BIN)/budgetnas leaderboard runs/full-information --out leaderboards/published/full-information
+	$(foreach study,$(SEARCHES),$(BIN)/budgetnas run $(study) && \
+	$(if $(findstring full,$(study)),,$(BIN)/budgetnas compare runs/$(study) $(RETRAINED_BY_$(study)) --out leaderboards/published/$(study) &&) \
+	$(BIN)/budgetnas leaderboard runs/$(study) --out leaderboards/published/$(study) && )true
 
 test: $(VENV)/installed-all
 	$(BIN)/python -m pytest -n auto
