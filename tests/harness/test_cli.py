@@ -218,6 +218,6 @@ def test_an_interrupted_check_ends_its_method_too(tmp_path: Path) -> None:
 
 def test_lists_are_json_for_scripts(command: Command) -> None:
     methods = {row["method"]: row for row in json.loads(command("list", "methods", "--json").stdout)}
-    assert methods["random_search"]["available"] == "yes" and methods["random_search"]["settings"] == "patience=100000"
+    assert methods["random_search"]["evaluators"].startswith("table") and methods["random_search"]["settings"] == "patience=100000"
     datasets = {row["dataset"]: row["available"] for row in json.loads(command("list", "datasets", "--json").stdout)}
     assert datasets["closed-form"] == "yes" and "budgetnas data fetch" in datasets["cifar10"]
