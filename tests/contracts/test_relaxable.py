@@ -14,6 +14,8 @@ from budgetnas.spaces.registry import SPACES, space_of
 from budgetnas.spaces.space import Architecture, Floats, Relaxable, SupernetOptions, neighbours, sample
 from budgetnas.spaces.task import TASKS, Task
 
+pytestmark = pytest.mark.slow
+
 NAMES = [*SPACES, "darts[groups=2,connection=true]", "darts[cells=8,channels=16,groups=3]"]
 RELAXABLE = [space for name in NAMES if isinstance(space := space_of(name), Relaxable)]
 EVERY = pytest.mark.parametrize("space", RELAXABLE, ids=lambda space: space.name)

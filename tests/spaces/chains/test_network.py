@@ -20,6 +20,8 @@ from budgetnas.spaces.space import Architecture, Complexity, InvalidArchitecture
 from budgetnas.spaces.tables.operators import Layer  # noqa: E402
 from budgetnas.spaces.task import TASKS, Task  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 DIGITS = TASKS["digits"]
 SMALL = RCNet(positions=6, width=25)
 

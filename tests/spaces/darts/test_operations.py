@@ -19,6 +19,8 @@ from budgetnas.spaces.darts.operations import (  # noqa: E402
     separable,
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
 )  # fmt: skip
