@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from budgetnas.harness.evaluators import training
+from budgetnas.harness.evaluators import registry, training
 from budgetnas.harness.evaluators.registry import evaluation_of, offers
 from budgetnas.harness.evaluators.training import TrainingEvaluator, require_validation
 from budgetnas.harness.metering import Timed
@@ -176,7 +176,7 @@ def test_it_does_not_keep_test_accuracy(standing: Standing, tmp_path: Path) -> N
 
 def test_what_it_offers_depends_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert offers("training", SPACE) == offers("training", DARTS()) == {Need.ACCURACY}
-    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     assert offers("training", SPACE) == frozenset()
 
 
