@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from budgetnas.harness.catalogue import MethodError, find_method
-from budgetnas.harness.evaluators.registry import Watch, offers
+from budgetnas.harness.evaluators.registry import Watch, offers, torch_is_installed
 from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.limits import Bounds, require_attainable, resolve
 from budgetnas.harness.plan import training_of
@@ -52,7 +52,9 @@ def trial_of(asked: Asked) -> tuple[Trial, Bounds]:
     lacking = found.needs - offers(asked.evaluator, space)
     if lacking:
         needs = ", ".join(sorted(need.value for need in lacking))
-        raise MethodError(f"method '{asked.method}' needs {needs}, which the evaluator '{asked.evaluator}' does not offer for {space.name}")
+        hint = "" if torch_is_installed() else "; without PyTorch nothing is relaxed or trained: run `pip install budgetnas[train]`"
+        offer = f"which the evaluator '{asked.evaluator}' does not offer for {space.name}"
+        raise MethodError(f"method '{asked.method}' needs {needs}, {offer}{hint}")
     if asked.evaluator == "table" and not isinstance(space, Enumerable):
         raise SearchError(f"'{space.name}' has no table, its architectures are too many; search it with --evaluator supernet or training")
     if asked.evaluator == "table":
