@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -83,7 +84,7 @@ class Graph:
     @property
     def title(self) -> str:
         """What it is about, in a line."""
-        return f"{self.method}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
+        return f"{self.method} in {self.space}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
 
     @property
     def covered(self) -> str:
@@ -286,6 +287,6 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
             axes.axline((limits[0], limits[0]), slope=1.0, color="0.6", linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, 1.05 * limits[-1]), ylim=(0, 1.1 * max(promised)))
             axes.legend(fontsize=8)
-        axes.set_title(graph.title, fontsize=9)
+        axes.set_title(textwrap.fill(graph.title, 60), fontsize=9)
         axes.set(xlabel=f"search limit K' [{graph.resource}]", ylabel=f"cost K of the network [{graph.resource}]")
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -9,6 +9,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.board_page import Rankings, chance_table, friedman_text
 from budgetnas.leaderboards.boards import Board
+from budgetnas.leaderboards.expectations import Place, expectation_table, upper_limits
 from budgetnas.leaderboards.findings import full_information_sentences, verdict_sentence, warnings_of, winners
 from budgetnas.leaderboards.full_information import feasible_table, same_network_sentence
 from budgetnas.leaderboards.outcomes import FULL_INFORMATION, QUERIES, of_board, of_class
@@ -136,6 +137,14 @@ def _full_context(full: pd.DataFrame, ranking: Ranking, picture: str) -> dict[st
     }
 
 
+def _uppers(boards: Sequence[Board]) -> dict[Place, dict[str, float]]:
+    found: dict[Place, dict[str, float]] = {}
+    for board in boards:
+        bounds = [(problem.label, limit.resource, limit.upper) for problem in board.problems for limit in problem.limits]
+        found |= upper_limits(*board.key, bounds)
+    return found
+
+
 def index_context(
     title: str,
     command: str,
@@ -173,6 +182,7 @@ def index_context(
         "curves": [(escape(title), name) for title, name in curves],
         "same": list(same),
         "chance_table": chance_table(table),
+        "expectation_table": expectation_table(full, _uppers(boards)),
     }
     if overall[QUERIES].standings:
         context |= _ranking_context(paid, overall[QUERIES], pictures.get(QUERIES, ""))

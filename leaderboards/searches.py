@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 from budgetnas.leaderboards.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
 from budgetnas.leaderboards.documents import INDEX, file_part, render, write
 from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.expectations import Place, expectation_table, upper_limits
 from budgetnas.leaderboards.outcomes import BOARD_COLUMNS
 from budgetnas.leaderboards.search_figures import bounds_of, cost_picture, history_pictures, search_path_picture
 from budgetnas.leaderboards.search_page import (
@@ -53,6 +55,7 @@ def write_search_pages(
             "retrained_text": retrained_text(comparison, table, compare),
             "boards": boards,
             "flag_table": flag_table(table),
+            "expectation_table": expectation_table(table, _uppers(known)),
             "own_table": own_table(table),
         }
         return [
@@ -131,6 +134,18 @@ def _curve_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) 
     panel = CurvePanel(str(title), COSTS.get(resource, resource), curves, bounds_of(context).get(resource, []))
     curve_picture([panel], f"{kind} [%]", path)
     return kind, COSTS.get(resource, resource)
+
+
+def _uppers(known: Sequence[Mapping[str, Any]]) -> dict[Place, dict[str, float]]:
+    found: dict[Place, dict[str, float]] = {}
+    for context in known:
+        bounds = [
+            (problem["problem"], limit["resource"], math.inf if limit["upper"] is None else float(limit["upper"]))
+            for problem in context["problems"]
+            for limit in problem["limits"]
+        ]
+        found |= upper_limits(context["space"], context["dataset"], context["device"] or "", bounds)
+    return found
 
 
 def _summary(table: pd.DataFrame) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from budgetnas.harness.catalogue import FoundMethod
 
 app = typer.Typer(help="Say what is available here and, for what is not, why.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -29,26 +33,57 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 @app.command("methods")
-def methods_command(as_json: AsJson = False) -> None:
-    """List the searches: the project's own, and those that installed packages announce."""
+def methods_command(
+    method: Annotated[
+        str, typer.Argument(metavar="[METHOD]", help="One of them, or `file.py:Class`: what it does, and its settings.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the searches: the project's own, and those that installed packages announce. With a name: all about one."""
     from budgetnas.harness.catalogue import MethodError, announced_methods, find_method, own_methods
+
+    if method:
+        _show_method(find_method(method), as_json)
+        return
+    rows = []
+    for name in [*own_methods(), *announced_methods()]:
+        try:
+            rows.append(_method_row(find_method(name)))
+        except MethodError as error:
+            rows.append({"method": name, "evaluators": f"no: {error}", "settings": "", "what it is": ""})
+    if as_json:
+        _show(rows, as_json)
+        return
+    _show([{heading: text for heading, text in row.items() if heading != "settings"} for row in rows], as_json)
+    typer.echo("The settings of one: `budgetnas list methods METHOD`.")
+
+
+def _method_row(found: FoundMethod) -> dict[str, Any]:
     from budgetnas.harness.evaluators.registry import EVALUATORS, offers
     from budgetnas.spaces.registry import space_of
 
     space = space_of("nasbench201")  # which every evaluator knows
-    rows = []
-    for name in [*own_methods(), *announced_methods()]:
-        try:
-            found = find_method(name)
-            state = (
-                ", ".join(kind for kind in EVALUATORS if found.needs <= offers(kind, space)) or "no: it needs PyTorch, `budgetnas[train]`"
-            )
-            settings = ", ".join(f"{key}={value}" for key, value in found.settings({}).items())
-            about = (found.cls.__doc__ or "").strip().split("\n")[0]
-        except MethodError as error:
-            state, settings, about = f"no: {error}", "", ""
-        rows.append({"method": name, "evaluators": state, "settings": settings or "none", "what it is": about})
-    _show(rows, as_json)
+    answered = ", ".join(kind for kind in EVALUATORS if found.needs <= offers(kind, space))
+    return {
+        "method": found.reference,
+        "evaluators": answered or "no: it needs PyTorch, `budgetnas[train]`",
+        "settings": ", ".join(f"{key}={value}" for key, value in found.settings({}).items()) or "none",
+        "what it is": (found.cls.__doc__ or "").strip().split("\n")[0],
+    }
+
+
+def _show_method(found: FoundMethod, as_json: bool) -> None:
+    row = _method_row(found)
+    about = inspect.cleandoc(found.cls.__doc__ or "")
+    if as_json:
+        _show([row | {"settings": found.settings({}), "what it is": about}], as_json)
+        return
+    typer.echo(f"{found.reference}: {row['evaluators']}\n\n{about}\n")
+    settings = [{"setting": key, "default": value} for key, value in found.settings({}).items()]
+    if settings:
+        _show(settings, as_json)
+    else:
+        typer.echo("It has no settings.")
 
 
 @app.command("spaces")

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def retrain_command(
     space: SpaceName,
     arch: Annotated[
-        str, typer.Argument(metavar="ARCH|INDEX", help="The published text of an architecture, or its index.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="ARCH|INDEX", help="The published text of an architecture, its published name, or its index.", show_default=False
+        ),
     ],
     dataset: Annotated[str, typer.Option(help="The images to train on.")] = "digits201",
     recipe: Annotated[

@@ -78,6 +78,16 @@ def test_methods_are_the_files_of_the_folder_and_say_their_settings(command: Com
     assert all(row["evaluators"] and row["what it is"] for row in found.values())
 
 
+def test_one_method_with_its_settings(command: Command) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    (found,) = rows(command("list", "methods", "darts", "--json"))
+    assert found["settings"]["unrolled"] is False and "\n" in found["what it is"]
+    done = command("list", "methods", "darts")
+    assert (done.returncode, done.stderr) == (0, "") and "unrolled" in done.stdout and done.stdout.startswith("darts: table, supernet\n")
+    unknown = command("list", "methods", "dart")
+    assert (unknown.returncode, unknown.stdout, unknown.stderr.count("\n")) == (1, "", 1) and "darts" in unknown.stderr
+
+
 @pytest.mark.parametrize("what", ["methods", "spaces", "datasets", "devices"])
 def test_for_people_every_name_is_in_the_table(command: Command, what: str) -> None:
     names = [next(iter(row.values())) for row in rows(command("list", what, "--json"))]
