@@ -26,6 +26,7 @@ from budgetnas.leaderboards.search_page import (
     searches_csv,
     warnings_of,
 )
+from budgetnas.leaderboards.search_ranking import ranking_table
 from budgetnas.leaderboards.search_rows import accuracy_of, check, kind_of_accuracy
 from budgetnas.leaderboards.tables import escape, several
 
@@ -101,6 +102,7 @@ def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures:
         "text": searched_text(context),
         "warnings": warnings_of(context),
         "kind": kind,
+        "ranking_table": ranking_table(table, float(context["chance"])),
         "cost_picture": cost.name if kind else "",
         "path_picture": path.name if walked else "",
         "curve_picture": f"{stem}-limits.png" if curves else "",
