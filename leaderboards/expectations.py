@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from budgetnas.leaderboards.outcomes import BOARD_COLUMNS
 from budgetnas.leaderboards.tables import escape, markdown_table, number, percent
 
 Place: TypeAlias = tuple[str, str, str, str]  # space, dataset, device, problem
@@ -33,7 +32,7 @@ def expectation_table(table: pd.DataFrame, uppers: Mapping[Place, Mapping[str, f
     """
     pairs: dict[str, list[tuple[float, float, bool]]] = {}
     for row in table.to_dict("records"):
-        limits = uppers.get((*(str(row[name]) for name in BOARD_COLUMNS), str(row["problem"])), {})
+        limits = uppers.get((str(row["space"]), str(row["dataset"]), str(row["device"]), str(row["problem"])), {})
         for resource, upper in limits.items():
             expected, delivered = (row["report"] or {}).get(_EXPECTED + resource), row[resource]
             if expected is not None and not math.isnan(delivered):
