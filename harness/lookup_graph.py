@@ -32,7 +32,7 @@ from budgetnas.spaces.space import Relaxable
 from budgetnas.spaces.task import task_of
 
 SETTING = "lookup"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class LookupGraphError(ValueError):
@@ -65,8 +65,8 @@ class Grid:
 class Graph:
     """What the searches under a range of limits on one resource delivered, and what they cost.
 
-    `basis` is the hash of everything that a search depends on besides its limit and its seed. Search limits under which a search of any
-    seed delivered something disconnected or not supported promise nothing: they are `left_out`.
+    `basis` is the hash of everything that a search depends on besides its limit and its seed. A search that delivered something
+    disconnected or not supported says nothing of what networks cost: it is no node, and its search limit is among those `left_out`.
     """
 
     basis: str
@@ -76,7 +76,7 @@ class Graph:
     device: str | None
     resource: str
     nodes: tuple[tuple[float, float], ...]  # (search limit, exact cost delivered), in the resource's unit, one a search
-    left_out: tuple[float, ...]
+    left_out: tuple[float, ...]  # search limits, one a search
     searches: int
     steps: int
     seconds: float  # by the clock, all searches together
@@ -171,7 +171,7 @@ def build(
 
 
 def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store) -> Graph:
-    nodes, broken, steps, seconds = [], set(), 0.0, 0.0
+    nodes, broken, steps, seconds = [], [], 0.0, 0.0
     for search in searches:
         record, (limit,) = store.get(search.identity), search.limits
         if record["status"] != "ok" or not record["final"]:
@@ -179,13 +179,14 @@ def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store)
             raise LookupGraphError(f"the search under {limit} failed: {reason}; mend it, delete {store.path(search.identity)}, run again")
         final = record["final"]
         if final["violation"] is None:  # disconnected, or not supported on the device
-            broken.add(limit.upper)
-        nodes.append((limit.upper, final["cost"][resource]))
+            broken.append(limit.upper)
+        else:
+            nodes.append((limit.upper, final["cost"][resource]))
         steps += record["report"].get("steps") or 0.0
         seconds += store.read(store.timings / f"{search.identity}.json")["trial_seconds"]
     return Graph(
         basis_of(trial), trial.method, trial.space, trial.dataset, trial.device, resource,
-        tuple([node for node in nodes if node[0] not in broken]), tuple(sorted(broken)), len(searches), int(steps), round(seconds, 1),
+        tuple(nodes), tuple(broken), len(searches), int(steps), round(seconds, 1),
     )  # fmt: skip
 
 
@@ -197,14 +198,15 @@ def looked_up(trial: Trial, graphs: Sequence[Graph], source: str) -> Trial:
     basis = basis_of(trial)
     rows = []
     for resource in dict.fromkeys(limit.resource for limit in trial.limits if limit.upper < math.inf):
-        nodes = next((graph.nodes for graph in graphs if (graph.basis, graph.resource) == (basis, resource)), None)
-        if nodes is None:
+        found = next((graph for graph in graphs if (graph.basis, graph.resource) == (basis, resource)), None)
+        if found is None:
             place = f"{trial.space} on {trial.dataset}{f', {trial.device}' if trial.device else ''}"
             raise LookupGraphError(
                 f"{source} has no look-up graph of {resource} for method '{trial.method}' with these settings, {place}, "
                 "as the data are now; make it with `budgetnas lookup-graph STUDY`"
             )
-        rows += [[resource, limit, delivered] for limit, delivered in nodes]
+        rows += [[resource, limit, delivered] for limit, delivered in found.nodes]
+        rows += [[resource, limit] for limit in found.left_out]  # which cost as much as the others
     settings = dict(trial.settings) | {SETTING: rows}
     return replace(trial, settings=tuple(sorted(settings.items())))
 
@@ -252,7 +254,10 @@ def _parsed(entry: dict[str, Any]) -> Graph:
 
 
 def graphs_csv(graphs: Sequence[Graph]) -> str:
-    """Return a table with a line a search: its limit, what it delivered, and what the envelope promises under that limit."""
+    """Return a table with a line a search: its limit, what it delivered, and what the envelope promises under that limit.
+
+    The last two are empty where it delivered something disconnected or not supported.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "space", "dataset", "device", "resource", "search_limit", "delivered", "envelope"])
@@ -265,6 +270,8 @@ def _lines(graphs: Sequence[Graph]) -> Iterator[list[Any]]:
         promised = dict(envelope(graph.nodes))
         for limit, delivered in graph.nodes:
             yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, delivered, promised[limit]]
+        for limit in graph.left_out:
+            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, "", ""]
 
 
 def draw(graphs: Sequence[Graph], path: Path) -> None:
@@ -279,7 +286,7 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
     for place, graph in enumerate(graphs):
         axes = figure.add_subplot(rows, columns, place + 1)
         for left_out in graph.left_out:
-            axes.axvline(left_out, color="0.85", linewidth=3, zorder=0)
+            axes.axvline(left_out, color="0.5", alpha=0.2, linewidth=3, zorder=0)  # the darker, the more seeds
         if graph.nodes:
             limits, promised = zip(*envelope(graph.nodes), strict=True)
             axes.step(limits, promised, where="pre", color="tab:blue", label="envelope")

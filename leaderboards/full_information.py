@@ -14,7 +14,7 @@ from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.outcomes import BOARD_COLUMNS, FULL_INFORMATION, of_board, of_class
 from budgetnas.leaderboards.tables import csv_text, escape, markdown_table, percent, several
 
-MOST_CURVES = 8  # methods in one picture, unless they are named
+MOST_CURVES = 10  # methods in one picture, unless they are named
 _NOT_MODELLED = "not_modelled_"
 
 

@@ -49,7 +49,10 @@ def search_limit(nodes: Sequence[Node], limit: float, shape: Shape = "steps", re
     """
     graph = envelope(nodes)
     if not graph:
-        raise OutsideLookupGraph(f"the look-up graph of {resource} is empty; make it again with `budgetnas lookup-graph`")
+        raise OutsideLookupGraph(
+            f"the look-up graph of {resource} is empty, since none of its searches delivered a connected, supported network; "
+            "make it again with `budgetnas lookup-graph` over other search limits"
+        )
     (_, lowest), (top, highest) = graph[0], graph[-1]
     covered = f"the look-up graph of {resource} covers limits from {lowest:.6g} to {highest:.6g}, not {limit:.6g}"
     if limit < lowest:
@@ -148,7 +151,8 @@ class DCANAS:
     # What differs in the searches that a look-up graph is made of.
     lookup_searches: ClassVar[Mapping[str, object]] = {"lookup": (), "shape": "steps", "repair": False}
 
-    lookup: tuple[tuple[str, float, float], ...] = ()  # rows (resource, K', cost delivered under it), one a search; none: K' = K
+    # Rows (resource, K', cost delivered under it), one a search, without the cost where that delivered no network; no rows: K' = K.
+    lookup: tuple[tuple[str, float, float] | tuple[str, float], ...] = ()
     shape: Shape = "steps"  # of the graph between its search limits; the paper does not say
     eta: float | None = None  # step of the multipliers; the paper gives none. None: 1 / steps. Larger ones overshoot: see below
     learning_rate: float = 6e-4  # of the alphas; appendix D, as are the next two
@@ -170,7 +174,8 @@ class DCANAS:
         if self.derive_epochs < 1 or self.bottleneck < 1:
             raise ValueError(f"derive_epochs {self.derive_epochs} and bottleneck {self.bottleneck} must be 1 or more")
         for row in self.lookup:
-            if len(row) != 3 or not isinstance(row[0], str) or not all(isinstance(x, (int, float)) and math.isfinite(x) for x in row[1:]):
+            numbers = all(isinstance(each, (int, float)) and math.isfinite(each) for each in row[1:])
+            if len(row) not in (2, 3) or not isinstance(row[0], str) or not numbers:
                 raise ValueError(
                     f"lookup row {row!r} is not [resource, search limit, delivered cost]; make it with `budgetnas lookup-graph`"
                 )
@@ -235,11 +240,11 @@ class DCANAS:
     def _search_limit(self, resource: str, limit: float) -> float:
         if not self.lookup:
             return limit
-        nodes = [(float(row[1]), float(row[2])) for row in self.lookup if row[0] == resource]
-        if not nodes:
+        rows = [row for row in self.lookup if row[0] == resource]
+        if not rows:
             there = ", ".join(dict.fromkeys(row[0] for row in self.lookup))
             raise OutsideLookupGraph(f"lookup has no graph of {resource}, only of {there}; make one with `budgetnas lookup-graph`")
-        return search_limit(nodes, limit, self.shape, resource)
+        return search_limit([(float(row[1]), float(row[2])) for row in rows if len(row) == 3], limit, self.shape, resource)
 
 
 def _excesses(bounds: Sequence[Bound], measured: Mapping[str, Callable[[], Tensor]]) -> list[Tensor]:

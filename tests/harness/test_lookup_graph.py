@@ -51,7 +51,7 @@ class Overshooting:
 
     needs: ClassVar = frozenset({Need.ACCURACY})
     lookup_searches: ClassVar[Mapping] = {"lookup": (), "repair": False}
-    lookup: tuple[tuple[str, float, float], ...] = ()
+    lookup: tuple[tuple, ...] = ()
     repair: bool = False
     draws: int = 40
     fails: bool = False
@@ -153,7 +153,10 @@ def test_search_limits_that_deliver_what_is_not_supported_promise_nothing(trial:
     assert not landscape.eligible[10]
     graph = built(trial_in(tmp_path, strays_from=2.5), tmp_path / "graphs", grid=replace(GRID, seeds=8))[0]
     assert set(graph.left_out) == {limit for limit in GRID.limits if limit > 2.5}
-    assert {limit for limit, _ in graph.nodes} == {limit for limit in GRID.limits if limit <= 2.5}
+    kept = [limit for limit, _ in graph.nodes]
+    assert sorted([*kept, *graph.left_out]) == [limit for limit in GRID.limits for _ in range(8)]  # one search, one place
+    assert [kept.count(limit) for limit in GRID.limits if limit <= 2.5] == [8, 8]
+    assert 0 < sum(limit > 2.5 for limit in kept) < 16  # of other seeds, whose costs are promised
 
 
 # --- what a graph is for ----------------------------------------------------------------------------------------------------------------
@@ -203,6 +206,8 @@ def test_a_trial_takes_the_rows_of_its_resources_into_its_identity(trial: Trial,
     assert rows == [["latency_ms", *node] for node in graphs[0].nodes] + [["params", *node] for node in graphs[1].nodes]
     assert found.identity != trial.identity
     assert looked_up(found, graphs, "graphs.json") == found
+    strayed = [replace(graphs[0], nodes=(), left_out=(1.5, 4.0)), graphs[1]]
+    assert dict(looked_up(trial, strayed, "graphs.json").settings)["lookup"][:2] == [["latency_ms", 1.5], ["latency_ms", 4.0]]
     limited = replace(trial, limits=trial.limits[1:])
     assert {row[0] for row in dict(looked_up(limited, graphs, "graphs.json").settings)["lookup"]} == {"params"}
     with pytest.raises(LookupGraphError, match=r"graphs.json has no look-up graph of latency_ms for method 'overshooting.*nasbench201 on"):
@@ -239,6 +244,7 @@ def test_the_table_has_a_line_a_search_with_what_the_envelope_promises() -> None
         "dca_nas,nasbench201,cifar10,fpga,latency_ms,1.0,5.0,5.0",
         "dca_nas,nasbench201,cifar10,fpga,latency_ms,1.0,2.0,5.0",
         "dca_nas,nasbench201,cifar10,fpga,latency_ms,2.0,4.0,5.0",
+        "dca_nas,nasbench201,cifar10,fpga,latency_ms,3.0,,",
     ]
 
 
@@ -250,7 +256,7 @@ def test_a_graph_with_nothing_in_it_can_be_drawn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "graphs": [{"nodes": []}]}', '{"schema": 1, "graphs": [{"nodes": [[1, "x"]]}]}'],
+    ["", "{", "[]", '{"schema": 2}', '{"schema": 2, "graphs": [{"nodes": []}]}', '{"schema": 2, "graphs": [{"nodes": [[1, "x"]]}]}'],
 )
 def test_a_damaged_file_is_refused_with_its_name(text: str, tmp_path: Path) -> None:
     path = tmp_path / "graphs.json"
@@ -271,3 +277,9 @@ def test_a_file_that_is_missing_or_of_another_schema_says_so(tmp_path: Path) -> 
 def test_a_grid_that_is_none_is_refused(given: Any) -> None:
     with pytest.raises(LookupGraphError, match="no grid of"):
         Grid(*given)
+
+
+def test_a_file_of_another_version_says_so(tmp_path: Path) -> None:
+    (tmp_path / "graphs.json").write_text('{"schema": 1, "graphs": []}')
+    with pytest.raises(LookupGraphError, match="has look-up graphs of schema 1, not 2; delete it and make them again"):
+        read_graphs(tmp_path / "graphs.json")

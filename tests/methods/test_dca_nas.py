@@ -210,10 +210,10 @@ def test_outside_its_range_it_refuses_and_says_what_it_covers() -> None:
 
 def test_a_search_takes_the_looked_up_limit_and_says_what_the_graph_cost(conduct: Any) -> None:
     evaluator = closed_form(conduct)
-    rows = (("latency_ms", 1.5, 2.0), ("latency_ms", 1.5, 2.5), ("latency_ms", 2.5, 4.0), ("params", 100.0, 200.0))
+    rows = (("latency_ms", 1.5, 2.0), ("latency_ms", 1.5, 2.5), ("latency_ms", 2.5, 4.0), ("params", 100.0, 200.0), ("latency_ms", 9.0))
     _, figures = conduct(DCANAS(lookup=rows, steps=7), evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
     assert figures["search_limit_latency_ms"] == 1.5
-    assert (figures["lookup_searches"], figures["lookup_steps"]) == (3, 21)
+    assert (figures["lookup_searches"], figures["lookup_steps"]) == (4, 28)
     _, figures = conduct(DCANAS(lookup=rows, shape="linear", steps=7), evaluator.problem(Limit("latency_ms", 3.25, 2.0)), evaluator)
     assert (figures["search_limit_latency_ms"], figures["search_limit_lower_latency_ms"]) == (2.0, 2.0)
     _, figures = conduct(DCANAS(steps=7), evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
@@ -225,6 +225,9 @@ def test_a_graph_that_is_missing_is_refused_before_anything_is_searched(conduct:
     method = DCANAS(lookup=(("params", 1.0, 2.0),))
     with pytest.raises(OutsideLookupGraph, match="lookup has no graph of latency_ms, only of params"):
         conduct(method, evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
+    strayed = DCANAS(lookup=(("latency_ms", 1.0), ("latency_ms", 2.0)))
+    with pytest.raises(OutsideLookupGraph, match="graph of latency_ms is empty, since none of its searches delivered a connected"):
+        conduct(strayed, evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
     assert not hasattr(evaluator, "alphas")
 
 
@@ -233,7 +236,14 @@ def test_a_graph_that_is_missing_is_refused_before_anything_is_searched(conduct:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"eta": 0.0}, {"bottleneck": 0}, {"derive_epochs": 0}, {"lookup": [["params", 1.0]]}, {"lookup": [["params", 1.0, math.nan]]}],
+    [
+        {"eta": 0.0},
+        {"bottleneck": 0},
+        {"derive_epochs": 0},
+        {"lookup": [["params"]]},
+        {"lookup": [["params", 1.0, 2.0, 3.0]]},
+        {"lookup": [["params", 1.0, math.nan]]},
+    ],
     ids=str,
 )
 def test_settings_that_mean_nothing_are_refused(settings: Any) -> None:

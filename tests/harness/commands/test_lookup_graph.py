@@ -33,7 +33,7 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     arguments = ("lookup-graph", "small.toml", "--points", "2", "--seeds", "1", "--workers", "1")
     first = command(*arguments)
     assert (first.returncode, first.stderr) == (0, "")
-    assert "dca_nas, latency_ms on closed-form, closed-form: limits from " in first.stdout
+    assert "dca_nas in nasbench201, latency_ms on closed-form, closed-form: limits from " in first.stdout
     assert "; 2 searches, 40 steps, " in first.stdout
     (graph,) = read_graphs(tmp_path / "made" / "graphs.json")
     assert [limit for limit, _ in graph.nodes] == [1.5, 8.0]
