@@ -102,6 +102,7 @@ def _problem_table(rows: Sequence[SearchRow]) -> str:
         "retrained test [%]": [estimate(row.test) for row in rows],
         "seconds": [number(row.seconds, 0 if row.seconds >= 100 else 1) for row in rows],
         "memory [MiB]": [number(row.memory / MIB, 0) for row in rows],
+        "searches of its graph": [number(row.looked_up, 0) for row in rows],
     }
     always = ("method", "searches", "networks", "feasible")
     kept = {name: cells for name, cells in columns.items() if name in always or any(cell != NO_INTERVAL for cell in cells)}

@@ -40,7 +40,8 @@ class SearchRow:
     """A method on one problem: means over its searches. Accuracies in percent, costs in the unit of their names, memory in bytes.
 
     `violation` is the mean sum of relative excesses of recommendations that break a limit, disconnected and unsupported ones left out.
-    `regret` is of the feasible ones. `distinct` counts networks, identical ones once.
+    `regret` is of the feasible ones. `distinct` counts networks, identical ones once. `looked_up` is how many searches a look-up graph took
+    that they read, NaN without one.
     """
 
     method: str
@@ -56,6 +57,7 @@ class SearchRow:
     test: Estimate
     seconds: float
     memory: float
+    looked_up: float
 
 
 def search_rows(table: pd.DataFrame, chance: float) -> list[SearchRow]:
@@ -85,6 +87,7 @@ def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
         test=over_searches([(_trainable(row), row["retrained_test"]) for row in rows], chance),
         seconds=_mean(searches["search_seconds"]),
         memory=_mean(searches["peak_memory_bytes"]),
+        looked_up=_mean((row["report"] or {}).get("lookup_searches") or math.nan for row in rows),
     )
 
 

@@ -139,6 +139,12 @@ def test_rows_are_means_best_first(toy):
     assert first.test.value == (toy.test_of(8) + toy.test_of(30)) / 2 and first.regret == 0.0
 
 
+def test_the_searches_of_a_look_up_graph_are_shown(toy):
+    rows = searches(toy, {"dca": [8, 6]}, report={"lookup_searches": 24.0}) + searches(toy, {"rc": [4, 6]}, report={"lookup_searches": 0.0})
+    page = pages(toy, rows)["README.md"]
+    assert page.count("searches of its graph |") == 2 and "| 1,024 | 24 |" in page and "| 1,024 | — |" in page
+
+
 def test_histories_over_seeds():
     steps, median, low, high = over_seeds([STEPS, [{"step": 0, "loss": 4.0}, {"step": 1, "loss": None}], STEPS[:1]], "loss")
     assert steps.tolist() == [0, 1, 2, 3, 4]
