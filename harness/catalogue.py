@@ -102,8 +102,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if plain is float and isinstance(value, int):
         return True
     if isinstance(value, list) and issubclass(plain, (tuple, list, Sequence)) and plain is not str:
-        element = options[0] if options and (len(options) == 1 or options[1] is ...) else object
-        return all(_fits(part, element) for part in value)
+        if len(options) > 1 and options[1] is not ...:  # a tuple of so many
+            return len(value) == len(options) and all(_fits(part, each) for part, each in zip(value, options, strict=True))
+        return all(_fits(part, options[0] if options else object) for part in value)
     return isinstance(value, plain)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,15 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
             for entry in record["front"]
         ],
         "report": record["report"],
+        "lookup_grid": _lookup_grid(trial["method"]["settings"].get(SETTING) or []),
     }
+
+
+def _lookup_grid(rows: list[list[Any]]) -> tuple[int, int] | None:
+    """Return how many search limits, and how many searches under each, the look-up graphs are made of; None without any."""
+    counts = Counter((row[0], row[1]) for row in rows)
+    points = Counter(resource for resource, _ in counts)
+    return (max(points.values()), max(counts.values())) if counts else None
 
 
 def _number(value: float | None) -> float:

@@ -67,6 +67,7 @@ class Graph:
 
     `basis` is the hash of everything that a search depends on besides its limit and its seed. A search that delivered something
     disconnected or not supported says nothing of what networks cost: it is no node, and its search limit is among those `left_out`.
+    `promised` is the envelope, without the search limits under which half of the searches or more did.
     """
 
     basis: str
@@ -87,9 +88,14 @@ class Graph:
         return f"{self.method} in {self.space}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
 
     @property
+    def promised(self) -> list[tuple[float, float]]:
+        """The envelope: what each search limit promises at most."""
+        return envelope(self.nodes, self.left_out)
+
+    @property
     def covered(self) -> str:
         """The limits that can be looked up, as text."""
-        promised = envelope(self.nodes)
+        promised = self.promised
         return f"from {promised[0][1]:.6g} to {promised[-1][1]:.6g}" if promised else "none"
 
 
@@ -214,10 +220,11 @@ def looked_up(trial: Trial, graphs: Sequence[Graph], source: str) -> Trial:
 def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
     """Write the graphs as JSON, a CSV beside it with every search and the envelope, and a PNG with a drawing of each.
 
-    Graphs of other trials that the file has already are kept. `RunError` if they cannot be written.
+    Graphs of other places that the file has already are kept; an older one of the same place is replaced.
+    `RunError` if they cannot be written.
     """
-    made = {(graph.basis, graph.resource) for graph in graphs}
-    kept = [graph for graph in (read_graphs(path) if path.exists() else []) if (graph.basis, graph.resource) not in made]
+    made = {graph.title for graph in graphs}
+    kept = [graph for graph in (read_graphs(path) if path.exists() else []) if graph.title not in made]
     everything = [*kept, *graphs]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,7 +247,9 @@ def read_graphs(path: Path) -> list[Graph]:
         return [_parsed(entry) for entry in content["graphs"]]
     except FileNotFoundError:
         raise LookupGraphError(f"there are no look-up graphs at {path}; make them with `budgetnas lookup-graph STUDY`") from None
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+    except OSError as error:
+        raise LookupGraphError(f"cannot read look-up graphs from {path}: {error.strerror}; name a file that can be read") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, LookupGraphError):
             raise
         raise LookupGraphError(f"{path} is damaged ({type(error).__name__}: {error}); delete it and make the graphs again") from None
@@ -256,7 +265,7 @@ def _parsed(entry: dict[str, Any]) -> Graph:
 def graphs_csv(graphs: Sequence[Graph]) -> str:
     """Return a table with a line a search: its limit, what it delivered, and what the envelope promises under that limit.
 
-    The last two are empty where it delivered something disconnected or not supported.
+    A search that delivered something disconnected or not supported has neither, and a search limit of many such promises nothing.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -267,9 +276,9 @@ def graphs_csv(graphs: Sequence[Graph]) -> str:
 
 def _lines(graphs: Sequence[Graph]) -> Iterator[list[Any]]:
     for graph in graphs:
-        promised = dict(envelope(graph.nodes))
+        promised = dict(graph.promised)
         for limit, delivered in graph.nodes:
-            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, delivered, promised[limit]]
+            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, delivered, promised.get(limit, "")]
         for limit in graph.left_out:
             yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, "", ""]
 
@@ -287,8 +296,8 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
         axes = figure.add_subplot(rows, columns, place + 1)
         for left_out in graph.left_out:
             axes.axvline(left_out, color="0.5", alpha=0.2, linewidth=3, zorder=0)  # the darker, the more seeds
-        if graph.nodes:
-            limits, promised = zip(*envelope(graph.nodes), strict=True)
+        if graph.promised:
+            limits, promised = zip(*graph.promised, strict=True)
             axes.step(limits, promised, where="pre", color="tab:blue", label="envelope")
             axes.plot(*zip(*graph.nodes, strict=True), "o", markersize=4, color="tab:orange", label="delivered by a search", zorder=3)
             axes.axline((limits[0], limits[0]), slope=1.0, color="0.6", linewidth=0.8, linestyle=":")

@@ -79,6 +79,20 @@ def distinct_table(table: pd.DataFrame) -> str:
     return markdown_table(["feasible, networks of runs", *map(escape, methods)], rows)
 
 
+def looked_up_sentences(table: pd.DataFrame) -> list[str]:
+    """Return, for every method of the class whose searches read look-up graphs, what those cost."""
+    said = []
+    for method, trials in of_class(table, FULL_INFORMATION).groupby("method", sort=True):
+        searches = max((report.get("lookup_searches") or 0.0 for report in trials["report"]), default=0.0)
+        steps = max((report.get("lookup_steps") or 0.0 for report in trials["report"]), default=0.0)
+        if searches:
+            said.append(
+                f"**{escape(str(method))}** read its search limits from look-up graphs that were made beforehand: up to "
+                f"{searches:,.0f} searches and {steps:,.0f} steps a problem, shared by its seeds, each reading the whole table as well."
+            )
+    return said
+
+
 def same_network_sentence(table: pd.DataFrame) -> str:
     """Return in how many cases all seeds of a method ended with one network on a problem, and what that means; '' if in none."""
     full = of_class(table, FULL_INFORMATION)

@@ -11,7 +11,7 @@ from budgetnas.leaderboards.board_page import Rankings, chance_table, friedman_t
 from budgetnas.leaderboards.boards import Board
 from budgetnas.leaderboards.expectations import Place, expectation_table, upper_limits
 from budgetnas.leaderboards.findings import full_information_sentences, verdict_sentence, warnings_of, winners
-from budgetnas.leaderboards.full_information import feasible_table, same_network_sentence
+from budgetnas.leaderboards.full_information import feasible_table, looked_up_sentences, same_network_sentence
 from budgetnas.leaderboards.outcomes import FULL_INFORMATION, QUERIES, of_board, of_class
 from budgetnas.leaderboards.standings import RANDOM_SEARCH, Ranking, dataset_scores, ranking_scores
 from budgetnas.leaderboards.statistics import friedman, ranks, smallest_p
@@ -175,7 +175,10 @@ def index_context(
         "boards_table": markdown_table(["board", "cost", "problems", "best average rank", "largest hypervolume"], rows, left=(0, 1, 3, 4)),
         "ranking_table": "",
         "full_table": _ranking_table(overall[FULL_INFORMATION], False) if overall[FULL_INFORMATION].standings else "",
-        "full_sentences": full_information_sentences(overall[FULL_INFORMATION].scores, overall[QUERIES].scores.get(RANDOM_SEARCH))
+        "full_sentences": [
+            *full_information_sentences(overall[FULL_INFORMATION].scores, overall[QUERIES].scores.get(RANDOM_SEARCH)),
+            *looked_up_sentences(full),
+        ]
         if len(full)
         else [],
         **_full_context(full, overall[FULL_INFORMATION], pictures.get(FULL_INFORMATION, "")),

@@ -6,6 +6,7 @@ Dutta, Kanvar and Agarwal, "Search-time Efficient Device Constraints-Aware Neura
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,29 +29,33 @@ class OutsideLookupGraph(ValueError):
     """A limit of which a look-up graph says nothing; the message says what it covers and what to do."""
 
 
-def envelope(nodes: Sequence[Node]) -> list[Node]:
+def envelope(nodes: Sequence[Node], left_out: Sequence[float] = ()) -> list[Node]:
     """Return the conservative, monotone graph: for every search limit, ascending, the largest cost delivered under it or a smaller one.
 
-    Nodes may hold a search limit several times, once a seed.
+    Nodes may hold a search limit several times, once a seed; `left_out` has the search limits of those that delivered no network. A search
+    limit under which they are half or more promises nothing, and is not in the graph.
     """
     largest: dict[float, float] = {}
     for search_limit, delivered in nodes:
         largest[search_limit] = max(delivered, largest.get(search_limit, -math.inf))
-    ascending = sorted(largest)
-    return list(zip(ascending, accumulate((largest[each] for each in ascending), max), strict=True))
+    ascending, there, missing = sorted(largest), Counter(limit for limit, _ in nodes), Counter(left_out)
+    promised = zip(ascending, accumulate((largest[each] for each in ascending), max), strict=True)
+    return [(search_limit, delivered) for search_limit, delivered in promised if there[search_limit] > missing[search_limit]]
 
 
-def search_limit(nodes: Sequence[Node], limit: float, shape: Shape = "steps", resource: str = "the resource") -> float:
+def search_limit(
+    nodes: Sequence[Node], limit: float, shape: Shape = "steps", resource: str = "the resource", left_out: Sequence[float] = ()
+) -> float:
     """Return the largest search limit under which the envelope promises at most `limit`.
 
     Between two search limits the envelope is the larger one's (`steps`: only what a search has delivered is promised) or the straight
     line (`linear`); at the nodes both are the same. Above all that was delivered, a graph that has levelled off, where its two largest
     search limits deliver the same, gives the largest. `OutsideLookupGraph` below the range, and above it where the graph still rises.
     """
-    graph = envelope(nodes)
+    graph = envelope(nodes, left_out)
     if not graph:
         raise OutsideLookupGraph(
-            f"the look-up graph of {resource} is empty, since none of its searches delivered a connected, supported network; "
+            f"the look-up graph of {resource} is empty, since under no search limit most searches delivered a network; "
             "make it again with `budgetnas lookup-graph` over other search limits"
         )
     (_, lowest), (top, highest) = graph[0], graph[-1]
@@ -175,9 +180,9 @@ class DCANAS:
             raise ValueError(f"derive_epochs {self.derive_epochs} and bottleneck {self.bottleneck} must be 1 or more")
         for row in self.lookup:
             numbers = all(isinstance(each, (int, float)) and math.isfinite(each) for each in row[1:])
-            if len(row) not in (2, 3) or not isinstance(row[0], str) or not numbers:
+            if len(row) not in (2, 3) or not isinstance(row[0], str) or not numbers or row[1] <= 0:
                 raise ValueError(
-                    f"lookup row {row!r} is not [resource, search limit, delivered cost]; make it with `budgetnas lookup-graph`"
+                    f"lookup row {row!r} is not [resource, search limit above 0, delivered cost]; make it with `budgetnas lookup-graph`"
                 )
 
     def search(
@@ -244,7 +249,8 @@ class DCANAS:
         if not rows:
             there = ", ".join(dict.fromkeys(row[0] for row in self.lookup))
             raise OutsideLookupGraph(f"lookup has no graph of {resource}, only of {there}; make one with `budgetnas lookup-graph`")
-        return search_limit([(float(row[1]), float(row[2])) for row in rows if len(row) == 3], limit, self.shape, resource)
+        nodes = [(float(row[1]), float(row[2])) for row in rows if len(row) == 3]
+        return search_limit(nodes, limit, self.shape, resource, [float(row[1]) for row in rows if len(row) == 2])
 
 
 def _excesses(bounds: Sequence[Bound], measured: Mapping[str, Callable[[], Tensor]]) -> list[Tensor]:

@@ -38,6 +38,9 @@ def leaderboard_command(
     if missing:
         typer.echo(f"{missing} of {len(plan['trials'])} trials have no record yet; the pages show the rest", err=True)
     command = f"budgetnas run {plan['study']} && budgetnas leaderboard {run}" + (f" --out {out}" if out else "")
+    if grids := {grid for grid in records["lookup_grid"] if grid}:
+        points, seeds = max(grids)
+        command = f"budgetnas lookup-graph {plan['study']} --points {points} --seeds {seeds} && {command}"
     command += "".join(f" --curve '{name}'" for name in curve or [])
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
         if plan["evaluator"] == "table":

@@ -42,7 +42,7 @@ def lookup_graph_command(
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from budgetnas.harness.lookup_graph import Grid, build, default_range, wanted, write_graphs
+    from budgetnas.harness.lookup_graph import Grid, LookupGraphError, build, default_range, read_graphs, wanted, write_graphs
     from budgetnas.harness.runner import default_folder
     from budgetnas.harness.store import Store
     from budgetnas.harness.study import read_study
@@ -51,17 +51,23 @@ def lookup_graph_command(
     store = Store(out or default_folder(f"{described.name}-lookup"))
     console = Console(stderr=True)
     for file, trials in _named(described, folder, study):
+        if file.exists():
+            read_graphs(file)  # a file that cannot be added to is said before hours of searches
         graphs = []
         for trial, resource, uppers in wanted(trials):
             least, most = default_range(trial, resource, uppers)
             grid = Grid(least if lowest is None else lowest, most if highest is None else highest, points, seeds)
             graphs.append((trial, resource, grid))
+        if not graphs:
+            raise LookupGraphError(f"{study}: no problem has an upper limit, so there is nothing to look up")
         with Bars(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("searches")
             made = build(graphs, store, workers or os.cpu_count() or 1, partial(_show, progress, bar))
         write_graphs(made, file)
         for graph in made:
-            typer.echo(f"{graph.title}: limits {graph.covered}; {graph.searches} searches, {graph.steps:,} steps, {graph.seconds:.0f} s")
+            lost = f" ({len(graph.left_out)} delivered no network)" if graph.left_out else ""
+            made_of = f"{graph.searches} searches{lost}, {graph.steps:,} steps, {graph.seconds:.0f} s"
+            typer.echo(f"{graph.title}: limits {graph.covered}; {made_of}")
         typer.echo(f"see {file}, {file.with_suffix('.csv').name} and {file.with_suffix('.png').name}")
 
 

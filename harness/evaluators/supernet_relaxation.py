@@ -175,7 +175,9 @@ class SupernetRelaxation:
     def steps(self, state: Sequence[Stateful], count: int | None = None) -> Iterator[Step]:
         """Yield the steps, `count` or the recipe's; after each, the weights make one step on their half of the images."""
         an_epoch = self._training.steps
-        total = count or self._recipe.epochs * an_epoch
+        total = self._recipe.epochs * an_epoch if count is None else count
+        if total < 1:
+            raise CannotSearch(f"a search of {total} steps is none; give 1 or more, or none for the recipe's {self._recipe.epochs} epochs")
         epochs = math.ceil(total / an_epoch)
         self.history = History(total)
         with ExitStack() as stack:

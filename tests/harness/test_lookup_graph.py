@@ -283,3 +283,15 @@ def test_a_file_of_another_version_says_so(tmp_path: Path) -> None:
     (tmp_path / "graphs.json").write_text('{"schema": 1, "graphs": []}')
     with pytest.raises(LookupGraphError, match="has look-up graphs of schema 1, not 2; delete it and make them again"):
         read_graphs(tmp_path / "graphs.json")
+
+
+def test_what_is_no_file_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(LookupGraphError, match=r"cannot read look-up graphs from .*: Is a directory; name a file that can be read"):
+        read_graphs(tmp_path)
+
+
+def test_a_graph_of_other_settings_replaces_the_one_of_the_same_place(trial: Trial, tmp_path: Path) -> None:
+    graphs, path = built(trial, tmp_path / "graphs"), tmp_path / "graphs.json"
+    write_graphs(graphs, path)
+    write_graphs([replace(graphs[0], basis="of other settings")], path)
+    assert [(graph.resource, graph.basis == graphs[0].basis) for graph in read_graphs(path)] == [("params", True), ("latency_ms", False)]

@@ -172,6 +172,13 @@ def test_the_envelope_is_monotone_and_conservative(nodes: list[tuple[float, floa
     assert {value for _, value in graph} <= {delivered for _, delivered in nodes}
 
 
+def test_a_search_limit_under_which_half_of_the_searches_delivered_nothing_is_no_answer() -> None:
+    nodes = [(1.0, 2.0), (1.0, 2.5), (2.0, 4.0), (3.0, 3.0), (3.0, 3.0)]
+    assert envelope(nodes, [1.0, 2.0, 2.0, 4.0]) == [(1.0, 2.5), (3.0, 4.0)]  # the cost delivered under 2 still counts for 3
+    assert search_limit(nodes, 3.9, left_out=[2.0]) == 1.0 and search_limit(nodes, 4.0, left_out=[2.0]) == 3.0
+    assert envelope([(1.0, 2.0)], [1.0]) == []
+
+
 @given(NODES, st.integers(2, 62).map(lambda half: half / 2), st.sampled_from(["steps", "linear"]))
 def test_no_search_under_the_answer_or_less_delivered_more_than_the_limit(
     nodes: list[tuple[float, float]], limit: float, shape: Any
@@ -226,7 +233,7 @@ def test_a_graph_that_is_missing_is_refused_before_anything_is_searched(conduct:
     with pytest.raises(OutsideLookupGraph, match="lookup has no graph of latency_ms, only of params"):
         conduct(method, evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
     strayed = DCANAS(lookup=(("latency_ms", 1.0), ("latency_ms", 2.0)))
-    with pytest.raises(OutsideLookupGraph, match="graph of latency_ms is empty, since none of its searches delivered a connected"):
+    with pytest.raises(OutsideLookupGraph, match="graph of latency_ms is empty, since under no search limit most searches delivered"):
         conduct(strayed, evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
     assert not hasattr(evaluator, "alphas")
 
@@ -243,6 +250,7 @@ def test_a_graph_that_is_missing_is_refused_before_anything_is_searched(conduct:
         {"lookup": [["params"]]},
         {"lookup": [["params", 1.0, 2.0, 3.0]]},
         {"lookup": [["params", 1.0, math.nan]]},
+        {"lookup": [["params", -1.0, 2.0]]},
     ],
     ids=str,
 )

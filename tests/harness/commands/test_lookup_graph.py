@@ -39,6 +39,11 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     assert [limit for limit, _ in graph.nodes] == [1.5, 8.0]
     assert {path.suffix for path in (tmp_path / "made").iterdir()} == {".json", ".csv", ".png"}
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
+    assert command("run", "small.toml", "--workers", "1").returncode == 0
+    assert command("leaderboard", "runs/small").returncode == 0
+    page = (tmp_path / "runs" / "small" / "leaderboards" / "README.md").read_text()
+    assert "\nbudgetnas lookup-graph small --points 2 --seeds 1 && budgetnas run small && budgetnas leaderboard runs/small\n" in page
+    assert "read its search limits from look-up graphs that were made beforehand: up to 2 searches and 40 steps a problem" in page
     assert command(*arguments).returncode == 0
     assert records == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
 
@@ -48,8 +53,13 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     [
         (STUDY.format(lookup=""), 'names no look-up graphs; write lookup = "FILE.json" under a [[method]]'),
         (STUDY.replace("dca_nas", "darts").format(lookup='lookup = "x.json"'), "method 'darts' looks nothing up; leave lookup out"),
+        (
+            STUDY.replace('"latency_ms<=3", "latency_ms<=4,params>=2k", ', "").format(lookup='lookup = "x.json"'),
+            "no problem has an upper limit, so there is nothing to look up",
+        ),
+        (STUDY.format(lookup='lookup = "."'), "cannot read look-up graphs from"),
     ],
-    ids=["names none", "looks nothing up"],
+    ids=["names none", "looks nothing up", "no limit", "a folder"],
 )
 def test_a_study_without_graphs_is_refused_in_a_line(study: str, reason: str, command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
