@@ -123,6 +123,12 @@ def test_weights_and_alphas_are_trained_on_halves_of_the_training_images(unrolle
     assert relaxation.discretise() == Two().strongest([path[-1].numpy()])
 
 
+@pytest.mark.parametrize("count", [0, -3])
+def test_a_search_of_no_steps_is_refused(count: int) -> None:
+    with pytest.raises(CannotSearch, match=f"a search of {count} steps is none; give 1 or more, or none for the recipe's 4 epochs"):
+        next(iter(made(ground()).steps([], count)))
+
+
 def test_the_second_order_takes_another_way() -> None:
     assert not torch.equal(searched(made(ground()), unrolled=True)[0][-1], searched(made(ground()))[0][-1])
 
