@@ -49,8 +49,9 @@ class RCDARTS:
     part of the paper's method, the search ends instead in the nearest feasible point: equation 7 with the cost of the discrete
     architecture in place of the expected one, the squared distance from theta being the least that makes an architecture's operations the
     strongest of those that the space ever keeps (which predecessors a node keeps is, where they compete for it, ranked by their strengths).
-    Where theta's own architecture is feasible, it is that one. With `repair`, not part of it
-    either, the recommendation is replaced by the feasible architecture that gives up the least strength.
+    Where theta's own architecture is feasible, it is that one. In a space too large to list, as DARTS's, it is the nearest among the
+    strongest architectures, else one near by, reached by single changes (`spaces/nearest.py`). With `repair`, not part of it either, the
+    recommendation is replaced by the feasible architecture that gives up the least strength.
     """
 
     free_steps: int = 150  # e_u of algorithm 1; section 4.1.1
