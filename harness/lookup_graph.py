@@ -7,23 +7,18 @@ Which searches a graph is made of, the method says in its class attribute `looku
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from budgetnas.harness.canonical import canonical_json, identity_of
+from budgetnas.harness.canonical import identity_of
 from budgetnas.harness.catalogue import find_method
 from budgetnas.harness.executors.local import run_trials
 from budgetnas.harness.problem import Limit
-from budgetnas.harness.store import RunError, Store
+from budgetnas.harness.store import Store
 from budgetnas.harness.training.search_recipe import read_search_recipe
 from budgetnas.harness.trial import Trial
 from budgetnas.methods.dca_nas import SUMMED, envelope
@@ -32,7 +27,6 @@ from budgetnas.spaces.space import Relaxable
 from budgetnas.spaces.task import task_of
 
 SETTING = "lookup"
-SCHEMA = 2
 
 
 class LookupGraphError(ValueError):
@@ -215,94 +209,3 @@ def looked_up(trial: Trial, graphs: Sequence[Graph], source: str) -> Trial:
         rows += [[resource, limit] for limit in found.left_out]  # which cost as much as the others
     settings = dict(trial.settings) | {SETTING: rows}
     return replace(trial, settings=tuple(sorted(settings.items())))
-
-
-def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
-    """Write the graphs as JSON, a CSV beside it with every search and the envelope, and a PNG with a drawing of each.
-
-    Graphs of other places that the file has already are kept; an older one of the same place is replaced.
-    `RunError` if they cannot be written.
-    """
-    made = {graph.title for graph in graphs}
-    kept = [graph for graph in (read_graphs(path) if path.exists() else []) if graph.title not in made]
-    everything = [*kept, *graphs]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = canonical_json({"schema": SCHEMA, "graphs": [asdict(graph) for graph in everything]})
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
-        path.with_suffix(".csv").write_text(graphs_csv(everything), encoding="utf-8", newline="\n")
-        draw(everything, path.with_suffix(".png"))
-    except OSError as error:
-        raise RunError(f"cannot write the look-up graphs to {path}: {error.strerror}; choose another file with --out") from None
-
-
-def read_graphs(path: Path) -> list[Graph]:
-    """Return the graphs of a file. `LookupGraphError` if it is missing or damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise LookupGraphError(f"{path} has look-up graphs of schema {content['schema']}, not {SCHEMA}; delete it and make them again")
-        return [_parsed(entry) for entry in content["graphs"]]
-    except FileNotFoundError:
-        raise LookupGraphError(f"there are no look-up graphs at {path}; make them with `budgetnas lookup-graph STUDY`") from None
-    except OSError as error:
-        raise LookupGraphError(f"cannot read look-up graphs from {path}: {error.strerror}; name a file that can be read") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, LookupGraphError):
-            raise
-        raise LookupGraphError(f"{path} is damaged ({type(error).__name__}: {error}); delete it and make the graphs again") from None
-
-
-def _parsed(entry: dict[str, Any]) -> Graph:
-    nodes = tuple([(float(limit), float(delivered)) for limit, delivered in entry["nodes"]])
-    if not all(math.isfinite(value) for node in nodes for value in node):
-        raise ValueError("a node is no number")
-    return Graph(**entry | {"nodes": nodes, "left_out": tuple(map(float, entry["left_out"]))})
-
-
-def graphs_csv(graphs: Sequence[Graph]) -> str:
-    """Return a table with a line a search: its limit, what it delivered, and what the envelope promises under that limit.
-
-    A search that delivered something disconnected or not supported has neither, and a search limit of many such promises nothing.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "space", "dataset", "device", "resource", "search_limit", "delivered", "envelope"])
-    writer.writerows(_lines(graphs))
-    return text.getvalue()
-
-
-def _lines(graphs: Sequence[Graph]) -> Iterator[list[Any]]:
-    for graph in graphs:
-        promised = dict(graph.promised)
-        for limit, delivered in graph.nodes:
-            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, delivered, promised.get(limit, "")]
-        for limit in graph.left_out:
-            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, "", ""]
-
-
-def draw(graphs: Sequence[Graph], path: Path) -> None:
-    """Draw every graph into one PNG: what each search delivered against its limit, and the envelope as the steps that it promises."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = min(3, max(len(graphs), 1))
-    rows = max(1, math.ceil(len(graphs) / columns))
-    figure = Figure(figsize=(4.5 * columns, 3.6 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    for place, graph in enumerate(graphs):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        for left_out in graph.left_out:
-            axes.axvline(left_out, color="0.5", alpha=0.2, linewidth=3, zorder=0)  # the darker, the more seeds
-        if graph.promised:
-            limits, promised = zip(*graph.promised, strict=True)
-            axes.step(limits, promised, where="pre", color="tab:blue", label="envelope")
-            axes.plot(*zip(*graph.nodes, strict=True), "o", markersize=4, color="tab:orange", label="delivered by a search", zorder=3)
-            axes.axline((limits[0], limits[0]), slope=1.0, color="0.6", linewidth=0.8, linestyle=":")
-            axes.set(xlim=(0, 1.05 * limits[-1]), ylim=(0, 1.1 * max(promised)))
-            axes.legend(fontsize=8)
-        axes.set_title(textwrap.fill(graph.title, 60), fontsize=9)
-        axes.set(xlabel=f"search limit K' [{graph.resource}]", ylabel=f"cost K of the network [{graph.resource}]")
-    figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -11,7 +11,8 @@ from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
-from budgetnas.harness.lookup_graph import looked_up, read_graphs, without_file
+from budgetnas.harness.lookup_files import read_graphs
+from budgetnas.harness.lookup_graph import looked_up, without_file
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.study import MethodPart, Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of

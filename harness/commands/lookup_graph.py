@@ -42,7 +42,8 @@ def lookup_graph_command(
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from budgetnas.harness.lookup_graph import Grid, LookupGraphError, build, default_range, read_graphs, wanted, write_graphs
+    from budgetnas.harness.lookup_files import read_graphs, write_graphs
+    from budgetnas.harness.lookup_graph import Grid, LookupGraphError, build, default_range, wanted
     from budgetnas.harness.runner import default_folder
     from budgetnas.harness.store import Store
     from budgetnas.harness.study import read_study

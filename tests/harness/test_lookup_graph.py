@@ -14,6 +14,7 @@ from budgetnas.harness import lookup_graph
 from budgetnas.harness.catalogue import find_method
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import resolve
+from budgetnas.harness.lookup_files import draw, graphs_csv, read_graphs, write_graphs
 from budgetnas.harness.lookup_graph import (
     Graph,
     Grid,
@@ -21,12 +22,8 @@ from budgetnas.harness.lookup_graph import (
     basis_of,
     build,
     default_range,
-    draw,
-    graphs_csv,
     looked_up,
-    read_graphs,
     wanted,
-    write_graphs,
 )
 from budgetnas.harness.problem import Allowance, Architecture
 from budgetnas.harness.store import RunError, Store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from budgetnas.harness.lookup_graph import read_graphs
+from budgetnas.harness.lookup_files import read_graphs
 
 pytestmark = pytest.mark.slow
 
