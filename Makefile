@@ -63,7 +63,7 @@ published-searches: $(VENV)/installed-train
 	$(BIN)/budgetnas data fetch
 	for study in dca-nas-fig3 full-information full-information-digits; do $(BIN)/budgetnas lookup-graph $$study --seeds 1 || exit 1; done
 	$(BIN)/budgetnas lookup-graph constrained-digits --points 8
-	$(BIN)/budgetnas lookup-graph constrained-darts-digits --points 8
+	$(BIN)/budgetnas lookup-graph constrained-darts-digits --points 8 --seeds 1
 	$(foreach study,$(SEARCHES),$(BIN)/budgetnas run $(study) && \
 	$(if $(filter full% dca%,$(study)),,$(BIN)/budgetnas compare runs/$(study) $(RETRAINED_BY_$(study)) --out leaderboards/published/$(study) &&) \
 	$(BIN)/budgetnas leaderboard runs/$(study) --out leaderboards/published/$(study) && )true
