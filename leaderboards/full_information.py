@@ -21,8 +21,8 @@ _NOT_MODELLED = "not_modelled_"
 def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the outcomes with runs that end up the same counted once, and a sentence for every method that is left out.
 
-    A method is left out if it asked for an option that a table cannot model, and recommended the same network as another one, whose name
-    comes before or which asked for less, on every problem with every seed.
+    A method is left out if it asked for an option that a table cannot model, and recommended the same network as another one, which did
+    not ask for it, on every problem with every seed. Two that asked for the same differ in something else, and both stay.
     """
     full = of_class(table, FULL_INFORMATION)
     findings, unmodelled = {}, {}
@@ -34,7 +34,7 @@ def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     kept: list[str] = []
     sentences, dropped = [], set()
     for method in sorted(findings, key=lambda name: (len(unmodelled[name]), name)):
-        twin = next((other for other in kept if unmodelled[method] and findings[other] == findings[method]), None)
+        twin = next((each for each in kept if unmodelled[each] != unmodelled[method] and findings[each] == findings[method]), None)
         if twin is None:
             kept.append(method)
             continue

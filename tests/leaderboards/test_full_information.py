@@ -43,6 +43,8 @@ def test_runs_that_end_up_the_same_are_counted_once(toy):
     kept, sentences = counted_once(table_of(toy, rows))
     assert sorted(set(kept["method"])) == ["b, unrolled", "darts", "rc"]  # equal methods stay where nothing was asked for in vain
     assert len(sentences) == 1 and "**a, unrolled** is left out: a table cannot model unrolled" in sentences[0]
+    shared = toy.world({"dca": [8, 6], "dca, no graph": [8, 6]}, report={"not_modelled_shared": 1.0}, **CLASS)
+    assert counted_once(table_of(toy, shared))[1] == []  # what they asked for in vain is not what they differ in
     same, none = counted_once(kept)
     assert none == [] and same.equals(kept)
 
