@@ -111,7 +111,7 @@ def over_searches(figures: Sequence[tuple[str, Sequence[float]]], chance: float)
     `figures` has, for every search, its network and the accuracies with each evaluation seed. The spread of the searches' means holds that
     of the seeds; where all searches found one network, whose trainings they share, the interval is over its seeds. A search without a
     network ('') counts with `chance`; one of whose network nothing is known is left out. No value where nothing is known of any, and no
-    interval from fewer than `FEWEST_FIGURES`.
+    interval from fewer than `FEWEST_FIGURES`; it is cut at 0 and 100.
     """
     known = [(network, [float(value) for value in seeds] or [chance]) for network, seeds in figures if len(seeds) or not network]
     if not any(network for network, _ in known):
@@ -127,7 +127,7 @@ def _interval(sample: Sequence[float], mean: float) -> Interval | None:
     if len(sample) < FEWEST_FIGURES:
         return None
     half = float(t.ppf(0.5 + LEVEL / 2, len(sample) - 1) * np.std(sample, ddof=1) / math.sqrt(len(sample)))
-    return Interval(mean - half, mean + half)
+    return Interval(max(mean - half, 0.0), min(mean + half, 100.0))  # of a percentage
 
 
 def accuracy_of(row: Mapping[Any, Any]) -> float:

@@ -118,6 +118,8 @@ def test_an_interval_is_over_searches_and_over_seeds_where_all_found_one_network
     expected = ttest_1samp([81.0, 84.0, 81.0], 0).confidence_interval(0.95)
     assert found.value == pytest.approx(82.0)
     assert (found.interval.low, found.interval.high) == pytest.approx((expected.low, expected.high))
+    wide = over_searches([("a", [99.0]), ("b", [10.0]), ("c", [98.0])], 10.0).interval
+    assert (wide.low, wide.high) == (0.0, 100.0)  # no accuracy lies beyond
     one = over_searches([("a", [80.0, 82.0, 84.0])] * 5, 10.0)
     expected = ttest_1samp([80.0, 82.0, 84.0], 0).confidence_interval(0.95)
     assert one.value == 82.0 and (one.interval.low, one.interval.high) == pytest.approx((expected.low, expected.high))
