@@ -68,6 +68,8 @@ published-searches: $(VENV)/installed-train
 	$(if $(filter full% dca%,$(study)),,$(BIN)/budgetnas compare runs/$(study) $(RETRAINED_BY_$(study)) --out leaderboards/published/$(study) &&) \
 	$(BIN)/budgetnas leaderboard runs/$(study) --out leaderboards/published/$(study) && )true
 
+# Several workers: a thread each.
+test quick: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/installed-all
 	$(BIN)/python -m pytest -n auto
 

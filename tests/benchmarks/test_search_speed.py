@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from budgetnas.harness.catalogue import find_method, own_methods
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import resolve
-from budgetnas.harness.problem import Allowance
+from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.trial import Record, Trial, conduct
 
 
@@ -29,7 +30,21 @@ def _trial(method: str, queries: int, seed: int) -> Trial:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", own_methods())
+def _that_need(need: Need) -> list[str]:
+    return [name for name in own_methods() if need in find_method(name).needs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name in _that_need(Need.RELAXATION) if name != "pc_darts"])  # which a table has nothing for
+def test_a_search_of_400_steps_on_the_exact_relaxation(method: str, real_tables: Path, benchmark: BenchmarkFixture) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    trial = _trial(method, 200, 0)
+    settings = tuple(sorted((dict(trial.settings) | {"steps": 400}).items()))
+    record = benchmark.pedantic(lambda: conduct(find_method(method), replace(trial, settings=settings)), rounds=3, warmup_rounds=1)
+    assert record["status"] == "ok"
+
+
+@pytest.mark.parametrize("method", _that_need(Need.ACCURACY))
 def test_a_search_of_200_queries(method: str, real_tables: Path, benchmark: BenchmarkFixture) -> None:
     seeds = iter(range(10**6))
 

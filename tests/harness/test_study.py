@@ -84,6 +84,7 @@ name = "darts"
 """
 
 
+@pytest.mark.slow
 def test_each_of_several_spaces_is_a_board_with_limits_of_its_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, TWO_SPACES)
     plain, grouped = plan.cells

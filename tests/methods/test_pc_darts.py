@@ -102,6 +102,7 @@ def test_it_recommends_by_alphas_and_edge_weights_together() -> None:
     assert 0.0 < figures["entropy"] < np.log(5) + 1e-9  # of an edge's operations, the edge's weight divided out
 
 
+@pytest.mark.slow
 def test_repair_makes_it_feasible() -> None:
     limits = (Limit("params", 2000.0),)
     assert not DIGITS.admitted(limits)[DIGITS.space.index(run(PCDARTS(), limits)[0][-1])]

@@ -64,6 +64,7 @@ def test_only_none_in_darts_cells_is_never_kept() -> None:
     assert [cell.choosable for cell in space_of("nasbench201").searched] == [tuple(range(5))]  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-4, 1e-2, 1.0]), st.sampled_from([0.0, 0.5, 5.0]), st.booleans())
 def test_without_a_limit_it_ends_where_darts_does(seed: int, scale: float, none: float, connection: bool) -> None:

@@ -87,6 +87,7 @@ def training(net: nn.Module, chosen: Recipe, seed: int = 0, data: Dataset | None
     return Training(net, TASK, data, data.train, data.validation, data.test, chosen, seed, CPU)
 
 
+@pytest.mark.slow
 def test_equal_to_a_plain_loop() -> None:
     chosen = recipe(drop_path=0.0)
     found, expected = network(), network()
@@ -122,6 +123,7 @@ def assert_same_weights(first: nn.Module, second: nn.Module) -> None:
         assert torch.equal(value, other), name
 
 
+@pytest.mark.slow
 def test_the_layout_in_memory_changes_roundings_only() -> None:
     plain, last = (
         training(network(), recipe(channels_last=each, deterministic=each)).run(None, IDENTITY, silent) for each in (False, True)
@@ -130,6 +132,7 @@ def test_the_layout_in_memory_changes_roundings_only() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     plain = recipe(epochs=20, label_smoothing=0.0, auxiliary_weight=0.0, drop_path=0.0)
     fitted = training(network(), plain).run(None, IDENTITY, silent)
