@@ -110,13 +110,19 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
             for entry in record["front"]
         ],
         "report": record["report"],
-        "lookup_grid": _lookup_grid(trial["method"]["settings"].get(SETTING) or []),
+        "lookup_grid": _lookup_grid(trial["method"]["settings"].get(SETTING)),
     }
 
 
-def _lookup_grid(rows: list[list[Any]]) -> tuple[int, int] | None:
-    """Return how many search limits, and how many searches under each, the look-up graphs are made of; None without any."""
-    counts = Counter((row[0], row[1]) for row in rows)
+def _lookup_grid(rows: Any) -> tuple[int, int] | None:
+    """Return how many search limits, and how many searches under each, the look-up graphs are made of; None without any.
+
+    A user's method may have a setting of that name that is something else.
+    """
+    rows = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    counts = Counter(
+        (row[0], row[1]) for row in rows if len(row) in (2, 3) and isinstance(row[0], str) and isinstance(row[1], (int, float))
+    )
     points = Counter(resource for resource, _ in counts)
     return (max(points.values()), max(counts.values())) if counts else None
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from budgetnas.harness.frame import read_records
+from budgetnas.harness.frame import _lookup_grid, read_records
 from budgetnas.harness.plan import expand
 from budgetnas.harness.runner import run
 from budgetnas.harness.store import RunError, Store
@@ -149,3 +149,9 @@ def test_what_is_damaged_is_named_in_one_line(tmp_path: Path, part: str, change:
     with pytest.raises(RunError, match=message) as error:
         read_records(store)
     assert "\n" not in str(error.value)
+
+
+def test_the_grid_of_look_up_graphs_is_told_from_their_rows() -> None:
+    rows = [["params", 1.0, 5.0], ["params", 1.0], ["params", 2.0, 6.0], ["macs", 1.0, 9.0]]
+    assert _lookup_grid(rows) == (2, 2)
+    assert [_lookup_grid(other) for other in (None, [], "graphs", {"a": 1}, [["params"], [[1], 2], 3])] == [None] * 5
