@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# After Paul Tol's "bright" scheme, without its grey: told apart with any common colour blindness.
-COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#33BBEE", "#CC6600", "#999933", "#555555")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# After Paul Tol's "bright" scheme, without its grey: told apart with any common colour blindness. The last two are for the rare picture of
+# nine or ten methods, whose markers help.
+COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#33BBEE", "#CC6600", "#999933", "#555555", "#DDAA33", "#661100")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "<")
 CLOUD, FRONT, LIMIT, INK = "#B8B8B8", "#111111", "#777777", "#222222"
 DASHED = (0, (2, 2))
 DOTS_PER_INCH = 110
@@ -56,7 +57,7 @@ def save(figure: Figure, path: Path, sparse: bool = False) -> None:
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each method, the same whatever order they come in; they repeat after eight methods."""
+    """Return a colour for each method, the same whatever order they come in; they repeat after ten methods."""
     return {method: COLOURS[index % len(COLOURS)] for index, method in enumerate(sorted(methods))}
 
 

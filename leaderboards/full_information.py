@@ -10,11 +10,12 @@ import pandas as pd
 from budgetnas.leaderboards.boards import Board
 from budgetnas.leaderboards.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
 from budgetnas.leaderboards.documents import file_part
+from budgetnas.leaderboards.drawing import COLOURS
 from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.outcomes import BOARD_COLUMNS, FULL_INFORMATION, of_board, of_class
 from budgetnas.leaderboards.tables import csv_text, escape, markdown_table, percent, several
 
-MOST_CURVES = 10  # methods in one picture, unless they are named
+MOST_CURVES = len(COLOURS)  # methods in one picture, unless they are named: no two of one colour
 _NOT_MODELLED = "not_modelled_"
 
 

@@ -7,8 +7,10 @@ import csv
 import pytest
 
 from budgetnas.leaderboards.boards import read_boards
+from budgetnas.leaderboards.drawing import colours, markers
 from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.full_information import (
+    MOST_CURVES,
     counted_once,
     curve_methods,
     distinct_table,
@@ -54,6 +56,11 @@ def test_curves_are_of_methods_that_are_there(toy):
     assert curve_methods(table, []) == ["dca"] and curve_methods(table, ["random_search"]) == ["random_search"]
     with pytest.raises(LeaderboardError, match="no method 'pc_darts' to draw a curve of; choose among dca, random_search"):
         curve_methods(table, ["pc_darts"])
+
+
+def test_no_two_curves_of_a_picture_share_a_colour_or_a_marker():
+    methods = [f"method {index}" for index in range(MOST_CURVES)]
+    assert len(set(colours(methods).values())) == len(set(markers(methods).values())) == MOST_CURVES
 
 
 @pytest.mark.slow
