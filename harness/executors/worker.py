@@ -30,18 +30,27 @@ class Died(RuntimeError):
 def serve(link: Link, root: Path) -> None:
     """Run the trials that come through `link` until it closes, answering each with True (it went well) or with an error of the run.
 
-    After a failed trial the process ends, and whatever the failure left behind in it goes too.
+    After a failed trial the process ends, and whatever the failure left behind in it goes too. If the process that started this one is
+    killed, the link may close or break at any moment: that ends this one quietly, since the record says all.
     """
     end_with_parent()
     while True:
         try:
             trial: Trial = link.recv()
-        except EOFError:
+        except (EOFError, OSError):
             return
         answer = carry_out(trial, Store(root))
-        link.send(answer)
-        if answer is not True:
+        if not say(link, answer) or answer is not True:
             leave()
+
+
+def say(link: Link, answer: Any) -> bool:
+    """Send an answer; return False if nobody is there to read it any more. What cannot be pickled raises."""
+    try:
+        link.send(answer)
+    except OSError:
+        return False
+    return True
 
 
 def serve_plugin(link: Link, root: Path, trial: Trial, memory_mb: int) -> None:
@@ -53,10 +62,7 @@ def serve_plugin(link: Link, root: Path, trial: Trial, memory_mb: int) -> None:
         answer = carry_out(trial, Store(root))
     except RunError as error:
         answer = error
-    try:
-        link.send(answer)
-    except OSError:  # the plug-in closed it; the record says all
-        pass
+    say(link, answer)  # a plug-in may have closed the link; the record says all
     leave()
 
 
@@ -64,13 +70,13 @@ def serve_call(link: Link, function: Callable[..., Any], args: tuple[Any, ...], 
     """Send what a function returns, or the exception that it raised: (raised, value)."""
     confine(memory_mb)
     try:
-        link.send((False, function(*args)))
+        say(link, (False, function(*args)))
     except BaseException as error:
         error.add_note(traceback.format_exc())
         try:
-            link.send((True, error if isinstance(error, Exception) else Died(reason_of(error))))
+            say(link, (True, error if isinstance(error, Exception) else Died(reason_of(error))))
         except Exception:  # what cannot be pickled
-            link.send((True, Died(reason_of(error))))
+            say(link, (True, Died(reason_of(error))))
     leave()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -244,6 +245,38 @@ def test_an_interruption_ends_the_workers(tmp_path: Path) -> None:
         run_trials([misbehaving("Good"), misbehaving("Hangs")], store, 2, Confinement(600, 512), interrupt)
     started = [child for child in psutil.Process().children(recursive=True) if child not in before]
     assert all("forkserver" in " ".join(child.cmdline()) or "tracker" in " ".join(child.cmdline()) for child in started)
+
+
+ORPHANED = """
+import multiprocessing, os, pickle, sys
+from pathlib import Path
+from budgetnas.harness.executors.worker import serve
+
+given, root = sys.argv[1:]
+ours, theirs = multiprocessing.Pipe()
+message = sys.stdin.buffer.read()
+if given == "half a trial":
+    os.write(ours.fileno(), len(message).to_bytes(4, "big") + message[: len(message) // 2])
+elif given == "a trial":
+    ours.send_bytes(message)
+if given == "nothing, and an answer unread":
+    theirs.send(True)  # the link is then reset, not closed
+ours.close()
+serve(theirs, Path(root))
+"""
+
+
+@pytest.mark.parametrize("given", ["a trial", "half a trial", "nothing, and an answer unread"])
+def test_a_worker_whose_run_was_killed_ends_quietly_and_what_it_did_is_kept(tmp_path: Path, given: str) -> None:
+    trial, store = trial_of("random_search"), Store(tmp_path)
+    store.create()
+    command = [sys.executable, "-c", ORPHANED, given, str(tmp_path)]
+    ended = subprocess.run(command, input=pickle.dumps(trial), capture_output=True, timeout=PATIENCE_S)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    if given == "a trial":
+        assert store.get(trial.identity)["status"] == "ok"
+    else:
+        assert not store.path(trial.identity).exists()
 
 
 def test_a_confined_call_returns_raises_or_ends() -> None:

@@ -238,11 +238,11 @@ def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_
         after = marks(out / "records")
         assert before.items() <= after.items()
         assert len(after) < planned, "it was over before it could be stopped: the study must be longer"
-        assert "Traceback" not in complained and said == ""
-        if number == signal.SIGKILL:
+        assert said == ""
+        if number == signal.SIGKILL:  # what Python's own fork server says when its client is cut off in a call is not ours
             assert process.returncode == -signal.SIGKILL
         else:
-            assert process.returncode == 128 + number
+            assert process.returncode == 128 + number and "Traceback" not in complained
             assert complained.rstrip().split("\n")[-1] == "budgetnas: stopped; what is done is kept, run the same command to go on"
     before = marks(out / "records")
     finished = start(study, out)
