@@ -47,6 +47,7 @@ class _Worker:
     link: inside.Link
     confinement: Confinement | None
     deadline: float  # by time.monotonic(), seconds
+    slot: int = 0  # its place among the workers of now, from 0: each trains on a GPU of its own as long as there are enough
     trials: deque[Trial] = field(default_factory=deque)  # handed over and not settled; the first is at work
 
     def answers(self) -> list[Any]:
@@ -173,12 +174,14 @@ def _start_server() -> None:
 def _hand_over(waiting: deque[Trial], crew: list[_Worker], most: int, store: Store, confinement: Confinement | None) -> None:
     """Start workers while there is work for more of them, and keep the shared ones supplied."""
     while waiting and len(crew) < most:
+        root, slot = store.root.absolute(), min(set(range(most)) - {worker.slot for worker in crew})
         if confinement is None:
-            crew.append(_start(None, inside.serve, store.root.absolute()))
+            crew.append(_start(None, inside.serve, root, slot))
             _supply(crew[-1], waiting)
         else:
-            crew.append(_start(confinement, inside.serve_plugin, store.root.absolute(), waiting[0], confinement.memory_mb))
+            crew.append(_start(confinement, inside.serve_plugin, root, slot, waiting[0], confinement.memory_mb))
             crew[-1].trials.append(waiting.popleft())
+        crew[-1].slot = slot
     if confinement is None:
         for worker in crew:
             while waiting and len(worker.trials) < _AHEAD and _supply(worker, waiting):

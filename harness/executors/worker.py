@@ -16,6 +16,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
+from budgetnas.harness.executors.slot import take_slot
 from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.trial import Trial, failed_record, reason_of, run_trial
 from budgetnas.spaces.tables.columnar import TableError
@@ -27,13 +28,14 @@ class Died(RuntimeError):
     """A confined process ended before it answered; the message says how."""
 
 
-def serve(link: Link, root: Path) -> None:
+def serve(link: Link, root: Path, slot: int) -> None:
     """Run the trials that come through `link` until it closes, answering each with True (it went well) or with an error of the run.
 
     After a failed trial the process ends, and whatever the failure left behind in it goes too. If the process that started this one is
     killed, the link may close or break at any moment: that ends this one quietly, since the record says all.
     """
     end_with_parent()
+    take_slot(slot)
     while True:
         try:
             trial: Trial = link.recv()
@@ -53,9 +55,10 @@ def say(link: Link, answer: Any) -> bool:
     return True
 
 
-def serve_plugin(link: Link, root: Path, trial: Trial, memory_mb: int) -> None:
+def serve_plugin(link: Link, root: Path, slot: int, trial: Trial, memory_mb: int) -> None:
     """Run one trial of a plug-in, confined; what it prints goes to a log beside its record. Nothing that it left for the exit is run."""
     confine(memory_mb)
+    take_slot(slot)
     answer: bool | Exception
     try:
         redirect(root / "logs" / f"{trial.identity}.txt")

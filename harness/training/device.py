@@ -8,14 +8,18 @@ from contextlib import contextmanager
 
 import torch
 
+from budgetnas.harness.executors.slot import slot
+
 
 def compute_device(trial: int = 0) -> torch.device:
-    """Return the GPU that a trial trains on, trials taking turns where there are several, or the processor where there is none.
+    """Return the GPU that a trial trains on, or the processor where there is none.
 
-    `CUDA_VISIBLE_DEVICES` narrows the choice, as everywhere with CUDA; empty, it leaves the processor.
+    Of several GPUs a worker takes the one of its own number, so that two share one only where there are more workers than GPUs; elsewhere
+    trials take turns. `CUDA_VISIBLE_DEVICES` narrows the choice, as everywhere with CUDA; empty, it leaves the processor.
     """
     if torch.cuda.is_available():
-        return torch.device("cuda", trial % torch.cuda.device_count())
+        worker = slot()
+        return torch.device("cuda", (trial if worker is None else worker) % torch.cuda.device_count())
     return torch.device("cpu")
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +30,8 @@ def computed(compute: Callable[[Item], Result], items: Sequence[Item], workers: 
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (context.Value("i", 0),))
     try:
         futures = {pool.submit(compute, item): item for item in items}
         for future in as_completed(futures):
@@ -38,9 +42,13 @@ def computed(compute: Callable[[Item], Result], items: Sequence[Item], workers: 
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """Let this process end with the one that started it, and at once when the user interrupts."""
+def _begin(begun: Synchronized[int]) -> None:
+    """Let this process end with the one that started it, and at once when the user interrupts; number it by how many have begun."""
+    from budgetnas.harness.executors.slot import take_slot
     from budgetnas.harness.executors.worker import end_with_parent
 
+    with begun.get_lock():
+        take_slot(begun.value)
+        begun.value += 1
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_parent()

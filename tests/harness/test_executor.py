@@ -137,6 +137,13 @@ def test_whatever_a_plugin_does_costs_its_own_trial_and_no_other(tmp_path: Path)
     )
 
 
+def test_workers_of_the_same_time_are_numbered(tmp_path: Path) -> None:
+    trials = [misbehaving("SaysWhichWorker", seed) for seed in range(5)]
+    conduct(Store(tmp_path), trials, Confinement(PATIENCE_S, 512), workers=2)
+    said = [(Store(tmp_path).logs / f"{trial.identity}.txt").read_text() for trial in trials]
+    assert said[:2] == ["0\n", "1\n"] and set(said) == {"0\n", "1\n"}
+
+
 def test_a_plugin_that_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:
     records = conduct(Store(tmp_path), [misbehaving("Hangs"), misbehaving("Good")], Confinement(2.0, 512))
     assert records[misbehaving("Hangs").identity]["failure"] == "no end after 2 s"
@@ -262,7 +269,7 @@ elif given == "a trial":
 if given == "nothing, and an answer unread":
     theirs.send(True)  # the link is then reset, not closed
 ours.close()
-serve(theirs, Path(root))
+serve(theirs, Path(root), 0)
 """
 
 

@@ -48,6 +48,11 @@ class PrintsALot(Good):
         print("to standard error", file=sys.stderr)
 
 
+class SaysWhichWorker(Good):
+    def before(self, problem, evaluator):
+        print(os.environ["BUDGETNAS_WORKER"])
+
+
 class Exits(Good):
     def before(self, problem, evaluator):
         os._exit(3)

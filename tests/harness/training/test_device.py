@@ -1,0 +1,57 @@
+"""Which device a trial trains on; the machine's GPUs are pretended."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from budgetnas.harness.executors.slot import slot, take_slot  # noqa: E402
+from budgetnas.harness.training.device import compute_device  # noqa: E402
+from budgetnas.harness.training.parallel import computed  # noqa: E402
+
+
+def slot_of(rounds: int, item: int) -> int | None:
+    """Return the slot of the process that computes an item, after some work, so that one process does not take them all."""
+    sum(range(rounds))
+    return slot()
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUDGETNAS_WORKER", "")  # the fixture restores it afterwards
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+
+def test_without_a_gpu_it_is_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 0)
+    take_slot(3)
+    assert compute_device(7) == torch.device("cpu")
+
+
+def test_workers_have_a_gpu_each_whatever_the_seeds_of_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 4)
+    chosen = []
+    for worker in range(6):
+        take_slot(worker)
+        assert len({compute_device(seed).index for seed in range(10)}) == 1
+        chosen.append(compute_device(0).index)
+    assert chosen == [0, 1, 2, 3, 0, 1]
+
+
+def test_trials_of_no_worker_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, 3)
+    assert slot() is None
+    assert [compute_device(seed).index for seed in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_processes_that_compute_side_by_side_are_numbered() -> None:
+    found = {worker for _, worker in computed(partial(slot_of, 100_000), list(range(8)), 2)}
+    assert found <= {0, 1} and found
+    assert slot() is None  # this process is none of them
