@@ -47,8 +47,8 @@ def _plan(store: Store) -> dict[str, Any]:
     path = store.root / "plan.json"
     plan = store.read(path)
     if isinstance(plan, dict):
-        plan.setdefault("evaluator", "table")  # as runs of earlier versions did
-    kinds = {"evaluator": str, "study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
+        plan = {"evaluator": "table", "graph_seconds": {}} | plan  # as runs of earlier versions had it
+    kinds = {"evaluator": str, "graph_seconds": dict, "study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
     if not isinstance(plan, dict) or not all(isinstance(plan.get(name), kind) for name, kind in kinds.items()):
         raise RunError(f"{path} is no plan of a run; run the study again: what is there is kept")
     return plan
@@ -110,6 +110,7 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
             for entry in record["front"]
         ],
         "report": record["report"],
+        "graph_seconds": float(plan["graph_seconds"].get(record["identity"], math.nan)),
         "lookup_grid": _lookup_grid(trial["method"]["settings"].get(SETTING)),
     }
 

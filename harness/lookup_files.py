@@ -22,22 +22,26 @@ SCHEMA = 2
 def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
     """Write the graphs as JSON, a CSV beside it with every search and the envelope, and a PNG with a drawing of each.
 
-    Graphs of other places that the file has already are kept; an older one of the same place is replaced.
+    Other graphs that the file has already are kept, so that studies may share it; an older one of the same basis and resource is replaced.
     `RunError` if they cannot be written.
     """
-    made = {graph.title for graph in graphs}
-    kept = [graph for graph in (read_graphs(path) if path.exists() else []) if graph.title not in made]
+    made = {graph.place for graph in graphs}
+    kept = [graph for graph in (read_graphs(path) if path.exists() else []) if graph.place not in made]
     everything = [*kept, *graphs]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = canonical_json({"schema": SCHEMA, "graphs": [asdict(graph) for graph in everything]})
         partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(canonical_json(content_of(everything)) + "\n", encoding="utf-8")
         partial.replace(path)
         path.with_suffix(".csv").write_text(graphs_csv(everything), encoding="utf-8", newline="\n")
         draw(everything, path.with_suffix(".png"))
     except OSError as error:
         raise RunError(f"cannot write the look-up graphs to {path}: {error.strerror}; choose another file with --out") from None
+
+
+def content_of(graphs: Sequence[Graph]) -> dict[str, Any]:
+    """Return what a file of graphs holds, as `read_graphs` reads it."""
+    return {"schema": SCHEMA, "graphs": [asdict(graph) for graph in graphs]}
 
 
 def read_graphs(path: Path) -> list[Graph]:
@@ -71,7 +75,7 @@ def graphs_csv(graphs: Sequence[Graph]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "space", "dataset", "device", "resource", "search_limit", "delivered", "envelope"])
+    writer.writerow(["method", "space", "dataset", "device", "resource", "search_limit", "delivered", "envelope", "basis"])
     writer.writerows(_lines(graphs))
     return text.getvalue()
 
@@ -79,10 +83,11 @@ def graphs_csv(graphs: Sequence[Graph]) -> str:
 def _lines(graphs: Sequence[Graph]) -> Iterator[list[Any]]:
     for graph in graphs:
         promised = dict(graph.promised)
+        place = [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource]
         for limit, delivered in graph.nodes:
-            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, delivered, promised.get(limit, "")]
+            yield [*place, limit, delivered, promised.get(limit, ""), graph.basis]
         for limit in graph.left_out:
-            yield [graph.method, graph.space, graph.dataset, graph.device or "", graph.resource, limit, "", ""]
+            yield [*place, limit, "", "", graph.basis]
 
 
 def draw(graphs: Sequence[Graph], path: Path) -> None:
@@ -105,6 +110,7 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
             axes.axline((limits[0], limits[0]), slope=1.0, color="0.6", linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, 1.05 * limits[-1]), ylim=(0, 1.1 * max(promised)))
             axes.legend(fontsize=8)
-        axes.set_title(textwrap.fill(graph.title, 60), fontsize=9)
+        told = graph.title if [each.title for each in graphs].count(graph.title) == 1 else f"{graph.title}, basis {graph.basis[:8]}"
+        axes.set_title(textwrap.fill(told, 60), fontsize=9)
         axes.set(xlabel=f"search limit K' [{graph.resource}]", ylabel=f"cost K of the network [{graph.resource}]")
     figure.savefig(path, dpi=110, metadata={"Software": None})

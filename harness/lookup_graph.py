@@ -77,6 +77,11 @@ class Graph:
     seconds: float  # by the clock, all searches together
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What tells it from other graphs: its basis and resource."""
+        return self.basis, self.resource
+
+    @property
     def title(self) -> str:
         """What it is about, in a line."""
         return f"{self.method} in {self.space}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
@@ -190,22 +195,30 @@ def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store)
     )  # fmt: skip
 
 
-def looked_up(trial: Trial, graphs: Sequence[Graph], source: str) -> Trial:
-    """Return the trial with the graphs of its limited resources as its setting `lookup`. `source` is what the error calls the graphs.
+def graphs_of(trial: Trial, graphs: Sequence[Graph], source: str) -> list[Graph]:
+    """Return the graphs of a trial's limited resources, among those of a file that errors call `source`.
 
     `LookupGraphError` if one is missing: there is none for the resource, or method, settings, table or recipe are others by now.
     """
     basis = basis_of(trial)
-    rows = []
+    chosen = []
     for resource in dict.fromkeys(limit.resource for limit in trial.limits if limit.upper < math.inf):
-        found = next((graph for graph in graphs if (graph.basis, graph.resource) == (basis, resource)), None)
+        found = next((graph for graph in graphs if graph.place == (basis, resource)), None)
         if found is None:
             place = f"{trial.space} on {trial.dataset}{f', {trial.device}' if trial.device else ''}"
             raise LookupGraphError(
                 f"{source} has no look-up graph of {resource} for method '{trial.method}' with these settings, {place}, "
                 "as the data are now; make it with `budgetnas lookup-graph STUDY`"
             )
-        rows += [[resource, limit, delivered] for limit, delivered in found.nodes]
-        rows += [[resource, limit] for limit in found.left_out]  # which cost as much as the others
+        chosen.append(found)
+    return chosen
+
+
+def looked_up(trial: Trial, graphs: Sequence[Graph]) -> Trial:
+    """Return the trial with its graphs as its setting `lookup`, a row a search."""
+    rows: list[list[Any]] = []
+    for graph in graphs:
+        rows += [[graph.resource, limit, delivered] for limit, delivered in graph.nodes]
+        rows += [[graph.resource, limit] for limit in graph.left_out]  # which cost as much as the others
     settings = dict(trial.settings) | {SETTING: rows}
     return replace(trial, settings=tuple(sorted(settings.items())))

@@ -12,7 +12,7 @@ from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
 from budgetnas.harness.lookup_files import read_graphs
-from budgetnas.harness.lookup_graph import looked_up, without_file
+from budgetnas.harness.lookup_graph import Graph, graphs_of, looked_up, without_file
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.study import MethodPart, Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
@@ -44,6 +44,7 @@ class Plan:
     trials: tuple[Trial, ...]
     labels: dict[str, str]  # a trial's identity -> how pages call its method
     skipped: tuple[str, ...]
+    graphs: dict[str, list[Graph]]  # a trial's identity -> the look-up graphs that its search limits come from
 
 
 def expand(study: Study, folder: Path, reference: str) -> Plan:
@@ -60,16 +61,19 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
     labels = _labels(study, reference)
     trials: dict[str, Trial] = {}
     called: dict[str, str] = {}
+    read: dict[str, list[Graph]] = {}
     for (part, found), chosen, label, (_, file), looked in zip(methods, settings, labels, given, graphs, strict=True):
         skipped += _lacking(part.name, found, offered, study.problem.evaluator)
         able = [cell for cell in cells if found.needs <= offered[cell.terrain.space.name]]
         for plain in _trials(study, able, found, chosen, folder):
-            trial = plain if looked is None else looked_up(plain, looked, str(file))
+            of_trial = [] if looked is None else graphs_of(plain, looked, str(file))
+            trial = plain if looked is None else looked_up(plain, of_trial)
             if trial.identity in trials:
                 raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
             trials[trial.identity] = trial
             called[trial.identity] = label
-    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped))
+            read |= {trial.identity: of_trial} if of_trial else {}
+    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped), read)
 
 
 def _spaces(study: Study) -> list[Space]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,11 +12,13 @@ from budgetnas import __version__
 from budgetnas.harness.catalogue import find_method
 from budgetnas.harness.context import board
 from budgetnas.harness.executors.local import Confinement, run_trials
+from budgetnas.harness.lookup_files import content_of
 from budgetnas.harness.plan import Plan
 from budgetnas.harness.selection import planned
 from budgetnas.harness.store import Store
 from budgetnas.harness.trial import Trial
 
+GRAPHS = "graphs.json"  # in a run's folder: the look-up graphs that its trials read, whatever becomes of the study's file
 _PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
 
 
@@ -82,10 +85,22 @@ def write_plan(plan: Plan, store: Store) -> None:
             "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if t.training is None and _draws_nothing(t)}),
             "skipped": list(plan.skipped),
             "evaluator": plan.study.problem.evaluator,
+            "graph_seconds": _graph_seconds(plan),
             **({"selections": planned(plan)} if plan.study.selection else {}),
         },
     )
+    everything = {graph.place: graph for graphs in plan.graphs.values() for graph in graphs}
+    store.write(store.root / GRAPHS, content_of(list(everything.values())))
     store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})
+
+
+def _graph_seconds(plan: Plan) -> dict[str, float]:
+    """Return each trial's share of the seconds that its look-up graphs took. A graph is charged to every method that reads it, whole."""
+    readers = Counter((plan.labels[identity], graph.place) for identity, graphs in plan.graphs.items() for graph in graphs)
+    return {
+        identity: round(sum(graph.seconds / readers[plan.labels[identity], graph.place] for graph in graphs), 3)
+        for identity, graphs in plan.graphs.items()
+    }
 
 
 def _draws_nothing(trial: Trial) -> bool:

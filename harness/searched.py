@@ -23,8 +23,8 @@ COMPARISON = "compare.json"  # in the run's folder: the last comparison stands, 
 _LAST_SHARE = 0.1  # of the kept steps: one step's loss is that of one batch
 
 
-def write_comparison(store: Store, compared: Sequence[Compared], recipe: str) -> None:
-    """Write what the pages of a run take from its comparison: every network with its accuracies [%] by evaluation seed."""
+def write_comparison(store: Store, compared: Sequence[Compared], recipe: str, command: str) -> None:
+    """Write what the pages of a run take from its comparison: how it was made, every network's accuracies [%] by evaluation seed."""
     networks = [
         {
             "space": one.candidate.space,
@@ -38,7 +38,7 @@ def write_comparison(store: Store, compared: Sequence[Compared], recipe: str) ->
         }
         for one in compared
     ]
-    store.write(store.root / COMPARISON, {"recipe": recipe, "networks": networks})
+    store.write(store.root / COMPARISON, {"recipe": recipe, "command": command, "networks": networks})
 
 
 def read_comparison(store: Store) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def last_figures(steps: Sequence[Mapping[str, float | None]]) -> dict[str, float
 def searched(store: Store, records: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return the records of trained trials with columns of their own, and what was said of the comparison behind `retrained_*`.
 
-    `search_seconds`, `peak_memory_bytes` and `machine` are a clock's. `network` is the text of the representative of identical networks,
+    `search_seconds`, `search_memory_bytes` and `machine` are a clock's. `network` is the text of the representative of identical networks,
     and `connected` whether it is; `skip_share`, of skip connections among the edges that it keeps, is NaN where a space has no edges.
     `history`: the steps. `retrained_test` and `retrained_validation`: accuracies [%] by evaluation seed, empty lists where the network was
     not retrained. `early_stopped`: the validation accuracy that the search trained to, or NaN; `queried`: a table's test accuracy, or NaN.
@@ -100,7 +100,7 @@ def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tu
     timing = _timing(store, row["identity"])
     found: dict[str, Any] = {
         "search_seconds": float(timing.get("search_seconds", row["simulated_seconds"] or timing.get("trial_seconds", math.nan))),
-        "peak_memory_bytes": float(timing.get("peak_memory_bytes", math.nan)),
+        "search_memory_bytes": float(timing.get("search_memory_bytes", math.nan)),
         "machine": str(timing.get("device", "")),
         "history": history_of(store, row["identity"]),
         "early_stopped": row["validation"] if row["ranking_class"] == "training" else math.nan,

@@ -157,12 +157,12 @@ def _timing(store: Store, group: Group, trained: Sequence[Trained | None]) -> di
         each.append(store.read(path) if path.is_file() else {})
     searches = sum(float(timing.get("search_seconds", timing.get("trial_seconds", 0.0))) for timing in each)
     trainings = sum(training.seconds for training in trained if training is not None)
-    peaks = [float(timing["peak_memory_bytes"]) for timing in each if "peak_memory_bytes" in timing]
+    peaks = [float(timing["search_memory_bytes"]) for timing in each if "search_memory_bytes" in timing]
     peaks += [float(training.peak_memory_bytes) for training in trained if training is not None]
     return {
         "search_seconds": searches + trainings,
         "selection_seconds": trainings,
-        "peak_memory_bytes": max(peaks, default=0.0),
+        "search_memory_bytes": max(peaks, default=0.0),
         "device": next((timing["device"] for timing in each if "device" in timing), ""),
     }
 

@@ -74,6 +74,23 @@ def _board_table(ranking: Ranking, compared: bool) -> str:
     return markdown_table(header, rows)
 
 
+def main_class(rankings: Rankings) -> str:
+    """Return the class whose ranking a page leads with: of those that paid for queries, unless one method alone did beside others that
+    read the whole table. To rank that one would say nothing: it is what the others are set beside."""
+    alone = len(rankings[QUERIES].standings) < 2 and len(rankings[FULL_INFORMATION].standings) > 0
+    return FULL_INFORMATION if alone else QUERIES
+
+
+def beside_table(rankings: Rankings) -> str:
+    """Return the table, without ranks, of the one method that paid for queries beside a class of full information; '' otherwise."""
+    if main_class(rankings) == QUERIES or not rankings[QUERIES].standings:
+        return ""
+    header = ["paid for its queries", "regret, IQM [points]", "feasible"]
+    return markdown_table(
+        header, [[escape(row.method), estimate(row.regret), percent(row.feasible_share)] for row in rankings[QUERIES].standings]
+    )
+
+
 def friedman_text(test: Friedman | None, noun: str) -> str:
     """Return the outcome of Friedman's test in a sentence; `noun` names a block."""
     if test is None:
@@ -140,7 +157,8 @@ def board_context(
 ) -> dict[str, Any]:
     """Return what the template of a board's page prints; `table` holds the board's outcomes, `hidden_cells` lie outside the picture."""
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
-    compared = RANDOM_SEARCH in set(paid["method"])
+    led_by = main_class(rankings)
+    compared = RANDOM_SEARCH in set(paid["method"]) and led_by == QUERIES
     problems = _problem_sections(board, standings, set(table["problem"]), compared)
     random = rankings[QUERIES].scores.get(RANDOM_SEARCH)
     reference_cost, chance = board.hypervolume_reference
@@ -160,9 +178,10 @@ def board_context(
         "method_count": several(table["method"].nunique(), "method"),
         "seed_count": _seed_count(table),
         "seeds_note": escape(board.seeds_note),
-        "warnings": findings.warnings_of(*((paid, rankings[QUERIES]) if len(paid) else (full, rankings[FULL_INFORMATION]))),
+        "warnings": findings.warnings_of(paid if led_by == QUERIES else full, rankings[led_by]),
         "hidden_text": f"{several(hidden_cells, 'cell')} of {len(board.cloud):,} outside the picture." if hidden_cells else "",
-        "board_table": _board_table(rankings[QUERIES], compared) if len(paid) else "",
+        "board_table": _board_table(rankings[QUERIES], compared) if len(paid) and led_by == QUERIES else "",
+        "beside_table": beside_table(rankings),
         "friedman_text": friedman_text(rankings[QUERIES].friedman, "problem"),
         "full_friedman_text": friedman_text(rankings[FULL_INFORMATION].friedman, "problem") if len(full) else "",
         "distinct_table": distinct_table(full),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from budgetnas.leaderboards.board_page import Rankings, chance_table, friedman_text
+from budgetnas.leaderboards.board_page import Rankings, beside_table, chance_table, friedman_text, main_class
 from budgetnas.leaderboards.boards import Board
 from budgetnas.leaderboards.expectations import Place, expectation_table, upper_limits
 from budgetnas.leaderboards.findings import full_information_sentences, verdict_sentence, warnings_of, winners
@@ -162,18 +162,17 @@ def index_context(
     that has one, `curves` titles and files of the pictures over limits; `same` says which methods are counted once.
     """
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
-    rows = [
-        _board_row(board, of_board(table, board), rankings[QUERIES if len(paid) else FULL_INFORMATION])
-        for board, rankings in by_board.items()
-    ]
+    led_by = main_class(overall)
+    rows = [_board_row(board, of_board(table, board), rankings[led_by]) for board, rankings in by_board.items()]
     empty = [f"**No trials** on {escape(board.stem)}: it has no page." for board in boards if board not in by_board]
     context: dict[str, Any] = {
         "title": escape(title),
         "summary": _summary(len(by_board), table),
         "command": " ".join(command.split()),
-        "warnings": [*empty, *(warnings_of(paid, overall[QUERIES]) if len(paid) else warnings_of(full, overall[FULL_INFORMATION]))],
+        "warnings": [*empty, *warnings_of(paid if led_by == QUERIES else full, overall[led_by])],
         "boards_table": markdown_table(["board", "cost", "problems", "best average rank", "largest hypervolume"], rows, left=(0, 1, 3, 4)),
         "ranking_table": "",
+        "beside_table": beside_table(overall),
         "full_table": _ranking_table(overall[FULL_INFORMATION], False) if overall[FULL_INFORMATION].standings else "",
         "full_sentences": [
             *full_information_sentences(overall[FULL_INFORMATION].scores, overall[QUERIES].scores.get(RANDOM_SEARCH)),
@@ -187,7 +186,7 @@ def index_context(
         "chance_table": chance_table(table),
         "expectation_table": expectation_table(full, _uppers(boards)),
     }
-    if overall[QUERIES].standings:
+    if overall[QUERIES].standings and led_by == QUERIES:
         context |= _ranking_context(paid, overall[QUERIES], pictures.get(QUERIES, ""))
     return context
 

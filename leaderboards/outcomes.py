@@ -36,6 +36,7 @@ COLUMNS = (
     "repeats",
     "cost_questions",
     "simulated_seconds",
+    "graph_seconds",
     "recommendation",
     "params",
     "macs",

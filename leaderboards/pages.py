@@ -28,12 +28,13 @@ RANK_PICTURES = {QUERIES: "ranking.png", FULL_INFORMATION: "ranking-full-informa
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the index says besides figures: its title, what made it, whose curves are drawn, and which methods are counted once."""
+    """What the index says besides figures: title, what made it, whose curves are drawn, methods counted once, the picture of graphs."""
 
     title: str
     command: str
     curves: tuple[str, ...]
     same: tuple[str, ...]
+    graphs: str
 
 
 def _render(template: str, context: Mapping[str, Any]) -> str:
@@ -94,11 +95,12 @@ def _write_rank_picture(overall: Ranking, path: Path) -> bool:
 
 
 def write_pages(
-    records: pd.DataFrame, boards: Sequence[Path], out: Path, title: str, command: str, curves: Sequence[str] = ()
+    records: pd.DataFrame, boards: Sequence[Path], out: Path, title: str, command: str, curves: Sequence[str] = (), graphs: str = ""
 ) -> list[Path]:
     """Return the files written under `out`: README.md, ranking.csv, boards.csv, and Markdown, CSV and PNG for every board with trials.
 
     Methods of full information are drawn over their limits as well, or those named by `curves` instead; feasible.csv is about them.
+    `graphs` is the file of a picture in `out` of the look-up graphs that methods read.
 
     `records` has one row a trial (columns: `outcomes.COLUMNS`); `boards` are the context files, one a space, dataset and device; `command`
     is what the index says it was made by. Equal input gives equal bytes. `LeaderboardError` if the two do not fit together or anything is
@@ -112,7 +114,7 @@ def write_pages(
     overall = _rankings(table, standings)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _write_all(out, table, known, standings, by_board, overall, Words(title, command, tuple(drawn), tuple(same)))
+        return _write_all(out, table, known, standings, by_board, overall, Words(title, command, tuple(drawn), tuple(same), graphs))
     except OSError as error:
         raise LeaderboardError(f"cannot write the pages into {out}: {error.strerror or error}; choose another folder with --out") from None
 
@@ -135,7 +137,7 @@ def _write_all(
     named = [(title, path.name) for title, path in curves]
     context = index_context(words.title, words.command, known, table, by_board, overall, pictures, named, words.same)
     return [
-        write(out / INDEX, _render("index.md.jinja", context)),
+        write(out / INDEX, _render("index.md.jinja", context | {"graphs": words.graphs})),
         write(out / "ranking.csv", standings_csv([(None, overall)])),
         write(out / "boards.csv", standings_csv(list(by_board.items()))),
         *([write(out / "feasible.csv", feasible_csv(table))] if len(of_class(table, FULL_INFORMATION)) else []),

@@ -103,6 +103,7 @@ def _problem_table(rows: Sequence[SearchRow]) -> str:
         "seconds": [number(row.seconds, 0 if row.seconds >= 100 else 1) for row in rows],
         "memory [MiB]": [number(row.memory / MIB, 0) for row in rows],
         "searches of its graph": [number(row.looked_up, 0) for row in rows],
+        "its share of graphs [s]": [number(row.graph_seconds, 0 if row.graph_seconds >= 100 else 1) for row in rows],
     }
     always = ("method", "searches", "networks", "feasible")
     kept = {name: cells for name, cells in columns.items() if name in always or any(cell != NO_INTERVAL for cell in cells)}
@@ -172,5 +173,5 @@ def searches_csv(table: pd.DataFrame) -> str:
             figures = row[f"retrained_{part}"]
             values |= {f"retrained_{part}": float(np.mean(figures)) if len(figures) else None, f"retrained_{part}_seeds": len(figures)}
         values |= {"shown_accuracy": accuracy_of(row)}
-        rows.append(values | {name: row[name] for name in ("queries", "search_seconds", "peak_memory_bytes", "machine")})
+        rows.append(values | {name: row[name] for name in ("queries", "search_seconds", "search_memory_bytes", "graph_seconds", "machine")})
     return csv_text(rows)

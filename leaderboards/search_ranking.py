@@ -12,7 +12,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.search_rows import accuracy_of, kind_of_accuracy, over_searches
 from budgetnas.leaderboards.statistics import Estimate, ranks
-from budgetnas.leaderboards.tables import escape, estimate, markdown_table, number, percent
+from budgetnas.leaderboards.tables import NO_INTERVAL, escape, estimate, markdown_table, number, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class SearchStanding:
     score: Estimate
     feasible_share: float
     searches: int
-    seconds: float
+    seconds: float  # a search, on average
+    graph_seconds: float  # a search's share of the look-up graphs on top, NaN without one
 
 
 def score_of(row: Mapping[Any, Any], chance: float, retrained: bool) -> float:
@@ -55,6 +56,7 @@ def search_standings(table: pd.DataFrame, chance: float) -> list[SearchStanding]
 def _standing(method: str, rank: float, searches: pd.DataFrame, problems: int, chance: float) -> SearchStanding:
     seeds = [each["score"].tolist() for _, each in searches.groupby("seed") if each["problem"].nunique() == problems]
     seconds = searches["search_seconds"].dropna()
+    graphs = searches["graph_seconds"].dropna()
     return SearchStanding(
         method,
         rank,
@@ -62,6 +64,7 @@ def _standing(method: str, rank: float, searches: pd.DataFrame, problems: int, c
         float(searches["feasible"].mean()),
         len(searches),
         float(seconds.mean()) if len(seconds) else math.nan,
+        float(graphs.mean()) if len(graphs) else math.nan,
     )
 
 
@@ -78,8 +81,19 @@ def ranking_table(table: pd.DataFrame, chance: float) -> str:
             percent(each.feasible_share),
             f"{each.searches}",
             number(each.seconds, 0),
+            number(each.graph_seconds, 0),
         ]
         for each in search_standings(table, chance)
     ]
-    header = ["method", "average rank", f"{kind}, guessing where a limit is broken [%]", "feasible", "searches", "seconds a search"]
-    return markdown_table(header, rows) if rows else ""
+    if all(row[-1] == NO_INTERVAL for row in rows):
+        rows = [row[:-1] for row in rows]
+    header = [
+        "method",
+        "average rank",
+        f"{kind}, guessing where a limit is broken [%]",
+        "feasible",
+        "searches",
+        "seconds a search",
+        "its share of graphs [s]",
+    ]
+    return markdown_table(header[: len(rows[0])], rows) if rows else ""

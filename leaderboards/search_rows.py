@@ -16,7 +16,7 @@ from budgetnas.leaderboards.statistics import LEVEL, Estimate, Interval
 
 # What the harness adds to the columns of every record.
 SEARCH_COLUMNS = (
-    "search_seconds", "peak_memory_bytes", "machine", "history", "early_stopped", "queried", "network", "connected", "skip_share",
+    "search_seconds", "search_memory_bytes", "machine", "history", "early_stopped", "queried", "network", "connected", "skip_share",
     "retrained_test", "retrained_validation",
 )  # fmt: skip
 RESOURCES = ("latency_ms", "energy_mj", "params", "macs", "cycles")
@@ -40,8 +40,8 @@ class SearchRow:
     """A method on one problem: means over its searches. Accuracies in percent, costs in the unit of their names, memory in bytes.
 
     `violation` is the mean sum of relative excesses of recommendations that break a limit, disconnected and unsupported ones left out.
-    `regret` is of the feasible ones. `distinct` counts networks, identical ones once. `looked_up` is how many searches a look-up graph took
-    that they read, NaN without one.
+    `regret` is of the feasible ones. `distinct` counts networks, identical ones once. `looked_up` is how many searches the look-up graph
+    that they read took, and `graph_seconds` a search's share of its seconds; both NaN without one.
     """
 
     method: str
@@ -58,6 +58,7 @@ class SearchRow:
     seconds: float
     memory: float
     looked_up: float
+    graph_seconds: float
 
 
 def search_rows(table: pd.DataFrame, chance: float) -> list[SearchRow]:
@@ -86,8 +87,9 @@ def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
         validation=over_searches([(_trainable(row), row["retrained_validation"]) for row in rows], chance),
         test=over_searches([(_trainable(row), row["retrained_test"]) for row in rows], chance),
         seconds=_mean(searches["search_seconds"]),
-        memory=_mean(searches["peak_memory_bytes"]),
+        memory=_mean(searches["search_memory_bytes"]),
         looked_up=_mean((row["report"] or {}).get("lookup_searches") or math.nan for row in rows),
+        graph_seconds=_mean(searches["graph_seconds"]),
     )
 
 

@@ -34,12 +34,20 @@ _NEEDED = ("space", "dataset", "device", "device_title", "resource", "chance", "
 
 
 def write_search_pages(
-    table: pd.DataFrame, contexts: Sequence[Path], comparison: Mapping[str, Any], out: Path, title: str, command: str, compare: str
+    table: pd.DataFrame,
+    contexts: Sequence[Path],
+    comparison: Mapping[str, Any],
+    out: Path,
+    title: str,
+    command: str,
+    compare: str,
+    graphs: str = "",
 ) -> list[Path]:
     """Return the files written under `out`: README.md, searches.csv and the pictures of every space, dataset and device.
 
     `table` has one row a search, with the columns of `outcomes.COLUMNS` and `search_rows.SEARCH_COLUMNS`; `contexts` are the harness's
-    files; `comparison` says how networks were retrained (`recipe`, `networks`); `command` made the pages and `compare` would retrain.
+    files; `comparison` says how networks were retrained (`recipe`, `networks`); `command` made the pages and `compare` would retrain;
+    `graphs` is the file of a picture in `out` of the look-up graphs that the searches read.
     Equal input gives equal bytes. `LeaderboardError` if they do not fit together, and if `out` cannot be written.
     """
     check(table)
@@ -58,6 +66,7 @@ def write_search_pages(
             "flag_table": flag_table(table),
             "expectation_table": expectation_table(table, _uppers(known)),
             "own_table": own_table(table),
+            "graphs": graphs,
         }
         return [
             write(out / INDEX, render("searches.md.jinja", context)),

@@ -96,10 +96,10 @@ def _by_recipe(
     with _bar() as show:
         compared = compare_by_recipe(candidates, recipe, seeds, workers, show)
     name = str(compared[0].trainings[0].identity["recipe"])
-    write_comparison(store, compared, name)
     command = (
         f"budgetnas compare {store.root}" + (f" --recipe {recipe}" if recipe else "") + (f" --seeds {seeds}" if seeds != SEEDS else "")
     )
+    write_comparison(store, compared, name, command)
     _write(target, {"compare.csv": csv_of(compared), "compare.md": page_of(compared, recipe, every, command, left_out)})
     _draw(compared, target / PICTURE)
     for dataset in dict.fromkeys(one.candidate.dataset for one in compared):

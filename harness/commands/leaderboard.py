@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from budgetnas.harness.store import RunError
+
+GRAPH_PICTURE = "lookup-graphs.png"
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -37,26 +41,46 @@ def leaderboard_command(
     missing = len(plan["trials"]) - len(records)
     if missing:
         typer.echo(f"{missing} of {len(plan['trials'])} trials have no record yet; the pages show the rest", err=True)
-    command = f"budgetnas run {plan['study']} && budgetnas leaderboard {run}" + (f" --out {out}" if out else "")
+    made_by = [f"budgetnas run {plan['study']}", f"budgetnas leaderboard {run}" + (f" --out {out}" if out else "")]
+    made_by[-1] += "".join(f" --curve '{name}'" for name in curve or [])
     if grids := {grid for grid in records["lookup_grid"] if grid}:
         points, seeds = max(grids)
-        command = f"budgetnas lookup-graph {plan['study']} --points {points} --seeds {seeds} && {command}"
-    command += "".join(f" --curve '{name}'" for name in curve or [])
+        made_by.insert(0, f"budgetnas lookup-graph {plan['study']} --points {points} --seeds {seeds}")
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
+        graphs = _draw_graphs(store, target)
         if plan["evaluator"] == "table":
             from budgetnas.leaderboards.pages import write_pages
 
-            pages = write_pages(records, contexts, target, plan["title"], command, curve or [])
+            pages = write_pages(records, contexts, target, plan["title"], " && ".join(made_by), curve or [], graphs)
         else:
-            pages = _of_searches(store, records, contexts, plan, target, command)
+            pages = _of_searches(store, records, contexts, plan, target, made_by, graphs)
     typer.echo(f"{len(pages)} pages; begin with {target / 'README.md'}")
 
 
-def _of_searches(store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, command: str) -> list[Path]:
+def _draw_graphs(store: Store, target: Path) -> str:
+    """Draw the look-up graphs that the run's trials read; return the picture's name, '' where they read none."""
+    from budgetnas.harness.lookup_files import draw, read_graphs
+    from budgetnas.harness.runner import GRAPHS
+
+    graphs = read_graphs(store.root / GRAPHS) if (store.root / GRAPHS).is_file() else []
+    if not graphs:
+        return ""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        draw(graphs, target / GRAPH_PICTURE)
+    except OSError as error:
+        raise RunError(f"cannot write the pages into {target}: {error.strerror or error}; choose another folder with --out") from None
+    return GRAPH_PICTURE
+
+
+def _of_searches(
+    store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, made_by: list[str], graphs: str
+) -> list[Path]:
     from budgetnas.harness.searched import searched
     from budgetnas.harness.selection import with_selections
     from budgetnas.leaderboards.searches import write_search_pages
 
     table, comparison = searched(store, with_selections(store, plan, records))
     compare = f"budgetnas compare {store.root} --recipe RECIPE"
-    return write_search_pages(table, contexts, comparison, target, plan["title"], command, compare)
+    commands = [*made_by[:-1], *([command] if (command := comparison.get("command")) else []), made_by[-1]]
+    return write_search_pages(table, contexts, comparison, target, plan["title"], " && ".join(commands), compare, graphs)

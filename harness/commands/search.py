@@ -87,7 +87,7 @@ def _answer(record: dict[str, Any], timing: dict[str, Any], limits: str, out: Pa
         "regret": record["regret"],
         "report": record["report"],
         "seconds": timing.get("search_seconds", timing.get("trial_seconds")),
-        "peak_memory_bytes": timing.get("peak_memory_bytes"),
+        "search_memory_bytes": timing.get("search_memory_bytes"),
         "record": str(out / "records" / f"{record['identity']}.json"),
     }
 

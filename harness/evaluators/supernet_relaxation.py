@@ -347,10 +347,10 @@ class SupernetRelaxation:
         self._seconds = float(found["seconds"])
 
     def timing(self) -> dict[str, Any]:
-        """Return what a clock and a memory meter say: seconds of the search, over all its sittings; peak memory of this one [bytes]."""
+        """Return what a clock and a memory meter say: seconds of the search, over all its sittings; most memory in this one [bytes]."""
         return {
             "search_seconds": self._seconds,
-            "peak_memory_bytes": peak_memory_bytes(self._device),
+            "search_memory_bytes": peak_memory_bytes(self._device),
             "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
             "threads": self._recipe.threads,
             "torch": torch.__version__,

@@ -22,6 +22,7 @@ from budgetnas.harness.lookup_graph import (
     basis_of,
     build,
     default_range,
+    graphs_of,
     looked_up,
     wanted,
 )
@@ -198,17 +199,17 @@ def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial:
 
 def test_a_trial_takes_the_rows_of_its_resources_into_its_identity(trial: Trial, tmp_path: Path) -> None:
     graphs = built(trial, tmp_path / "graphs")
-    found = looked_up(trial, graphs, "graphs.json")
+    found = looked_up(trial, graphs_of(trial, graphs, "graphs.json"))
     rows = dict(found.settings)["lookup"]
     assert rows == [["latency_ms", *node] for node in graphs[0].nodes] + [["params", *node] for node in graphs[1].nodes]
     assert found.identity != trial.identity
-    assert looked_up(found, graphs, "graphs.json") == found
+    assert looked_up(found, graphs_of(found, graphs, "graphs.json")) == found
     strayed = [replace(graphs[0], nodes=(), left_out=(1.5, 4.0)), graphs[1]]
-    assert dict(looked_up(trial, strayed, "graphs.json").settings)["lookup"][:2] == [["latency_ms", 1.5], ["latency_ms", 4.0]]
+    assert dict(looked_up(trial, strayed).settings)["lookup"][:2] == [["latency_ms", 1.5], ["latency_ms", 4.0]]
     limited = replace(trial, limits=trial.limits[1:])
-    assert {row[0] for row in dict(looked_up(limited, graphs, "graphs.json").settings)["lookup"]} == {"params"}
+    assert {row[0] for row in dict(looked_up(limited, graphs_of(limited, graphs, "graphs.json")).settings)["lookup"]} == {"params"}
     with pytest.raises(LookupGraphError, match=r"graphs.json has no look-up graph of latency_ms for method 'overshooting.*nasbench201 on"):
-        looked_up(trial_in(tmp_path, draws=3), graphs, "graphs.json")
+        graphs_of(trial_in(tmp_path, draws=3), graphs, "graphs.json")
 
 
 def test_dca_nas_takes_such_rows() -> None:
@@ -237,11 +238,11 @@ def test_graphs_are_written_read_and_added_to(trial: Trial, tmp_path: Path) -> N
 def test_the_table_has_a_line_a_search_with_what_the_envelope_promises() -> None:
     graph = Graph("b", "dca_nas", "nasbench201", "cifar10", "fpga", "latency_ms", ((1.0, 5.0), (1.0, 2.0), (2.0, 4.0)), (3.0,), 4, 40, 1.0)
     assert graphs_csv([graph]).splitlines() == [
-        "method,space,dataset,device,resource,search_limit,delivered,envelope",
-        "dca_nas,nasbench201,cifar10,fpga,latency_ms,1.0,5.0,5.0",
-        "dca_nas,nasbench201,cifar10,fpga,latency_ms,1.0,2.0,5.0",
-        "dca_nas,nasbench201,cifar10,fpga,latency_ms,2.0,4.0,5.0",
-        "dca_nas,nasbench201,cifar10,fpga,latency_ms,3.0,,",
+        "method,space,dataset,device,resource,search_limit,delivered,envelope,basis",
+        "dca_nas,nasbench201,cifar10,fpga,latency_ms,1.0,5.0,5.0,b",
+        "dca_nas,nasbench201,cifar10,fpga,latency_ms,1.0,2.0,5.0,b",
+        "dca_nas,nasbench201,cifar10,fpga,latency_ms,2.0,4.0,5.0,b",
+        "dca_nas,nasbench201,cifar10,fpga,latency_ms,3.0,,,b",
     ]
 
 
@@ -287,8 +288,13 @@ def test_what_is_no_file_is_not_called_damaged(tmp_path: Path) -> None:
         read_graphs(tmp_path)
 
 
-def test_a_graph_of_other_settings_replaces_the_one_of_the_same_place(trial: Trial, tmp_path: Path) -> None:
+def test_graphs_of_other_settings_share_a_file_and_one_made_again_replaces_the_older(trial: Trial, tmp_path: Path) -> None:
     graphs, path = built(trial, tmp_path / "graphs"), tmp_path / "graphs.json"
     write_graphs(graphs, path)
-    write_graphs([replace(graphs[0], basis="of other settings")], path)
-    assert [(graph.resource, graph.basis == graphs[0].basis) for graph in read_graphs(path)] == [("params", True), ("latency_ms", False)]
+    other = replace(graphs[0], basis="of other settings")
+    write_graphs([other], path)
+    assert read_graphs(path) == [*graphs, other]
+    again = replace(graphs[0], nodes=graphs[0].nodes[1:])
+    write_graphs([again], path)
+    assert read_graphs(path) == [graphs[1], other, again]
+    assert {line.split(",")[-1] for line in path.with_suffix(".csv").read_text().splitlines()} == {"basis", graphs[0].basis, other.basis}

@@ -61,7 +61,7 @@ def put(store: Store, seed: int, index: int | None, feasible: bool = True) -> No
     of = trial(seed)
     final = None if index is None else {"text": SPACE.encode(SPACE.at(index)), "feasible": feasible}
     record = {"identity": of.identity, "trial": of.payload(), "status": "ok", "failure": "", "final": final}
-    store.put(record, {"search_seconds": 100.0, "peak_memory_bytes": 10 + seed, "device": "cpu"})
+    store.put(record, {"search_seconds": 100.0, "search_memory_bytes": 10 + seed, "device": "cpu"})
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_best_feasible_one_by_validation_is_chosen_and_all_is_charged(store:
     assert choice["chosen"] == trial(1).identity  # the third validates better, and breaks a limit
     assert [each["validation"] is None for each in choice["candidates"]] == [False, False, False, True]
     timing = store.read(store.timings / f"{identity}.json")
-    assert timing == {"search_seconds": 421.0, "selection_seconds": 21.0, "peak_memory_bytes": 13.0, "device": "cpu"}
+    assert timing == {"search_seconds": 421.0, "selection_seconds": 21.0, "search_memory_bytes": 13.0, "device": "cpu"}
     before = len(trained)
     select(plan, store, 1, lambda done, in_all: None)
     assert len(trained) == before  # what was chosen stands

@@ -105,6 +105,7 @@ def trial(method: str, seed: int, cell: int | None, problem: str = "latency_ms@q
         "repeats": 0,
         "cost_questions": 200,
         "simulated_seconds": 7200.0,
+        "graph_seconds": math.nan,
         "recommendation": "" if cell is None else f"|cell~{cell}|",
         "front": front,
         "report": {},

@@ -63,6 +63,20 @@ def test_no_two_curves_of_a_picture_share_a_colour_or_a_marker():
     assert len(set(colours(methods).values())) == len(set(markers(methods).values())) == MOST_CURVES
 
 
+def test_one_method_that_paid_is_set_beside_the_class_and_not_ranked_alone(toy):
+    rows = toy.world({"dca": [8] * 3, "darts": [30] * 3}, **CLASS) + toy.world({"random_search": [4] * 3})
+    write_pages(toy.frame(rows), toy.write(), toy.folder / "out", "Beside", "c")
+    index, board = ((toy.folder / "out" / name).read_text() for name in ("README.md", "toy-cifar10-edgegpu.md"))
+    for page in (index, board):
+        assert "| paid for its queries | regret, IQM [points] | feasible |\n| :--- | ---: | ---: |\n| random_search |" in page
+        assert "random_search (1.00)" not in page and "Does it beat random search" not in page and "## Datasets as blocks" not in page
+    assert "| dca (1.00) |" in index and "Its best are among the methods of full information." in index
+    two = rows + toy.world({"tpe": [6] * 3})
+    write_pages(toy.frame(two), toy.write(), toy.folder / "two", "Two", "c")
+    page = (toy.folder / "two" / "README.md").read_text()
+    assert "paid for its queries |" not in page and "Does it beat random search" in page
+
+
 @pytest.mark.slow
 def test_a_run_of_full_information_alone_has_whole_pages(toy):
     keys = [("cifar10", f"device{index}") for index in range(4)]

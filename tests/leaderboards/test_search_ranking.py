@@ -14,7 +14,7 @@ from budgetnas.leaderboards.search_ranking import ranking_table, search_standing
 def search(method, problem, seed, test, feasible=True):
     return {
         "method": method, "problem": problem, "seed": seed, "feasible": feasible, "search_seconds": 10.0 * (seed + 1), "queried": math.nan,
-        "early_stopped": math.nan, "retrained_test": [] if test is None else [test - 1.0, test + 1.0],
+        "graph_seconds": math.nan, "early_stopped": math.nan, "retrained_test": [] if test is None else [test - 1.0, test + 1.0],
     }  # fmt: skip
 
 

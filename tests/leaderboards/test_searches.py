@@ -30,7 +30,7 @@ def searches(toy, methods, **changes):
     rows = toy.world(methods, ranking_class="supernet")
     for row in rows:
         row |= {
-            "search_seconds": 60.0, "peak_memory_bytes": 2.0**30, "machine": "cpu", "history": STEPS, "early_stopped": math.nan,
+            "search_seconds": 60.0, "search_memory_bytes": 2.0**30, "machine": "cpu", "history": STEPS, "early_stopped": math.nan,
             "queried": row["test"], "network": row["recommendation"], "connected": bool(row["recommendation"]), "skip_share": 0.25,
             "retrained_test": [row["test"] + shift for shift in (-1.0, 0.0, 1.0)] if row["recommendation"] else [],
             "retrained_validation": [row["test"]] * 3 if row["recommendation"] else [],
@@ -38,11 +38,11 @@ def searches(toy, methods, **changes):
     return rows
 
 
-def pages(toy, rows, comparison=None, **changes):
+def pages(toy, rows, comparison=None, graphs="", **changes):
     entry = {**toy.board_entry(), "counted_over": 40, "training": TRAINING} | changes
     found = {"recipe": "smoke", "networks": [{"seeds": [1, 2, 3], "epochs": 3, "diverged": 0}]} if comparison is None else comparison
     out = toy.folder / "out"
-    paths = write_search_pages(toy.frame(rows), toy.write(entry), found, out, "Searches", "budgetnas run s", "budgetnas compare s")
+    paths = write_search_pages(toy.frame(rows), toy.write(entry), found, out, "Searches", "budgetnas run s", "budgetnas compare s", graphs)
     assert sorted(paths) == sorted(out.iterdir())
     return {path.name: path.read_bytes() if path.suffix == ".png" else path.read_text(encoding="utf-8") for path in paths}
 
@@ -143,8 +143,19 @@ def test_rows_are_means_best_first(toy):
 
 def test_the_searches_of_a_look_up_graph_are_shown(toy):
     rows = searches(toy, {"dca": [8, 6]}, report={"lookup_searches": 24.0}) + searches(toy, {"rc": [4, 6]}, report={"lookup_searches": 0.0})
+    for row in rows[: len(rows) // 2]:
+        row["graph_seconds"] = 41.5
     page = pages(toy, rows)["README.md"]
-    assert page.count("searches of its graph |") == 2 and "| 1,024 | 24 |" in page and "| 1,024 | — |" in page
+    assert page.count("searches of its graph | its share of graphs [s] |") == 2
+    assert "| 1,024 | 24 | 41.5 |" in page and "| 1,024 | — | — |" in page
+    assert page.count("| seconds a search | its share of graphs [s] |") == 1 and "| 60 | 42 |" in page and "| 60 | — |" in page
+    assert "share of graphs [s]" not in pages(toy, searches(toy, {"dca": [8, 6], "rc": [4, 6]}))["README.md"]
+
+
+def test_the_picture_of_look_up_graphs_is_shown_where_there_is_one(toy):
+    assert "## Look-up graphs" not in pages(toy, searches(toy, {"dca": [8, 6]}))["README.md"]
+    page = pages(toy, searches(toy, {"dca": [8, 6]}), graphs="lookup-graphs.png")["README.md"]
+    assert "## Look-up graphs" in page and "](lookup-graphs.png)" in page
 
 
 def test_histories_over_seeds():

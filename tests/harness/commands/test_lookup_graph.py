@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,11 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     page = (tmp_path / "runs" / "small" / "leaderboards" / "README.md").read_text()
     assert "\nbudgetnas lookup-graph small --points 2 --seeds 1 && budgetnas run small && budgetnas leaderboard runs/small\n" in page
     assert "read its search limits from look-up graphs that were made beforehand: up to 2 searches and 40 steps a problem" in page
+    assert "; in all they took " in page and "](lookup-graphs.png)" in page
+    assert (tmp_path / "runs" / "small" / "leaderboards" / "lookup-graphs.png").read_bytes().startswith(b"\x89PNG")
+    assert read_graphs(tmp_path / "runs" / "small" / "graphs.json") == [graph]
+    shares = json.loads((tmp_path / "runs" / "small" / "plan.json").read_text())["graph_seconds"]
+    assert list(shares.values()) == pytest.approx([graph.seconds / 4] * 4, abs=1e-3)  # two seeds under two of the three limits
     assert command(*arguments).returncode == 0
     assert records == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from budgetnas.harness.executors.slot import slot, take_slot  # noqa: E402
-from budgetnas.harness.training.device import compute_device  # noqa: E402
+from budgetnas.harness.training.device import compute_device, peak_memory_bytes, reset_peak_memory  # noqa: E402
 from budgetnas.harness.training.parallel import computed  # noqa: E402
 
 
@@ -55,3 +56,17 @@ def test_processes_that_compute_side_by_side_are_numbered() -> None:
     found = {worker for _, worker in computed(partial(slot_of, 100_000), list(range(8)), 2)}
     assert found <= {0, 1} and found
     assert slot() is None  # this process is none of them
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can begin the peak of a process anew")
+def test_the_peak_of_a_search_is_not_that_of_a_larger_one_before_it_in_the_same_process() -> None:
+    processor, mib = torch.device("cpu"), 2**20
+    large = torch.ones(200 * mib // 4)
+    before = peak_memory_bytes(processor)
+    del large
+    reset_peak_memory(processor)
+    anew = peak_memory_bytes(processor)
+    assert anew < before - 150 * mib
+    small = torch.ones(100 * mib // 4)
+    assert peak_memory_bytes(processor) - anew == pytest.approx(100 * mib, rel=0.2)
+    del small
