@@ -2,7 +2,9 @@
 
 A multiply-add takes five cycles. The two poolings are counted as the paper's table 2 counts them: a comparison a pixel of the window for
 the maximum; for the average, one cycle a pixel and one for the division (the appendix's formula with its own costs gives four times as
-many). Activations, normalisations and sums of edges count nothing. In whole networks windows count in full at the borders too.
+many). Where an operation has a stride, every part of it counts the pixels that it gives out; the appendix divides the depthwise convolution
+alone by the stride's square, and would so count a 1x1 convolution on pixels that it never sees. Activations, normalisations and sums of
+edges count nothing. In whole networks windows count in full at the borders too.
 
 The paper's own figures assume that every operation works on 32x32 pixels of three channels with stride one, and leave out all that is not
 searched. In the search a separable convolution counts twice, as it is applied; in the published cost of a cell, once.

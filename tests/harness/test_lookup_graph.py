@@ -164,7 +164,11 @@ def test_trials_that_differ_in_seed_limits_or_what_ends_a_search_share_a_graph_a
     same = [replace(trial, seed=5, limits=()), trial_in(tmp_path, repair=True), trial_in(tmp_path, lookup=[["params", 1.0, 2.0]])]
     others = [trial_in(tmp_path, draws=41), replace(trial, table="another"), replace(trial, device=None), replace(trial, version="2")]
     assert {basis_of(each) for each in same} == {basis_of(trial)}
-    assert len({basis_of(each) for each in others} | {basis_of(trial)}) == 5
+    of_recipes = [
+        Training("supernet", "small", *checksums) for checksums in (("a" * 64, "b" * 64), ("c" * 64, "b" * 64), ("a" * 64, "c" * 64))
+    ]
+    others += [replace(trial, training=training) for training in of_recipes]
+    assert len({basis_of(each) for each in others} | {basis_of(trial)}) == 8
 
 
 def test_wanted_are_one_graph_a_resource_with_all_upper_limits(trial: Trial) -> None:

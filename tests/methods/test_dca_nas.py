@@ -137,6 +137,16 @@ def test_a_lower_bound_keeps_a_network_large_that_would_be_small(conduct: Any) -
     assert figures["multiplier_lower_params"] > 0.0
 
 
+def test_the_unit_of_a_resource_does_not_matter(conduct: Any) -> None:
+    found = []
+    for unit in (1.0, 2.0**20):
+        times = [[[unit * value for value in row] for row in table] for table in TIMES]
+        evaluator = closed_form(conduct, costs={"latency_ms": times, "params": SIZES}, fixed={"latency_ms": unit, "params": 50.0})
+        archs, figures = conduct(DCANAS(learning_rate=0.05, steps=60), evaluator.problem(Limit("latency_ms", 2.0 * unit)), evaluator)
+        found.append((archs, evaluator.alphas[0].tolist(), figures["multiplier_latency_ms"], figures["size_over_limit_latency_ms"]))
+    assert found[0] == found[1] and found[0][2] > 0.0
+
+
 # --- k_s --------------------------------------------------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,19 @@ def test_any_other_resource_counts_the_papers_scale_at_its_bound(conduct: Any) -
     assert found == pytest.approx(BOUND_CYCLES * (expected / 10.0 + size / 100.0) / 2, rel=1e-12)
 
 
+def test_the_unit_of_a_limited_resource_does_not_matter(conduct: Any) -> None:
+    found = []
+    for unit in (1.0, 2.0**20):
+        known = darts_like(conduct)
+        evaluator = conduct.closed_form(
+            known.cells, known.gains, {"latency_ms": [unit * each for each in known.costs["latency_ms"]]}, {"latency_ms": 2.0 * unit}
+        )
+        method = DEffARTS(resource="limited", gamma=0.02, learning_rate=0.05, steps=40)
+        archs, figures = conduct(method, evaluator.problem(Limit("latency_ms", 5.0 * unit)), evaluator)
+        found.append((archs, evaluator.alphas[0].tolist(), figures["penalty"]))
+    assert found[0] == found[1]
+
+
 def test_without_a_limit_a_resource_is_measured_against_operations_that_weigh_the_same(conduct: Any) -> None:
     relaxation = relaxed(conduct)
     cost = computing_cost(relaxation.problem(), relaxation, "latency_ms", 0.0)

@@ -311,6 +311,27 @@ def test_feasibility_is_told_before_and_after_and_the_last_projection_does_nothi
     assert figures["feasible_after_projection"] == float(DIGITS.admitted(limits)[DIGITS.space.index(strong[-1])])
 
 
+def test_the_last_projection_of_the_paper_s_lambda_moves_next_to_nothing() -> None:
+    limits = resolve(DIGITS, ["latency_ms@q10"]).limits
+    relaxation, costs = relaxation_of(limits, scale=1e-3)
+    method = RCDARTS()
+    last, first = method.weight_at(Step(4999, 5000, 0, 1)), method.weight_at(Step(0, 5000, 0, 1))
+    moved, made = project(relaxation.alphas, costs, limits, last)
+    assert made > 0 and float((moved[0] - relaxation.alphas[0]).detach().abs().max()) < 1e-3
+    moved, _ = project(relaxation.alphas, costs, limits, first)
+    assert float((moved[0] - relaxation.alphas[0]).detach().abs().max()) > 0.05
+
+
+def test_a_projection_that_makes_the_cell_feasible_is_told_from_one_that_found_it_so() -> None:
+    """A search of one projection, at its very end: heavy, it reaches the limit; with lambda 0 it does nothing."""
+    settings: dict[str, Any] = {"steps": 60, "most_of_search": 1.0, "free_steps": 60, "warm_up": 1, "lambda_end": 1.0, "learning_rate": 0.005}
+    limits = resolve(DIGITS, ["params@q25"]).limits
+    _, heavy = run(RCDARTS(lambda_start=1000.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
+    _, none = run(RCDARTS(lambda_start=0.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
+    assert (heavy["feasible_before_projection"], heavy["feasible_after_projection"]) == (0.0, 1.0)
+    assert none["feasible_before_projection"] == none["feasible_after_projection"] == 0.0
+
+
 def test_without_limits_it_is_darts() -> None:
     from budgetnas.methods.darts import DARTS
 

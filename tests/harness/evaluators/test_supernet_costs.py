@@ -32,6 +32,21 @@ def test_the_error_of_a_device_s_costs_is_the_table_s_fit() -> None:
     assert known.additive_error("params") == known.additive_error("cycles") == {}
 
 
+def test_the_expected_latency_is_the_table_s_exact_one_and_not_the_fit_s() -> None:
+    table: Any = TableEvaluator(DIGITS).relaxation(SupernetOptions(), np.random.default_rng(0))
+    known, kept = costs_of(table), [torch.ones(6)]
+    alphas = torch.tensor(np.random.default_rng(1).normal(0.0, 2.0, (6, 5)), dtype=torch.float32, requires_grad=True)
+    found = known.expected("latency_ms", [alphas], lambda: kept)
+    found.backward()
+    # By brute force: the mean over all connected cells, each as probable as its six independent choices.
+    p = torch.softmax(alphas.detach().double(), 1).numpy()
+    genes = np.array([DIGITS.space.at(index).genes for index in range(15_625)])  # type: ignore[attr-defined]
+    weights = np.where(DIGITS.eligible, p[np.arange(6), genes].prod(axis=1), 0.0)
+    assert found.item() == pytest.approx((weights * np.nan_to_num(DIGITS.resource("latency_ms"))).sum() / weights.sum(), rel=1e-9)
+    fit = known.fixed("latency_ms", "search") + float((known.edges("latency_ms", "search")[0] * torch.tensor(p)).sum())
+    assert abs(fit / found.item() - 1.0) > 1e-3 and alphas.grad is not None and alphas.grad.abs().max() > 0
+
+
 def test_without_a_table_of_the_device_there_is_neither_cost_nor_error() -> None:
     assert costs_of(None).additive_error("params") == {}
     with pytest.raises(CannotSearch, match="needs a table of the device"):
