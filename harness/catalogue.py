@@ -56,8 +56,7 @@ class FoundMethod:
             if name not in fields:
                 raise MethodError(f"method '{self.reference}' has no setting '{name}'; it has {', '.join(fields) or 'none'}")
             if not _fits(value, kinds.get(name, Any)):
-                kind = kinds[name].__name__ if isinstance(kinds[name], type) else str(kinds[name])
-                raise MethodError(f"setting '{name}' of method '{self.reference}' is {value!r}; expected {kind}")
+                raise MethodError(f"setting '{name}' of method '{self.reference}' is {value!r}; expected {_in_words(kinds[name])}")
         method = self.make(given)
         chosen = {}
         for name in fields:
@@ -106,6 +105,25 @@ def _fits(value: Any, kind: Any) -> bool:
             return len(value) == len(options) and all(_fits(part, each) for part, each in zip(value, options, strict=True))
         return all(_fits(part, options[0] if options else object) for part in value)
     return isinstance(value, plain)
+
+
+def _in_words(kind: Any) -> str:
+    """Return a type as a person writes values of it in a study file.
+
+    >>> _in_words(int | None), _in_words(tuple[float, float]), _in_words(typing.Literal["steps", "linear"])
+    ('a whole number', 'a list of 2: a number, a number', "one of 'steps', 'linear'")
+    """
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return ", or ".join(_in_words(option) for option in options if option is not type(None))
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(repr, options))}"
+    if origin in (tuple, list) and options:
+        if len(options) == 1 or options[1] is ...:
+            return f"a list, each of it {_in_words(options[0])}"
+        return f"a list of {len(options)}: {', '.join(map(_in_words, options))}"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+    return words.get(kind) or (kind.__name__ if isinstance(kind, type) else str(kind))
 
 
 def own_methods() -> list[str]:

@@ -82,7 +82,14 @@ class Landscape:
         mask = np.array(cast(Any, self.space).connected_mask())
         for name in self.resources:
             if name in DEVICE_RESOURCES:
-                mask &= ~np.isnan(self.resource(name))
+                values = self.resource(name)
+                wrong = ~np.isnan(values) & ~((values >= 0) & np.isfinite(values))
+                if wrong.any():
+                    raise TableError(
+                        f"{name} of {self.task.dataset} on {self.device} is {values[wrong][0]:g} for architecture {np.argmax(wrong)}; "
+                        "costs are 0 or more, and NaN where the device does not run a network: join the column again"
+                    )
+                mask &= ~np.isnan(values)
         return mask
 
     def admitted(self, limits: Sequence[Limit]) -> Mask:

@@ -69,6 +69,8 @@ def parse_limit(text: str) -> Limit | QuantileLimit:
         if not math.isfinite(value):
             raise InvalidLimit(f"limit '{text}': the bound must be finite")
         limit = Limit(resource, upper=value) if relation == "<=" else Limit(resource, lower=value)
+    elif not text.strip():
+        raise InvalidLimit(f"a limit is empty; {_FORMS}, or '{UNLIMITED}'")
     else:
         raise InvalidLimit(f"limit '{text}' cannot be read; {_FORMS}")
     if resource not in RESOURCES:
@@ -77,9 +79,9 @@ def parse_limit(text: str) -> Limit | QuantileLimit:
 
 
 def parse_limits(texts: Sequence[str]) -> tuple[Limit | QuantileLimit, ...]:
-    """Return the limits of several texts, each of which may hold several joined by commas; `unlimited` or nothing is no limit."""
+    """Return the limits of several texts, each of which may hold several joined by commas; `unlimited` is no limit."""
     parts = [part.strip() for text in texts for part in text.split(",")]
-    return tuple(parse_limit(part) for part in parts if part not in ("", UNLIMITED))
+    return tuple(parse_limit(part) for part in parts if part != UNLIMITED)
 
 
 def quantile(terrain: Terrain, resource: str, percent: float) -> Limit:

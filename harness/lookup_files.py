@@ -58,7 +58,10 @@ def read_graphs(path: Path) -> list[Graph]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, LookupGraphError):
             raise
-        raise LookupGraphError(f"{path} is damaged ({type(error).__name__}: {error}); delete it and make the graphs again") from None
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise LookupGraphError(
+            f"{path} is no file of look-up graphs, or a damaged one ({reason:.100}); name another, which `budgetnas lookup-graph` writes"
+        ) from None
 
 
 def _parsed(entry: dict[str, Any]) -> Graph:

@@ -103,12 +103,12 @@ def looks_up(trial: Trial) -> bool:
     return hasattr(find_method(trial.method, trial.folder).cls, "lookup_searches")
 
 
-def without_file(settings: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Return a method's settings in a study without the file of its look-up graphs, and that file if it names one."""
+def without_file(settings: Mapping[str, Any], cls: type[Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a method's settings in a study without the file of its look-up graphs, and that file if it names one and looks anything up."""
     named = settings.get(SETTING)
-    return (
-        ({name: value for name, value in settings.items() if name != SETTING}, named) if isinstance(named, str) else (dict(settings), None)
-    )
+    if not isinstance(named, str) or not hasattr(cls, "lookup_searches"):
+        return dict(settings), None
+    return {name: value for name, value in settings.items() if name != SETTING}, named
 
 
 def search_of(trial: Trial, resource: str, limit: float, seed: int) -> Trial:

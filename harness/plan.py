@@ -13,7 +13,7 @@ from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.limits import Bounds, parse_limits, require_attainable, resolve_all
 from budgetnas.harness.lookup_files import read_graphs
 from budgetnas.harness.lookup_graph import Graph, graphs_of, looked_up, without_file
-from budgetnas.harness.problem import Allowance, Need
+from budgetnas.harness.problem import Allowance, Need, Problem
 from budgetnas.harness.study import MethodPart, Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
 from budgetnas.harness.trial import Training, Trial
@@ -45,13 +45,14 @@ class Plan:
     labels: dict[str, str]  # a trial's identity -> how pages call its method
     skipped: tuple[str, ...]
     graphs: dict[str, list[Graph]]  # a trial's identity -> the look-up graphs that its search limits come from
+    reference: str  # how the study was named
 
 
 def expand(study: Study, folder: Path, reference: str) -> Plan:
     """Return the plan of a study. Whatever is wrong with a method, a limit or a name is a `StudyError` that names the study."""
     try:
         methods = [(part, find_method(part.name, folder)) for part in study.method]
-        given = [without_file(part.settings) for part, _ in methods]
+        given = [without_file(part.settings, found.cls) for part, found in methods]
         settings = [found.settings(plain) for (_, found), (plain, _) in zip(methods, given, strict=True)]
         graphs = [None if file is None else read_graphs(folder / file) for _, file in given]
         cells, skipped = _cells(study, folder)
@@ -66,14 +67,25 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
         skipped += _lacking(part.name, found, offered, study.problem.evaluator)
         able = [cell for cell in cells if found.needs <= offered[cell.terrain.space.name]]
         for plain in _trials(study, able, found, chosen, folder):
-            of_trial = [] if looked is None else graphs_of(plain, looked, str(file))
-            trial = plain if looked is None else looked_up(plain, of_trial)
+            try:
+                of_trial = [] if looked is None else graphs_of(plain, looked, str(file))
+                trial = plain if looked is None else looked_up(plain, of_trial)
+                check_problem(found, trial)
+            except ValueError as error:
+                raise StudyError(f"{reference}: '{label}': {error}") from None
             if trial.identity in trials:
                 raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
             trials[trial.identity] = trial
             called[trial.identity] = label
             read |= {trial.identity: of_trial} if of_trial else {}
-    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped), read)
+    return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped), read, reference)
+
+
+def check_problem(found: FoundMethod, trial: Trial) -> None:
+    """Let a method that can object to a problem do so before anything is searched: ValueError, with its reason."""
+    if hasattr(found.cls, "check"):
+        problem = Problem(space_of(trial.space), task_of(trial.dataset), trial.device, trial.limits, trial.allowance)
+        found.make(dict(trial.settings)).check(problem)  # type: ignore[attr-defined] # optional, as the protocol says
 
 
 def _spaces(study: Study) -> list[Space]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Allowance", "AllowanceSpent", "Architecture", "Evaluator", "Limit", "Method", "Need", "Problem", "Relaxation", "Search",
-    "SearchedCell", "Stateful", "Step", "SupernetOptions", "Task", "repaired", "summary",
+    "SearchedCell", "Stateful", "Step", "SupernetOptions", "Task", "check_adam", "repaired", "summary",
 ]  # fmt: skip
 
 
@@ -220,7 +220,8 @@ class Method(Protocol):
     """A search: a frozen dataclass whose fields are its settings.
 
     Two optional class attributes: `deterministic = True` says that it draws nothing from `rng`, so it is run once instead of once a
-    seed; `version`, a number raised with every change of behaviour, is part of a trial's identity.
+    seed; `version`, a number raised with every change of behaviour, is part of a trial's identity. An optional method `check(problem)`
+    raises `ValueError` for a problem that its settings do not fit: a study says so before anything is searched.
     """
 
     needs: ClassVar[frozenset[Need]]
@@ -231,6 +232,14 @@ class Method(Protocol):
         With none yielded, the best feasible architecture asked about stands. What the generator returns at its end, if anything, is a
         mapping of the method's own figures that the record keeps.
         """
+
+
+def check_adam(method: str, learning_rate: float, momentum: Sequence[float], weight_decay: float, deviation: float) -> None:
+    """Raise `ValueError` if the settings that every method of alphas shares make no optimiser, or no start."""
+    if not learning_rate > 0.0 or not weight_decay >= 0.0 or not deviation >= 0.0:
+        raise ValueError(f"{method} needs a learning_rate above 0, and weight_decay and deviation of 0 or more")
+    if not all(0.0 <= beta < 1.0 for beta in momentum):
+        raise ValueError(f"momentum of {method} is {list(momentum)}; give Adam's two betas, each at least 0 and less than 1")
 
 
 def repaired(problem: Problem, evaluator: Evaluator, strengths: Sequence[Tensor]) -> Architecture | None:

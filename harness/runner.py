@@ -15,7 +15,7 @@ from budgetnas.harness.executors.local import Confinement, run_trials
 from budgetnas.harness.lookup_files import content_of
 from budgetnas.harness.plan import Plan
 from budgetnas.harness.selection import planned
-from budgetnas.harness.store import Store
+from budgetnas.harness.store import RunError, Store
 from budgetnas.harness.trial import Trial
 
 GRAPHS = "graphs.json"  # in a run's folder: the look-up graphs that its trials read, whatever becomes of the study's file
@@ -42,6 +42,7 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
     left can be told. `RunError` if the folder cannot be written or another process holds it.
     """
     with store.locked():
+        _require_same_study(plan, store)
         write_plan(plan, store)
         done = store.done()
         if retry_failed:
@@ -66,6 +67,15 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
         return RunResult(len(plan.trials), found, state["failed"], plan.skipped)
 
 
+def _require_same_study(plan: Plan, store: Store) -> None:
+    """Raise `RunError` if the folder holds the run of another study, whose pages would be lost."""
+    path = store.root / "plan.json"
+    there = store.read(path) if path.is_file() else {}
+    name = there.get("study") if isinstance(there, dict) else None
+    if isinstance(name, str) and name != plan.study.name:
+        raise RunError(f"{store.root} holds the run of the study '{name}', not '{plan.study.name}'; choose another folder with --out")
+
+
 def write_plan(plan: Plan, store: Store) -> None:
     """Write what the pages need beside the records: the plan, and a context file for every board."""
     cells = {
@@ -79,6 +89,7 @@ def write_plan(plan: Plan, store: Store) -> None:
         store.root / "plan.json",
         {
             "study": plan.study.name,
+            "reference": plan.reference,
             "title": plan.study.title or plan.study.name,
             "trials": plan.labels,
             # What draws nothing still ends otherwise with another seed where networks are trained.

@@ -163,7 +163,7 @@ def read_study(reference: str) -> tuple[Study, Path]:
             text = resources.files("budgetnas.harness.studies").joinpath(f"{reference}.toml").read_text(encoding="utf-8")
             folder = Path.cwd()
         else:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # as some editors save it
     except FileNotFoundError:
         raise StudyError(f"there is no study {reference}; give a path, or one of {', '.join(own_studies())}") from None
     except (OSError, UnicodeDecodeError) as error:

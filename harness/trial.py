@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 import re
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 
 from budgetnas.harness.canonical import identity_of
-from budgetnas.harness.catalogue import FoundMethod, find_method
+from budgetnas.harness.catalogue import FoundMethod, MethodError, find_method
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, evaluation_of
 from budgetnas.harness.histories import write_history
 from budgetnas.harness.landscape import Landscape, finite, landscape_of
 from budgetnas.harness.metering import Key, Meter, Runaway
 from budgetnas.harness.oracle import oracle
-from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
+from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Need, Problem
 from budgetnas.harness.store import RunError
 from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.tables.columnar import TableError
@@ -123,7 +125,7 @@ def _conducted(found: FoundMethod, trial: Trial, evaluation: Evaluation, workspa
     outcome = _search(found, trial, problem, meter)
     if workspace is not None and meter.relaxations:
         write_history(workspace, trial.identity, meter.relaxations)
-    return _record(trial, problem, terrain, meter, outcome)
+    return _record(found, trial, problem, terrain, meter, outcome)
 
 
 @dataclass(slots=True)
@@ -148,8 +150,15 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
     except RunError:
         raise  # a checkpoint that cannot be used is no fault of the method
     except (Exception, SystemExit, Runaway) as error:
-        outcome.failure = reason_of(error)
+        outcome.failure = reason_of(error) + (_place(error, found) if found.plugin else "")
     return outcome
+
+
+def _place(error: BaseException, found: FoundMethod) -> str:
+    """Return where in a plug-in's own file an error arose, ' (file.py:17)'; '' if it did not pass through there."""
+    file = inspect.getsourcefile(found.cls)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(str(file)).name}:{lines[-1]})" if lines else ""
 
 
 def reason_of(error: BaseException) -> str:
@@ -184,13 +193,12 @@ def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome, only_last: b
             outcome.recommendations.append((meter.queries, meter.seconds, keys))
 
 
-def _record(trial: Trial, problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> Record:
+def _record(found: FoundMethod, trial: Trial, problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> Record:
     front = _last(problem, terrain, meter, outcome)
     final = _choose(front)
     best = _oracle(terrain, trial.limits)
     optimum = best["best_by_test"]["test"] if best and best["best_by_test"] else None
-    ranking_class = trial.evaluator if trial.training else "full information" if meter.relaxations else ""
-    return ({"ranking_class": ranking_class} if ranking_class else {}) | {
+    return _ranking_class(trial, found) | {
         "schema": SCHEMA,
         "identity": trial.identity,
         "trial": trial.payload(),
@@ -207,6 +215,13 @@ def _record(trial: Trial, problem: Problem, terrain: Terrain, meter: Meter, outc
         "regret": max(optimum - final["test"], 0.0) if final and final["feasible"] and optimum is not None else None,
         "report": {name: value if math.isfinite(value) else None for name, value in outcome.report.items()},
     }
+
+
+def _ranking_class(trial: Trial, found: FoundMethod | None) -> dict[str, str]:
+    """Return the class that a trial is ranked in, whatever became of it: what trained, what reads the whole table, else nothing."""
+    if trial.training:
+        return {"ranking_class": trial.evaluator}
+    return {"ranking_class": "full information"} if found is not None and Need.RELAXATION in found.needs else {}
 
 
 def _oracle(terrain: Terrain, limits: tuple[Limit, ...]) -> dict[str, Any] | None:
@@ -266,8 +281,16 @@ def _described(landscape: Landscape, index: int | None) -> dict[str, Any] | None
 
 
 def failed_record(trial: Trial, reason: str) -> Record:
-    """Return the record of a trial whose process ended, hung or ran out of memory before it could write one."""
-    return {"schema": SCHEMA, "identity": trial.identity, "trial": trial.payload(), "status": "failed", "failure": reason} | {
+    """Return the record of a trial whose process ended, hung or ran out of memory before it could write one.
+
+    Nothing has to be there any more, not even the method: then it is of no class but its evaluator's.
+    """
+    try:
+        found = find_method(trial.method, trial.folder)
+    except MethodError:
+        found = None
+    return _ranking_class(trial, found) | {
+        "schema": SCHEMA, "identity": trial.identity, "trial": trial.payload(), "status": "failed", "failure": reason,
         "queries": 0, "repeats": 0, "simulated_seconds": 0.0, "questions": [], "recommendations": [], "front": [], "final": None,
         "oracle": None, "regret": None, "report": {},
     }  # fmt: skip

@@ -78,11 +78,12 @@ def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> No
             panel = panels[index]
             for bound in panel.limits:
                 axes.axvline(bound, color=LIMIT, linewidth=0.8, linestyle=DASHED, zorder=1)
-            for method, points in panel.curves.items():
+            for place, (method, points) in enumerate(panel.curves.items()):
+                size = 9.0 - 4.0 * place / max(len(panel.curves) - 1, 1)  # a smaller mark on a larger one leaves both to be seen
                 axes.errorbar(
                     [point.cost for point in points], [point.accuracy for point in points],
                     xerr=[point.cost_deviation for point in points], yerr=[point.accuracy_deviation for point in points],
-                    color=palette[method], marker=shapes[method], markersize=6.5, markeredgecolor="white", linewidth=1.3, elinewidth=0.9,
+                    color=palette[method], marker=shapes[method], markersize=size, markeredgecolor="white", linewidth=1.3, elinewidth=0.9,
                     capsize=2.0, zorder=3,
                 )  # fmt: skip
             axes.set_title(panel.title, fontsize=11.5, loc="left", color=INK, weight="bold", parse_math=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ Floats = NDArray[np.float64]
 COLUMNS = 3
 # A cost range wider than this factor is drawn on a logarithmic axis.
 LOGARITHMIC_FROM = 15.0
+_TITLE_LETTERS = 30  # of a panel's title in a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,15 @@ def _legend(figure: Figure) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A method in a board's picture. `runs` holds one array a run: (cost, test accuracy [%]) of what it recommended, shape (n, 2)."""
+    """A method in a board's picture. `runs` holds one array a run: (cost, test accuracy [%]) of what it recommended, shape (n, 2).
+
+    `note` says what else its reader must know.
+    """
 
     title: str
     colour: str
     runs: Sequence[Floats]
+    note: str = ""
 
 
 def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
@@ -153,7 +159,13 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
                 continue
             _background(axes, board)
             _attainment(axes, panels[index].runs, panels[index].colour)
-            axes.set_title(panels[index].title, fontsize=11.5, loc="left", color=INK, weight="bold", parse_math=False)
+            title = textwrap.fill(panels[index].title, _TITLE_LETTERS, max_lines=2, placeholder=" ...")
+            axes.set_title(
+                title, fontsize=11.5 if len(title) <= _TITLE_LETTERS else 10.0, loc="left", color=INK, weight="bold", parse_math=False
+            )
+            notes = [panels[index].note] if panels[index].note else []
+            notes += [] if any(len(run) for run in panels[index].runs) else ["nothing feasible was recommended"]
+            axes.text(0.97, 0.04, "\n".join(notes), transform=axes.transAxes, ha="right", va="bottom", fontsize=9.0, color=INK, zorder=6)
             # The last panel of a column has the axis' figures, also where the row below is not full.
             axes.tick_params(labelbottom=index + columns >= len(panels))
         resource = board.resource.removesuffix(f"_{board.unit}").replace("_", " ")

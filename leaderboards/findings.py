@@ -139,27 +139,26 @@ def sentence_here(row: Standing, problems: int) -> str:
 
 
 def full_information_sentences(regrets: pd.DataFrame, random: pd.Series | None) -> list[str]:
-    """Return one sentence a method of the full information class on how it stands to random search, without ranking the two.
+    """Return how the methods of the full information class stand to random search, without ranking them together.
 
     `regrets` has one row a problem and one column a method [points]; `random` holds random search's on the same problems.
     """
+    names = [f"**{escape(str(method))}**" for method in regrets.columns]
+    if not names:
+        return []
+    read = f"{', '.join(names)} {'reads' if len(names) == 1 else 'read'} the whole table"
     if random is None:
-        names = ", ".join(f"**{escape(str(method))}**" for method in regrets.columns)
-        verb = "reads" if len(regrets.columns) == 1 else "read"
-        return [f"{names} {verb} the whole table, and there is no random search to set beside."] if names else []
-    sentences = []
-    for method in regrets.columns:
+        return [f"{read}, and there is no random search to set beside."]
+    counts = []
+    for name, method in zip(names, regrets.columns, strict=True):
         own = regrets[method].dropna()
         shared = own.index.intersection(random.index)
-        start = f"**{escape(str(method))}** reads the whole table, so it is not ranked with methods that paid for their queries"
-        if shared.empty:
-            sentences.append(f"{start}, and there is no random search to set beside it.")
-            continue
         lower = int((own.loc[shared] < random.loc[shared] - 1e-9).sum())
-        sentences.append(
-            f"{start}; its mean regret is below random search's on {lower} of {len(shared)} problems, which is no like-for-like win."
-        )
-    return sentences
+        counts.append(f"{name} on {lower} of {len(shared)}" if len(shared) else f"{name} on none that both have run")
+    return [
+        f"They read the whole table, so less regret than random search's is no like-for-like win. Problems with less on average: "
+        f"{'; '.join(counts)}."
+    ]
 
 
 def winners(names_and_figures: Sequence[tuple[str, float]], highest: bool) -> list[str]:

@@ -57,8 +57,8 @@ def _panels(table: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str
             np.asarray([point for points in seed["points"] for point in points], dtype=np.float64).reshape(-1, 2)
             for _, seed in trials.groupby("seed", sort=True, dropna=False)
         ]
-        full = " (full information)" if trials["ranking_class"].iloc[0] == FULL_INFORMATION else ""
-        panels.append(Panel(method + full, palette[method], runs))
+        full = FULL_INFORMATION if trials["ranking_class"].iloc[0] == FULL_INFORMATION else ""
+        panels.append(Panel(method, palette[method], runs, full))
     return panels
 
 

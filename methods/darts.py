@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, SupernetOptions, repaired, summary
+from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, SupernetOptions, check_adam, repaired, summary
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,12 @@ class DARTS:
     steps: int | None = None  # None: as many as the recipe has, on a table as many as it takes to settle (`table_relaxation.STEPS`)
     channels: int | None = None  # of the search network; None: the space's own, for DARTS 16 (appendix A.1.1)
     cells: int | None = None  # of the search network; None: the space's own, for DARTS 8 (appendix A.1.1)
-    repair: bool = False
+    repair: bool = False  # beyond the paper: end with the feasible network that gives up the least strength
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION})
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0.0 or self.weight_decay < 0.0 or self.deviation < 0.0:
-            raise ValueError("DARTS needs a learning_rate above 0, and weight_decay and deviation of 0 or more")
+        check_adam("DARTS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
         if self.steps is not None and self.steps < 1:
             raise ValueError(f"steps of DARTS are {self.steps}; give 1 or more, or leave them out")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, Relaxation, SupernetOptions, repaired, summary
+from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, Relaxation, SupernetOptions, check_adam, repaired, summary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,8 +174,9 @@ class DCANAS:
     repair: bool = False  # beyond the paper: end with the feasible network that gives up the least strength
 
     def __post_init__(self) -> None:
-        if not ((self.eta is None or self.eta > 0) and self.learning_rate > 0 and self.weight_decay >= 0):
-            raise ValueError(f"eta {self.eta} and learning_rate {self.learning_rate} must be above 0, weight_decay at least 0")
+        check_adam("DCA-NAS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
+        if self.eta is not None and not self.eta > 0:
+            raise ValueError(f"eta of DCA-NAS is {self.eta}; give a step above 0, or leave it out")
         if self.derive_epochs < 1 or self.bottleneck < 1:
             raise ValueError(f"derive_epochs {self.derive_epochs} and bottleneck {self.bottleneck} must be 1 or more")
         for row in self.lookup:
@@ -184,6 +185,10 @@ class DCANAS:
                 raise ValueError(
                     f"lookup row {row!r} is not [resource, search limit above 0, delivered cost]; make it with `budgetnas lookup-graph`"
                 )
+
+    def check(self, problem: Problem) -> None:
+        """Raise `OutsideLookupGraph` for a limit of which the graph says nothing."""
+        self.bounds(problem)
 
     def search(
         self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator

@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 
-from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, Relaxation, SupernetOptions, repaired, summary
+from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, Relaxation, SupernetOptions, check_adam, repaired, summary
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PAPER_CYCLES = "paper_cycles"  # the name by which a space knows the costs of table 2
+PAPER_CYCLES: Final = "paper_cycles"  # the name by which a space knows the costs of table 2
 CYCLES, LIMITED = "cycles", "limited"
 BOUND_CYCLES = 1_244_160.0  # cycles of DARTS's cells (table 3): what a resource at its bound counts
 
@@ -59,20 +59,16 @@ def paper_costs(relaxation: Relaxation) -> list[Tensor] | None:
 
 
 def _bounds(problem: Problem, relaxation: Relaxation, resource: str) -> dict[str, float]:
-    """Return what each resource is divided by: its upper limit; where it has none, its expectation when all operations weigh the same.
-
-    `NothingLimited` for all that is limited where nothing is.
-    """
-    uppers = {limit.resource: limit.upper for limit in problem.limits if 0 < limit.upper < math.inf}
+    """Return what each resource is divided by: its upper limit; where it has none, its expectation when all operations weigh the same."""
+    uppers = _uppers(problem)
     if resource == LIMITED:
-        if not uppers:
-            raise NothingLimited(
-                f"resource = '{LIMITED}' of DEff-ARTS counts what has an upper limit, and nothing has one above 0 here; "
-                f"give the problem one, or name a resource such as '{CYCLES}' or '{PAPER_CYCLES}'"
-            )
         return uppers
     uniform = [alphas.detach() * 0.0 for alphas in relaxation.alphas]
     return {resource: uppers.get(resource) or float(relaxation.expected_cost(resource, uniform).detach())}
+
+
+def _uppers(problem: Problem) -> dict[str, float]:
+    return {limit.resource: limit.upper for limit in problem.limits if 0 < limit.upper < math.inf}
 
 
 def _total(parts: list[Tensor]) -> Tensor:
@@ -105,7 +101,7 @@ class DEffARTS:
 
     gamma: float = 0.01  # Gamma, 1 / cycles^beta; 0 is DARTS
     beta: float = 0.27  # of equation 1; section 3
-    resource: str = PAPER_CYCLES
+    resource: Literal["paper_cycles", "limited", "cycles", "params", "macs", "latency_ms", "energy_mj"] = PAPER_CYCLES  # what L_com counts
     zero_cost: float = 999_999.0  # of `none` on an edge [cycles]; appendix D
     unrolled: bool = True  # second order, equation 3; on a table there is none, and it is recorded as not modelled
     learning_rate: float = 3e-4  # of Adam for alphas; appendix D
@@ -115,7 +111,7 @@ class DEffARTS:
     steps: int | None = None  # None: as many as the recipe has, on a table as many as it takes DARTS to settle
     channels: int | None = None  # of the search network; None: the space's own, 16 in appendix D
     cells: int | None = None  # of the search network; None: the space's own, 8 in appendix D
-    repair: bool = False
+    repair: bool = False  # beyond the paper: end with the feasible network that gives up the least strength
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION})
 
@@ -124,8 +120,15 @@ class DEffARTS:
             raise ValueError(
                 f"gamma {self.gamma} and zero_cost {self.zero_cost} must be at least 0, beta {self.beta} above 0 and at most 1"
             )
-        if not (self.learning_rate > 0 and self.weight_decay >= 0 and self.deviation >= 0):
-            raise ValueError("DEff-ARTS needs a learning_rate above 0, and weight_decay and deviation of 0 or more")
+        check_adam("DEff-ARTS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
+
+    def check(self, problem: Problem) -> None:
+        """Raise `NothingLimited` if all that is limited is to count, and nothing is."""
+        if self.resource == LIMITED and not _uppers(problem):
+            raise NothingLimited(
+                f"resource = '{LIMITED}' of DEff-ARTS counts what has an upper limit, and nothing has one above 0 here; "
+                f"give the problem one, or name a resource such as '{CYCLES}' or '{PAPER_CYCLES}'"
+            )
 
     def search(
         self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator
@@ -133,6 +136,7 @@ class DEffARTS:
         """Yield the discrete architecture whenever it changes; return the figures listed above."""
         from torch.optim import Adam
 
+        self.check(problem)
         relaxation = evaluator.relaxation(SupernetOptions(self.channels, self.cells), rng, self.deviation)
         cost = computing_cost(problem, relaxation, self.resource, self.zero_cost)
         betas = (self.momentum[0], self.momentum[1])

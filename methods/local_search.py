@@ -26,7 +26,7 @@ class LocalSearch:
     was asked about once is not asked again. The search ends with its allowance, or when `patience` restarts in a row brought no query.
     """
 
-    first_improvement: bool = False
+    first_improvement: bool = False  # move to the first neighbour that is better, not to the best of them
     patience: int = 500  # restarts in a row without a query, after which the search ends
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, SupernetOptions, repaired, summary
+from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, SupernetOptions, check_adam, repaired, summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class PCDARTS:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION, Need.WEIGHTS})
 
     def __post_init__(self) -> None:
+        check_adam("PC-DARTS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
         if self.partial < 1:
             raise ValueError(f"partial of PC-DARTS is {self.partial}; give 1 (all channels) or more")
         if not 0.0 <= self.warm_up < 1.0:

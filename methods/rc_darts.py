@@ -18,6 +18,7 @@ from budgetnas.harness.problem import (
     Relaxation,
     Step,
     SupernetOptions,
+    check_adam,
     repaired,
     summary,
 )
@@ -66,8 +67,8 @@ class RCDARTS:
     lambda_end: float = 1e-4  # share of `lambda_start` that is left at the end; the paper: towards 0, section 3.2.2
     cost: Literal["auto", "edges", "expected"] = "auto"  # Phi: equation 6 (`edges`), or the relaxation's expectation. auto: equation 6 of
     # what is exactly a sum over edges (parameters, MACs, cycles), the expectation of the rest: no sum over edges is a device's latency
-    exact: bool = False
-    repair: bool = False
+    exact: bool = False  # beyond the paper: end in the nearest feasible point
+    repair: bool = False  # beyond the paper: end with the feasible network that gives up the least strength
     learning_rate: float = 3e-4  # of Adam for alphas in free steps; DARTS, appendix A.1.1, which the paper follows
     momentum: tuple[float, float] = (0.5, 0.999)  # Adam's betas, in free steps and projections; section 4.1.1
     weight_decay: float = 1e-3  # of alphas in free steps; DARTS, appendix A.1.1
@@ -80,6 +81,7 @@ class RCDARTS:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION})
 
     def __post_init__(self) -> None:
+        check_adam("RC-DARTS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
         least = {"free_steps": 1, "warm_up": 1, "projection_steps": 0, "lambda_start": 0}
         for name, value in least.items():
             if getattr(self, name) < value:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import settings
 
 # A loaded machine must not fail a test: nothing here is held to a clock.
-settings.register_profile("budgetnas", deadline=None)
+settings.register_profile("budgetnas", deadline=None, derandomize=True)  # the same cases in every run
+settings.register_profile("explore", deadline=None)  # new ones: `pytest --hypothesis-profile explore`
 settings.load_profile("budgetnas")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -33,6 +33,7 @@ def leaderboard_command(
     from rich.console import Console
 
     from budgetnas.harness.frame import read_records
+    from budgetnas.harness.runner import default_folder
     from budgetnas.harness.store import Store
 
     store = Store(run)
@@ -41,11 +42,12 @@ def leaderboard_command(
     missing = len(plan["trials"]) - len(records)
     if missing:
         typer.echo(f"{missing} of {len(plan['trials'])} trials have no record yet; the pages show the rest", err=True)
-    made_by = [f"budgetnas run {plan['study']}", f"budgetnas leaderboard {run}" + (f" --out {out}" if out else "")]
+    named, elsewhere = plan.get("reference", plan["study"]), f" --out {run}" if run != default_folder(plan["study"]) else ""
+    made_by = [f"budgetnas run {named}{elsewhere}", f"budgetnas leaderboard {run}" + (f" --out {out}" if out else "")]
     made_by[-1] += "".join(f" --curve '{name}'" for name in curve or [])
     if grids := {grid for grid in records["lookup_grid"] if grid}:
         points, seeds = max(grids)
-        made_by.insert(0, f"budgetnas lookup-graph {plan['study']} --points {points} --seeds {seeds}")
+        made_by.insert(0, f"budgetnas lookup-graph {named} --points {points} --seeds {seeds}")
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
         graphs = _draw_graphs(store, target)
         if plan["evaluator"] == "table":

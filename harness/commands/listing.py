@@ -60,6 +60,7 @@ def methods_command(
 
 def _method_row(found: FoundMethod) -> dict[str, Any]:
     from budgetnas.harness.evaluators.registry import EVALUATORS, offers
+    from budgetnas.harness.explained import as_written
     from budgetnas.spaces.registry import space_of
 
     space = space_of("nasbench201")  # which every evaluator knows
@@ -67,19 +68,22 @@ def _method_row(found: FoundMethod) -> dict[str, Any]:
     return {
         "method": found.reference,
         "evaluators": answered or "no: it needs PyTorch, `budgetnas[train]`",
-        "settings": ", ".join(f"{key}={value}" for key, value in found.settings({}).items()) or "none",
+        "settings": ", ".join(f"{key}={as_written(value)}" for key, value in found.settings({}).items()) or "none",
         "what it is": (found.cls.__doc__ or "").strip().split("\n")[0],
     }
 
 
 def _show_method(found: FoundMethod, as_json: bool) -> None:
+    from budgetnas.harness.explained import as_written, meanings
+
     row = _method_row(found)
     about = inspect.cleandoc(found.cls.__doc__ or "")
     if as_json:
         _show([row | {"settings": found.settings({}), "what it is": about}], as_json)
         return
     typer.echo(f"{found.reference}: {row['evaluators']}\n\n{about}\n")
-    settings = [{"setting": key, "default": value} for key, value in found.settings({}).items()]
+    said = meanings(found.cls)
+    settings = [{"setting": key, "default": as_written(value), "meaning": said.get(key, "")} for key, value in found.settings({}).items()]
     if settings:
         _show(settings, as_json)
     else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def lookup_graph_command(
     study: Annotated[str, typer.Argument(metavar="STUDY", help='A study file with lookup = "FILE.json" at a method.', show_default=False)],
     points: Annotated[int, typer.Option(min=2, help="Search limits in a graph.")] = 16,
-    seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them; a table of several training seeds has 3.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Searches under each of them, with seeds of their own.")] = 3,
     lowest: Annotated[
         float | None,
         typer.Option(
@@ -68,7 +68,7 @@ def lookup_graph_command(
         for graph in made:
             lost = f" ({len(graph.left_out)} delivered no network)" if graph.left_out else ""
             made_of = f"{graph.searches} searches{lost}, {graph.steps:,} steps, {graph.seconds:.0f} s"
-            typer.echo(f"{graph.title}: limits {graph.covered}; {made_of}")
+            typer.echo(f"{graph.title}: covers limits {graph.covered}; {made_of}")
         typer.echo(f"see {file}, {file.with_suffix('.csv').name} and {file.with_suffix('.png').name}")
 
 
@@ -78,18 +78,19 @@ def _show(progress: Progress, bar: TaskID, done: int, total: int) -> None:
 
 def _named(study: Study, folder: Path, reference: str) -> Iterator[tuple[Path, list[Trial]]]:
     """Yield every file of look-up graphs that a study names, with the trials that look up there, without their graphs."""
-    from budgetnas.harness.lookup_graph import SETTING, LookupGraphError, looks_up, without_file
+    from budgetnas.harness.catalogue import find_method
+    from budgetnas.harness.lookup_graph import SETTING, LookupGraphError, without_file
     from budgetnas.harness.plan import expand
     from budgetnas.harness.study import MethodPart
 
     files: dict[str, list[Trial]] = {}
     for part in study.method:
-        settings, file = without_file(part.settings)
+        settings, file = without_file(part.settings, find_method(part.name, folder).cls)
+        if file is None and SETTING in part.settings:
+            raise LookupGraphError(f"{reference}: method '{part.name}' looks nothing up; leave {SETTING} out, or name dca_nas")
         if file is not None:
             alone = MethodPart.model_validate({"name": part.name, "label": part.label} | settings)
             trials = expand(study.model_copy(update={"method": [alone]}), folder, reference).trials
-            if not all(looks_up(trial) for trial in trials):
-                raise LookupGraphError(f"{reference}: method '{part.name}' looks nothing up; leave {SETTING} out, or name dca_nas")
             files.setdefault(file, []).extend(trials)
     if not files:
         raise LookupGraphError(f'{reference} names no look-up graphs; write {SETTING} = "FILE.json" under a [[method]], such as dca_nas')

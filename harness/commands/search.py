@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,19 +120,22 @@ def _shown(value: float | None) -> str:
 @contextmanager
 def _live(title: str) -> Iterator[Watch]:
     """Give a function (step, figures): it draws a bar with the time left and the latest figures, or writes a line now and then."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+    from rich.text import Text
 
     console = Console(stderr=True)
-    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    told = [time.monotonic() - _LOGGED_EVERY_SECONDS]
-    with Progress(*bars, TextColumn("{task.fields[figures]}"), console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=None, figures="")
+    # The figures stand below the bar and may take several lines: cut off at the right, the costs would never be seen.
+    progress, latest = Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console), Text("")
+    task, told = progress.add_task("", total=None), [time.monotonic() - _LOGGED_EVERY_SECONDS]
+    with Live(Group(Text(title), progress, latest), console=console) if console.is_terminal else nullcontext():
 
         def watch(step: Step, figures: Mapping[str, float]) -> None:
             epoch = f"epoch {step.epoch + 1} of {step.epochs}: " if step.epochs < step.total else ""
             said = epoch + ", ".join(f"{_word(name)} {value:.4g}" for name, value in figures.items())
-            progress.update(task, completed=step.index + 1, total=step.total, figures=said)
+            progress.update(task, completed=step.index + 1, total=step.total)
+            latest.plain = said
             if not console.is_terminal and time.monotonic() - told[0] >= _LOGGED_EVERY_SECONDS:
                 told[0] = time.monotonic()
                 typer.echo(f"step {step.index + 1} of {step.total}, {said}", err=True)

@@ -152,7 +152,10 @@ def test_a_disk_that_is_full_or_closed_is_one_line(command: Command, tmp_path: P
         (("check", f"{PLUGINS}/breaking.py:Hangs", "--timeout", "1"), "did not end within 1 s (--timeout)"),
         (("check", "eats.py:Mine", "--memory-mb", "512"), "eats.py cannot be loaded: MemoryError"),
         (("check", "rcas", "--setting", "nothing=3"), "method 'rcas' has no setting 'nothing'"),
-        (("check", "random_search", "--setting", "patience=many"), "setting 'patience' of method 'random_search' is 'many'; expected int"),
+        (
+            ("check", "random_search", "--setting", "patience=many"),
+            "setting 'patience' of method 'random_search' is 'many'; expected a whole number",
+        ),
     ],
 )
 def test_what_a_person_can_mend_is_one_line(command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

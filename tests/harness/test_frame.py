@@ -94,7 +94,11 @@ def test_nothing_found_and_failures_are_rows_too(finished: Store) -> None:
     assert (nothing["status"], nothing["feasible"], nothing["violation"], nothing["recommendation"]) == ("ok", False, math.inf, "")
     assert math.isnan(nothing["regret"]) and math.isnan(nothing["test"]) and math.isnan(nothing["latency_ms"])
     failed = row_of(table, method="raises", seed=0, problem="params<=600k")
-    assert (failed["status"], failed["failure"], failed["feasible"]) == ("failed", "RuntimeError: no <object object>", False)
+    assert (failed["status"], failed["failure"], failed["feasible"]) == (
+        "failed",
+        "RuntimeError: no <object object> (misbehaving.py:40)",
+        False,
+    )
 
 
 def test_only_trials_of_the_present_plan_that_have_ended_count(tmp_path: Path) -> None:

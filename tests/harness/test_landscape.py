@@ -90,6 +90,12 @@ def test_complexity_is_the_space_s() -> None:
         assert CLOSED_FORM.architecture(index) == space.at(index)
 
 
+@pytest.mark.parametrize("wrong", [-1.0, float("inf")])
+def test_a_cost_that_cannot_be_is_refused_with_its_place(made_up: MakeLandscape, wrong: float) -> None:
+    with pytest.raises(TableError, match=rf"latency_ms of .* is {wrong:g} for architecture 2; costs are 0 or more, and NaN where"):
+        made_up([90.0] * 4, latency_ms=[1.0, float("nan"), wrong, 2.0]).eligible  # noqa: B018
+
+
 def test_eligible_is_connected_and_supported_in_every_metric(made_up: MakeLandscape) -> None:
     landscape = made_up(test=[1.0] * 4, connected=[True, False, True, True], latency_ms=[1, 1, NAN, 1], energy_mj=[1, 1, 1, NAN])
     assert landscape.eligible.tolist() == [True, False, False, False]

@@ -149,6 +149,16 @@ def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
     assert {"budgetnas", "numpy"} <= set(provenance)
 
 
+def test_the_run_of_another_study_is_not_taken_over(tmp_path: Path) -> None:
+    conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
+    before = contents(tmp_path / "out" / "records"), (tmp_path / "out" / "plan.json").read_bytes()
+    other = tmp_path / "other.toml"
+    other.write_text(study_in(tmp_path, seeds=1).read_text().replace('name = "mine"', 'name = "theirs"', 1))
+    with pytest.raises(RunError, match=r"out holds the run of the study 'mine', not 'theirs'; choose another folder with --out"):
+        conduct(other, tmp_path / "out")
+    assert before == (contents(tmp_path / "out" / "records"), (tmp_path / "out" / "plan.json").read_bytes())
+
+
 def test_contexts_of_an_earlier_plan_go(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.create()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,33 @@ name = "darts"
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ('name = "rc_darts"\nlookup = "g.json"', "method 'rc_darts' has no setting 'lookup'; it has free_steps, "),
+        (
+            'name = "dca_nas"\nlookup = [["latency_ms", 1e-6, 1e-6], ["latency_ms", 2e-6, 2e-6]]',
+            "'dca_nas': the look-up graph of latency_ms",
+        ),
+        ('name = "dca_nas"\nlookup = "g.json"', "there are no look-up graphs at"),
+        ('name = "deff_arts"\nresource = "limited"', "'deff_arts': resource = 'limited' of DEff-ARTS counts what has an upper limit"),
+        ('name = "deff_arts"\nresource = "foo"', "setting 'resource' of method 'deff_arts' is 'foo'; expected one of 'paper_cycles', "),
+        ('name = "darts"\nmomentum = [0.9, 1.0]', "momentum of DARTS is [0.9, 1.0]; give Adam's two betas"),
+        ('name = "dca_nas"\nlearning_rate = 0', "DCA-NAS needs a learning_rate above 0"),
+    ],
+)
+def test_what_no_search_could_be_made_of_is_said_before_any_search(method: str, reason: str, tmp_path: Path) -> None:
+    limits = 'limits = ["params>=1k"]' if "limited" in method else 'limits = ["latency_ms<=3"]'
+    text = GOOD.replace('limits = ["latency_ms@q10", ["params<=600k", "energy_mj<=15"]]', limits).replace('name = "random_search"', method)
+    with pytest.raises(StudyError, match=re.escape(reason)) as refused:
+        plan_of(tmp_path, text)
+    assert str(refused.value).startswith(f"{tmp_path / 'study.toml'}: ") and "\n" not in str(refused.value)
+
+
+def test_a_byte_order_mark_before_a_study_is_passed_over(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, "\ufeff" + GOOD).study.name == "mine"
+
+
 def test_each_of_several_spaces_is_a_board_with_limits_of_its_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, TWO_SPACES)
     plain, grouped = plan.cells
@@ -227,8 +255,8 @@ WRONG = [
     (METHOD, 'name = "randomsearch"', r"unknown method 'randomsearch'; choose one of darts, "),
     (METHOD, 'name = "nowhere.py:Mine"', r"there is no file .*nowhere\.py"),
     (METHOD, METHOD + "\npatienc = 3", r"method 'random_search' has no setting 'patienc'; it has patience"),
-    (METHOD, METHOD + "\npatience = '3'", r"setting 'patience' of method 'random_search' is '3'; expected int"),
-    (METHOD, METHOD + "\npatience = 1979-05-27", r"setting 'patience' of method 'random_search' is .*; expected int"),
+    (METHOD, METHOD + "\npatience = '3'", r"setting 'patience' of method 'random_search' is '3'; expected a whole number"),
+    (METHOD, METHOD + "\npatience = 1979-05-27", r"setting 'patience' of method 'random_search' is .*; expected a whole number"),
     (METHOD, METHOD + f"\n[[method]]\n{METHOD}", r"two methods are called 'random_search \(defaults\)'; give each \[\[method\]\] a label"),
     (
         METHOD,

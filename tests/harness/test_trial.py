@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,6 +246,20 @@ def test_an_empty_recommendation_changes_nothing() -> None:
     assert [entry["architectures"] for entry in record_of(search)["recommendations"]] == [[2]]
 
 
+@pytest.mark.parametrize("need", list(Need))
+def test_a_failure_is_in_the_class_of_what_the_method_needs_however_early_it_comes(need: Need) -> None:
+    @dataclass(frozen=True)
+    class Written:
+        needs: ClassVar[frozenset[Need]] = frozenset({need})
+
+        def search(self, problem: Any, evaluator: Any, rng: Any) -> Any:
+            raise RuntimeError("before anything was asked")
+
+    record = conduct(FoundMethod("written", Written, "1", plugin=False), trial_of(settings=()))
+    assert record["status"] == "failed"
+    assert record.get("ranking_class") == ("full information" if need is Need.RELAXATION else None)
+
+
 def raising(error: BaseException) -> Search:
     def search(problem: Any, evaluator: Any, rng: Any) -> Iterator[Any]:
         evaluator.accuracy(problem.space.at(by_quality()[0][0]))
@@ -287,7 +302,9 @@ def yielding(value: Any) -> Search:
 def test_whatever_a_method_does_wrong_is_a_failed_record_with_the_reason(search: Search, failure: str) -> None:
     record = record_of(search)
     assert record["status"] == "failed"
-    assert record["failure"] == failure or (failure.endswith(".*") and record["failure"].startswith(failure[:-2]))
+    said = re.sub(r" \(test_trial.py:\d+\)$", "", record["failure"])  # where it arose, if it was in the method's own file
+    assert said == failure or (failure.endswith(".*") and said.startswith(failure[:-2]))
+    assert (said != record["failure"]) == (getattr(search, "__name__", "") == "search" and "raising" in search.__qualname__)
     assert "\n" not in record["failure"]
 
 

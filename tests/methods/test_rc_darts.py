@@ -324,7 +324,14 @@ def test_the_last_projection_of_the_paper_s_lambda_moves_next_to_nothing() -> No
 
 def test_a_projection_that_makes_the_cell_feasible_is_told_from_one_that_found_it_so() -> None:
     """A search of one projection, at its very end: heavy, it reaches the limit; with lambda 0 it does nothing."""
-    settings: dict[str, Any] = {"steps": 60, "most_of_search": 1.0, "free_steps": 60, "warm_up": 1, "lambda_end": 1.0, "learning_rate": 0.005}
+    settings: dict[str, Any] = {
+        "steps": 60,
+        "most_of_search": 1.0,
+        "free_steps": 60,
+        "warm_up": 1,
+        "lambda_end": 1.0,
+        "learning_rate": 0.005,
+    }
     limits = resolve(DIGITS, ["params@q25"]).limits
     _, heavy = run(RCDARTS(lambda_start=1000.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
     _, none = run(RCDARTS(lambda_start=0.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)

@@ -40,7 +40,8 @@ class Known:
         return {"params": float(self.space.complexity(arch, TASK).params)}
 
     def discretise(self, alphas: Any) -> Architecture:
-        found: Architecture = self.space.strongest([torch.softmax(each, dim=1).double().numpy() for each in alphas])
+        # Double precision: in single, edges that are all but equal are ranked by how a softmax was rounded.
+        found: Architecture = self.space.strongest([torch.softmax(each.double(), dim=1).numpy() for each in alphas])
         return found
 
     def ended(self, alphas: Any, upper: float = math.inf) -> Architecture | None:

@@ -110,5 +110,8 @@ def test_a_run_that_trains_is_selected_from_retrained_by_a_recipe_and_shown(comm
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "leaderboards" / "README.md").read_text()
     assert "random\\_search (best of 2 by brief retraining)" in page or "random_search (best of 2 by brief retraining)" in page
-    assert "\nbudgetnas run trained && budgetnas compare out --recipe tiny.toml --seeds 2 && budgetnas leaderboard out\n" in page
+    assert (
+        "\nbudgetnas run trained.toml --out out && budgetnas compare out --recipe tiny.toml --seeds 2 && budgetnas leaderboard out\n"
+        in page
+    )
     assert "early-stopped validation [%]" in page and "retrained test [%]" in page

@@ -34,7 +34,7 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     arguments = ("lookup-graph", "small.toml", "--points", "2", "--seeds", "1", "--workers", "1")
     first = command(*arguments)
     assert (first.returncode, first.stderr) == (0, "")
-    assert "dca_nas in nasbench201, latency_ms on closed-form, closed-form: limits from " in first.stdout
+    assert "dca_nas in nasbench201, latency_ms on closed-form, closed-form: covers limits from " in first.stdout
     assert "; 2 searches, 40 steps, " in first.stdout
     (graph,) = read_graphs(tmp_path / "made" / "graphs.json")
     assert [limit for limit, _ in graph.nodes] == [1.5, 8.0]
@@ -43,7 +43,9 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     assert command("run", "small.toml", "--workers", "1").returncode == 0
     assert command("leaderboard", "runs/small").returncode == 0
     page = (tmp_path / "runs" / "small" / "leaderboards" / "README.md").read_text()
-    assert "\nbudgetnas lookup-graph small --points 2 --seeds 1 && budgetnas run small && budgetnas leaderboard runs/small\n" in page
+    assert (
+        "\nbudgetnas lookup-graph small.toml --points 2 --seeds 1 && budgetnas run small.toml && budgetnas leaderboard runs/small\n" in page
+    )
     assert "read its search limits from look-up graphs that were made beforehand: up to 2 searches and 40 steps a problem" in page
     assert "; in all they took " in page and "](lookup-graphs.png)" in page
     assert (tmp_path / "runs" / "small" / "leaderboards" / "lookup-graphs.png").read_bytes().startswith(b"\x89PNG")
