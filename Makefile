@@ -54,18 +54,19 @@ published: $(VENV)/installed
 	$(BIN)/budgetnas leaderboard runs/published --out leaderboards/published
 
 # The pages of the differentiable methods and of the searches that train: some hours of two cores. Only the first two studies need a download.
-SEARCHES := dca-nas-fig3 full-information full-information-digits darts-digits darts-fashion darts-fashion-cells constrained-digits constrained-darts-digits rcas-digits
+SEARCHES := rc-darts-lambda dca-nas-fig3 full-information full-information-digits darts-digits darts-fashion darts-fashion-cells constrained-digits constrained-darts-digits rc-darts-table3 dca-nas-fig4a rcas-digits
 RETRAINED_BY_darts-fashion := --recipe smoke --seeds 2
 RETRAINED_BY_darts-fashion-cells := --recipe smoke
 RETRAINED_BY_constrained-darts-digits := --recipe digits-cells --seeds 1
+RETRAINED_BY_rc-darts-table3 := --recipe digits-cells
 RETRAINED_BY_rcas-digits := --recipe rcas-digits
 published-searches: $(VENV)/installed-train
 	$(BIN)/budgetnas data fetch
 	for study in dca-nas-fig3 full-information full-information-digits; do $(BIN)/budgetnas lookup-graph $$study --seeds 1 || exit 1; done
 	$(BIN)/budgetnas lookup-graph constrained-digits --points 8
 	$(BIN)/budgetnas lookup-graph constrained-darts-digits --points 8 --seeds 1
-	$(foreach study,$(SEARCHES),$(BIN)/budgetnas run $(study) && \
-	$(if $(filter full% dca%,$(study)),,$(BIN)/budgetnas compare runs/$(study) $(RETRAINED_BY_$(study)) --out leaderboards/published/$(study) &&) \
+	$(foreach study,$(SEARCHES),$(BIN)/budgetnas run $(study) $(if $(filter dca-nas-fig4a,$(study)),--workers 1) && \
+	$(if $(filter full% dca-nas-fig3 rc-darts-lambda dca-nas-fig4a,$(study)),,$(BIN)/budgetnas compare runs/$(study) $(RETRAINED_BY_$(study)) --out leaderboards/published/$(study) &&) \
 	$(BIN)/budgetnas leaderboard runs/$(study) --out leaderboards/published/$(study) && )true
 
 # Several workers: a thread each.

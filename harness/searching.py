@@ -11,7 +11,9 @@ from budgetnas.harness.catalogue import MethodError, find_method
 from budgetnas.harness.evaluators.registry import Watch, offers, torch_is_installed
 from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.limits import Bounds, require_attainable, resolve
-from budgetnas.harness.plan import training_of
+from budgetnas.harness.lookup_files import read_graphs
+from budgetnas.harness.lookup_graph import graphs_of, looked_up, without_file
+from budgetnas.harness.plan import check_problem, training_of
 from budgetnas.harness.problem import Allowance
 from budgetnas.harness.store import Store
 from budgetnas.harness.terrain import Terrain, terrain_of
@@ -65,6 +67,7 @@ def trial_of(asked: Asked) -> tuple[Trial, Bounds]:
     bounds = resolve(terrain, asked.limits)
     if asked.evaluator != "table":
         require_attainable(terrain, bounds)
+    settings, file = without_file(asked.settings, found.cls)
     trial = Trial(
         space=space.name,
         dataset=asked.dataset,
@@ -73,13 +76,16 @@ def trial_of(asked: Asked) -> tuple[Trial, Bounds]:
         allowance=Allowance(asked.queries),
         validation="mean",
         method=found.reference,
-        settings=tuple(sorted(found.settings(asked.settings).items())),
+        settings=tuple(sorted(found.settings(settings).items())),
         version=found.version,
         table=terrain.checksum,
         seed=asked.seed,
         folder=Path.cwd() if found.plugin else None,
         training=None if asked.evaluator == "table" else training_of(asked.evaluator, asked.recipe or "", asked.dataset, Path.cwd()),
     )
+    if file is not None:
+        trial = looked_up(trial, graphs_of(trial, read_graphs(Path(file)), file))
+    check_problem(found, trial)
     return trial, bounds
 
 

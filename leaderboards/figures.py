@@ -165,7 +165,10 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
             )
             notes = [panels[index].note] if panels[index].note else []
             notes += [] if any(len(run) for run in panels[index].runs) else ["nothing feasible was recommended"]
-            axes.text(0.97, 0.04, "\n".join(notes), transform=axes.transAxes, ha="right", va="bottom", fontsize=9.0, color=INK, zorder=6)
+            axes.text(
+                0.97, 0.04, "\n".join(notes), transform=axes.transAxes, ha="right", va="bottom", fontsize=9.0, color=INK, zorder=6,
+                bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+            )  # fmt: skip
             # The last panel of a column has the axis' figures, also where the row below is not full.
             axes.tick_params(labelbottom=index + columns >= len(panels))
         resource = board.resource.removesuffix(f"_{board.unit}").replace("_", " ")
