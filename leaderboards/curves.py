@@ -79,7 +79,8 @@ def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> No
             for bound in panel.limits:
                 axes.axvline(bound, color=LIMIT, linewidth=0.8, linestyle=DASHED, zorder=1)
             for place, (method, points) in enumerate(panel.curves.items()):
-                size = 9.0 - 4.0 * place / max(len(panel.curves) - 1, 1)  # a smaller mark on a larger one leaves both to be seen
+                last = len(panel.curves) - 1
+                size = 6.0 + min(1.2, 6.0 / max(last, 1)) * (last - place)  # a smaller mark on a larger one leaves both to be seen
                 axes.errorbar(
                     [point.cost for point in points], [point.accuracy for point in points],
                     xerr=[point.cost_deviation for point in points], yerr=[point.accuracy_deviation for point in points],
