@@ -49,9 +49,10 @@ def _plan(store: Store) -> dict[str, Any]:
     if isinstance(plan, dict):
         plan = {"evaluator": "table", "graph_seconds": {}} | plan  # as runs of earlier versions had it
     kinds = {"evaluator": str, "graph_seconds": dict, "study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
-    if not isinstance(plan, dict) or not all(isinstance(plan.get(name), kind) for name, kind in kinds.items()):
+    sound = isinstance(plan, dict) and all(isinstance(plan.get(name), kind) for name, kind in kinds.items())
+    if not sound or not all(isinstance(seconds, (int, float)) for seconds in plan["graph_seconds"].values()):
         raise RunError(f"{path} is no plan of a run; run the study again: what is there is kept")
-    return plan
+    return dict(plan)
 
 
 def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:

@@ -16,7 +16,7 @@ from budgetnas.harness.lookup_graph import Graph, graphs_of, looked_up, without_
 from budgetnas.harness.problem import Allowance, Need, Problem
 from budgetnas.harness.study import MethodPart, Study, StudyError
 from budgetnas.harness.terrain import Terrain, terrain_of
-from budgetnas.harness.trial import Training, Trial
+from budgetnas.harness.trial import Training, Trial, reason_of
 from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Space
@@ -83,9 +83,15 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
 
 def check_problem(found: FoundMethod, trial: Trial) -> None:
     """Let a method that can object to a problem do so before anything is searched: ValueError, with its reason."""
-    if hasattr(found.cls, "check"):
-        problem = Problem(space_of(trial.space), task_of(trial.dataset), trial.device, trial.limits, trial.allowance)
-        found.make(dict(trial.settings)).check(problem)  # type: ignore[attr-defined] # optional, as the protocol says
+    method: Any = found.make(dict(trial.settings))
+    if not hasattr(method, "check_problem"):
+        return
+    try:
+        method.check_problem(Problem(space_of(trial.space), task_of(trial.dataset), trial.device, trial.limits, trial.allowance))
+    except ValueError:
+        raise
+    except Exception as error:  # a plug-in may raise what it likes
+        raise MethodError(f"check_problem of '{found.reference}' failed: {reason_of(error)}") from None
 
 
 def _spaces(study: Study) -> list[Space]:

@@ -220,8 +220,8 @@ class Method(Protocol):
     """A search: a frozen dataclass whose fields are its settings.
 
     Two optional class attributes: `deterministic = True` says that it draws nothing from `rng`, so it is run once instead of once a
-    seed; `version`, a number raised with every change of behaviour, is part of a trial's identity. An optional method `check(problem)`
-    raises `ValueError` for a problem that its settings do not fit: a study says so before anything is searched.
+    seed; `version`, a number raised with every change of behaviour, is part of a trial's identity. An optional method
+    `check_problem(problem)` raises `ValueError` for a problem that its settings do not fit: a study says so before anything is searched.
     """
 
     needs: ClassVar[frozenset[Need]]

@@ -101,7 +101,10 @@ def write_plan(plan: Plan, store: Store) -> None:
         },
     )
     everything = {graph.place: graph for graphs in plan.graphs.values() for graph in graphs}
-    store.write(store.root / GRAPHS, content_of(list(everything.values())))
+    if everything:
+        store.write(store.root / GRAPHS, content_of(list(everything.values())))
+    else:
+        (store.root / GRAPHS).unlink(missing_ok=True)  # of an earlier plan
     store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})
 
 

@@ -186,7 +186,7 @@ class DCANAS:
                     f"lookup row {row!r} is not [resource, search limit above 0, delivered cost]; make it with `budgetnas lookup-graph`"
                 )
 
-    def check(self, problem: Problem) -> None:
+    def check_problem(self, problem: Problem) -> None:
         """Raise `OutsideLookupGraph` for a limit of which the graph says nothing."""
         self.bounds(problem)
 

@@ -122,7 +122,7 @@ class DEffARTS:
             )
         check_adam("DEff-ARTS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
 
-    def check(self, problem: Problem) -> None:
+    def check_problem(self, problem: Problem) -> None:
         """Raise `NothingLimited` if all that is limited is to count, and nothing is."""
         if self.resource == LIMITED and not _uppers(problem):
             raise NothingLimited(
@@ -136,7 +136,7 @@ class DEffARTS:
         """Yield the discrete architecture whenever it changes; return the figures listed above."""
         from torch.optim import Adam
 
-        self.check(problem)
+        self.check_problem(problem)
         relaxation = evaluator.relaxation(SupernetOptions(self.channels, self.cells), rng, self.deviation)
         cost = computing_cost(problem, relaxation, self.resource, self.zero_cost)
         betas = (self.momentum[0], self.momentum[1])

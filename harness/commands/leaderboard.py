@@ -62,11 +62,16 @@ def leaderboard_command(
 def _draw_graphs(store: Store, target: Path) -> str:
     """Draw the look-up graphs that the run's trials read; return the picture's name, '' where they read none."""
     from budgetnas.harness.lookup_files import draw, read_graphs
+    from budgetnas.harness.lookup_graph import LookupGraphError
     from budgetnas.harness.runner import GRAPHS
 
-    graphs = read_graphs(store.root / GRAPHS) if (store.root / GRAPHS).is_file() else []
-    if not graphs:
+    path = store.root / GRAPHS
+    if not path.is_file():
         return ""
+    try:
+        graphs = read_graphs(path)
+    except LookupGraphError:
+        raise RunError(f"{path} is damaged; run the study again: what is there is kept") from None
     try:
         target.mkdir(parents=True, exist_ok=True)
         draw(graphs, target / GRAPH_PICTURE)

@@ -109,6 +109,29 @@ def test_what_no_search_could_be_made_of_is_said_before_any_search(method: str, 
     assert str(refused.value).startswith(f"{tmp_path / 'study.toml'}: ") and "\n" not in str(refused.value)
 
 
+def test_a_plug_in_s_objection_to_a_problem_is_a_line_whatever_it_raises(tmp_path: Path) -> None:
+    source = """
+from dataclasses import dataclass
+from typing import ClassVar
+from budgetnas.harness.problem import Need
+
+@dataclass(frozen=True)
+class Objects:
+    how: str = "ValueError"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
+
+    def check_problem(self, problem):
+        raise {"ValueError": ValueError, "KeyError": KeyError}[self.how](f"not on {problem.device}")
+
+    def search(self, problem, evaluator, rng):
+        yield from ()
+"""
+    (tmp_path / "objects.py").write_text(source, encoding="utf-8")
+    for how, said in (("ValueError", "'objects.py:Objects': not on closed-form"), ("KeyError", "failed: KeyError: 'not on closed-form'")):
+        with pytest.raises(StudyError, match=re.escape(said)):
+            plan_of(tmp_path, GOOD.replace('name = "random_search"', f'name = "objects.py:Objects"\nhow = "{how}"'))
+
+
 def test_a_byte_order_mark_before_a_study_is_passed_over(tmp_path: Path) -> None:
     assert plan_of(tmp_path, "\ufeff" + GOOD).study.name == "mine"
 

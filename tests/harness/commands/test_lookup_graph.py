@@ -52,6 +52,9 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     assert read_graphs(tmp_path / "runs" / "small" / "graphs.json") == [graph]
     shares = json.loads((tmp_path / "runs" / "small" / "plan.json").read_text())["graph_seconds"]
     assert list(shares.values()) == pytest.approx([graph.seconds / 4] * 4, abs=1e-3)  # two seeds under two of the three limits
+    (tmp_path / "runs" / "small" / "graphs.json").write_text("{")
+    damaged = command("leaderboard", "runs/small")
+    assert damaged.returncode == 1 and damaged.stderr.count("\n") == 1 and "graphs.json is damaged; run the study again" in damaged.stderr
     one = ("search", "dca_nas", "nasbench201", "--dataset", "closed-form", "--device", "closed-form", "--limit", "latency_ms<=3")
     one += ("--setting", "steps=20", "--setting", "lookup=made/graphs.json", "--json")
     found = json.loads(command(*one).stdout)
