@@ -27,20 +27,28 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def real_data() -> Path:
     """The folder with the upstream files, beside the project."""
     if not (SHARED_DATA / "mirror").is_dir():
-        pytest.skip("the real tables (../shared/data) are not on this machine")
+        pytest.skip("the upstream files (../shared/data) are not on this machine")
     return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
-def real_home(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data home with the table made of the real files; point $BUDGETNAS_DATA at it."""
-    from budgetnas.spaces.tables.convert import convert
+def real_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data home with the table made of the real files; point $BUDGETNAS_DATA at it.
 
-    mirror = real_data / "mirror"
+    It is $BUDGETNAS_DATA itself where that has the table, else a new folder with the table made of the files beside the project.
+    """
+    from budgetnas.spaces.tables.convert import convert
+    from budgetnas.spaces.tables.fetch import manifest
+
+    given = Path(os.environ.get("BUDGETNAS_DATA") or "no-data")
+    if (given / "nasbench201.parquet").is_file():
+        return given.resolve()
+    mirror = SHARED_DATA / "mirror"
+    files = {entry.path: mirror / entry.path for entry in manifest() if not entry.optional}
+    if not all(file.is_file() for file in files.values()):
+        pytest.skip("the real tables are not on this machine: neither in $BUDGETNAS_DATA nor in ../shared/data")
     home = tmp_path_factory.mktemp("home")
-    convert({str(path.relative_to(mirror)): path for path in sorted(mirror.rglob("*")) if path.is_file()}).write(
-        home / "nasbench201.parquet"
-    )
+    convert(files).write(home / "nasbench201.parquet")
     return home
 
 
@@ -49,6 +57,17 @@ def real_tables(real_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The real tables as this process sees them."""
     monkeypatch.setenv("BUDGETNAS_DATA", str(real_home))
     return real_home
+
+
+@pytest.fixture
+def real_operators(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data home with the costs of FBNet's operators, as this process sees it."""
+    from budgetnas.spaces.tables.importing import read
+    from budgetnas.spaces.tables.operators import OPERATORS
+
+    read(real_data / "rebuilt" / "HW-NAS-Bench-v1_0.rebuilt.pickle")[OPERATORS].write(tmp_path / f"{OPERATORS}.parquet")
+    monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture
