@@ -10,7 +10,8 @@ from typing import NoReturn, cast
 
 import typer
 
-from budgetnas.harness.commands import check, compare, data, leaderboard, listing, lookup_graph, query, retrain, run, search
+from budgetnas.harness.commands import check, compare, data, leaderboard, lookup_graph, query, retrain, run, search
+from budgetnas.harness.commands import list as listing
 
 # A wrong command line, whichever click typer brings; its subclass for 'no arguments, here is the help' has no message.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])

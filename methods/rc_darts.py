@@ -54,7 +54,7 @@ class RCDARTS:
     architecture in place of the expected one, the squared distance from theta being the least that makes an architecture's operations the
     strongest of those that the space ever keeps (which predecessors a node keeps is, where they compete for it, ranked by their strengths).
     Where theta's own architecture is feasible, it is that one. In a space too large to list, as DARTS's, it is the nearest among the
-    strongest architectures, else one near by, reached by single changes (`spaces/nearest.py`). With `repair`, not part of it either, the
+    strongest architectures, else one near by, reached by single changes (`spaces/repair.py`). With `repair`, not part of it either, the
     recommendation is replaced by the feasible architecture that gives up the least strength.
     """
 

@@ -37,8 +37,8 @@ def real_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It is $BUDGETNAS_DATA itself where that has the table, else a new folder with the table made of the files beside the project.
     """
-    from budgetnas.spaces.tables.convert import convert
-    from budgetnas.spaces.tables.fetch import manifest
+    from budgetnas.spaces.tables.upstream.convert import convert
+    from budgetnas.spaces.tables.upstream.fetch import manifest
 
     given = Path(os.environ.get("BUDGETNAS_DATA") or "no-data")
     if (given / "nasbench201.parquet").is_file():
@@ -62,8 +62,8 @@ def real_tables(real_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def real_operators(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data home with the costs of FBNet's operators, as this process sees it."""
-    from budgetnas.spaces.tables.importing import read
     from budgetnas.spaces.tables.operators import OPERATORS
+    from budgetnas.spaces.tables.upstream.importing import read
 
     read(real_data / "rebuilt" / "HW-NAS-Bench-v1_0.rebuilt.pickle")[OPERATORS].write(tmp_path / f"{OPERATORS}.parquet")
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))

@@ -43,17 +43,17 @@ def build_command(
     """
     steps = [step] if step else list(Step)
     if Step.ACCURACIES in steps:
-        from budgetnas.harness.training.digits201.builder import build_accuracies
+        from budgetnas.harness.digits201.builder import build_accuracies
 
         with _progress("training") as show:
             build_accuracies(workers, show)
     if Step.LATENCY in steps:
-        from budgetnas.harness.training.digits201.latency import measure_latencies
+        from budgetnas.harness.digits201.latency import measure_latencies
 
         with _progress("measuring latency") as show:
             measure_latencies(show)
     if Step.TABLE in steps:
-        from budgetnas.harness.training.digits201.table import write_table
+        from budgetnas.harness.digits201.table import write_table
         from budgetnas.spaces.tables.home import data_home
 
         for path in write_table(out or data_home()):

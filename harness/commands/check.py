@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from budgetnas.harness.commands.settings import settings_of
+from budgetnas.harness.commands.setting_option import settings_of
 
 
 def check_command(
@@ -23,9 +23,9 @@ def check_command(
     """Check that a method keeps the contract: within its allowance, feasible, repeatable, no worse than random search."""
     from rich.console import Console
 
-    from budgetnas.harness.check import ContractBroken, check_reference
-    from budgetnas.harness.executors.local import Confinement, call_confined
-    from budgetnas.harness.executors.worker import Died
+    from budgetnas.harness.trials.contract import ContractBroken, check_reference
+    from budgetnas.harness.trials.crew import Confinement, call_confined
+    from budgetnas.harness.trials.worker import Died
 
     console = Console()
     with Console(stderr=True).status(f"checking {method}"):

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
-    from budgetnas.harness.comparing import Compared
-    from budgetnas.harness.store import Store
+    from budgetnas.harness.comparison.retrain_all import Compared
+    from budgetnas.harness.records.store import Store
 
 SEEDS = 3
 
@@ -39,9 +39,9 @@ def compare_command(
     Of a run on a table, the best network that each method found under each limit; of a run that trained, what every search recommended.
     Stopped at any moment, it goes on when the same command is given again: what was trained is kept.
     """
-    from budgetnas.harness.frame import read_records
-    from budgetnas.harness.store import Store
-    from budgetnas.harness.training.retraining import can_retrain
+    from budgetnas.harness.records.store import Store
+    from budgetnas.harness.records.table import read_records
+    from budgetnas.harness.training.job import can_retrain
 
     store = Store(run)
     records, _, plan = read_records(store)
@@ -58,13 +58,13 @@ def compare_command(
 
 def _can_be_built(records: pd.DataFrame) -> bool:
     """Return whether a recipe could train what a run found: its images may be missing, which is another matter, but there are some."""
-    from budgetnas.harness.training.images import LOADERS
+    from budgetnas.harness.training.images.load import LOADERS
 
     return any(dataset in LOADERS for dataset in set(records["dataset"]))
 
 
 def _by_the_tables_trainer(records: pd.DataFrame, run: Path, target: Path, workers: int) -> None:
-    from budgetnas.harness.compare import agreement, compare, comparison_csv, comparison_page, summary, winners
+    from budgetnas.harness.comparison.compare import agreement, compare, comparison_csv, comparison_page, summary, winners
 
     chosen = winners(records)
     with _bar() as show:
@@ -78,11 +78,11 @@ def _by_the_tables_trainer(records: pd.DataFrame, run: Path, target: Path, worke
 def _by_recipe(
     store: Store, records: pd.DataFrame, plan: dict[str, Any], recipe: str | None, seeds: int, target: Path, workers: int
 ) -> None:
-    from budgetnas.harness.candidates import of_searches, of_table
-    from budgetnas.harness.comparing import agreements, compare_by_recipe, recipe_for
-    from budgetnas.harness.comparison_page import PICTURE, csv_of, page_of, sentence
-    from budgetnas.harness.searched import history_of, last_figures, write_comparison
-    from budgetnas.harness.selection import with_selections
+    from budgetnas.harness.comparison.candidates import of_searches, of_table
+    from budgetnas.harness.comparison.comparison_page import PICTURE, csv_of, page_of, sentence
+    from budgetnas.harness.comparison.retrain_all import agreements, compare_by_recipe, recipe_for
+    from budgetnas.harness.comparison.searches import history_of, last_figures, write_comparison
+    from budgetnas.harness.studies.selection import with_selections
 
     for pair in sorted({(str(row.space), str(row.dataset)) for row in records.itertuples()}):
         recipe_for(*pair, recipe)  # what is wrong with a recipe is said before anything else
@@ -111,9 +111,9 @@ def _by_recipe(
 
 def _draw(compared: Sequence[Compared], path: Path) -> None:
     """Draw a panel for every dataset and figure known before; where none is, the networks by method."""
-    from budgetnas.harness.candidates import methods_of
-    from budgetnas.harness.comparing import agreements, known_figure, retrained_figure
-    from budgetnas.leaderboards.scatter import Dot, ScatterPanel, scatter_picture
+    from budgetnas.harness.comparison.candidates import methods_of
+    from budgetnas.harness.comparison.retrain_all import agreements, known_figure, retrained_figure
+    from budgetnas.leaderboards.comparison.picture import Dot, ScatterPanel, scatter_picture
 
     words = {"queried": "queried test accuracy [%]", "early_stopped": "early-stopped validation accuracy [%]"}
     panels = []
@@ -156,7 +156,7 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
 
 
 def _write(target: Path, files: Mapping[str, str]) -> None:
-    from budgetnas.harness.store import RunError
+    from budgetnas.harness.records.store import RunError
 
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from budgetnas.harness.commands.build import build_command
 
 if TYPE_CHECKING:
     from budgetnas.spaces.tables.columnar import Table
-    from budgetnas.spaces.tables.download import Entry
+    from budgetnas.spaces.tables.upstream.download import Entry
 
 app = typer.Typer(
     no_args_is_help=True, help="The benchmark tables: what is here, download them, add originals that you have, build our own."
@@ -56,8 +56,8 @@ class FileListing:
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
     """Show the tables that are on this machine, and the files that `fetch` downloads."""
     from budgetnas.spaces.tables.columnar import Table
-    from budgetnas.spaces.tables.fetch import manifest
     from budgetnas.spaces.tables.home import SHIPPED, data_home, shipped_path, shipped_table
+    from budgetnas.spaces.tables.upstream.fetch import manifest
 
     home = data_home()
     shipped = [_table_listing(shipped_path(dataset), partial(shipped_table, dataset)) for dataset in SHIPPED]
@@ -88,8 +88,8 @@ def _table_listing(path: Path, open_: Callable[[], Table]) -> TableListing:
 
 
 def _file_listing(entry: Entry) -> FileListing:
-    from budgetnas.spaces.tables.download import mismatch
-    from budgetnas.spaces.tables.fetch import upstream_file
+    from budgetnas.spaces.tables.upstream.download import mismatch
+    from budgetnas.spaces.tables.upstream.fetch import upstream_file
 
     file = upstream_file(entry)
     if file.is_file():
@@ -160,7 +160,7 @@ def fetch(
     What is there and right is not downloaded again, a download that was cut off is continued, and columns that were imported are kept.
     """
     from budgetnas.spaces.tables.columnar import Table
-    from budgetnas.spaces.tables.fetch import fetch, manifest
+    from budgetnas.spaces.tables.upstream.fetch import fetch, manifest
 
     with _progress() as bar:
 
@@ -183,9 +183,9 @@ def import_(
 ) -> None:
     """Add original benchmark files that you have: their figures, seed by seed, win over downloaded ones."""
     from budgetnas.spaces.tables.columnar import Table, TableError
-    from budgetnas.spaces.tables.fetch import alone, joined
     from budgetnas.spaces.tables.home import table_path
-    from budgetnas.spaces.tables.importing import import_upstream
+    from budgetnas.spaces.tables.upstream.fetch import alone, joined
+    from budgetnas.spaces.tables.upstream.importing import import_upstream
 
     for path in paths:
         if not path.exists():

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from budgetnas.harness.store import RunError
+from budgetnas.harness.records.store import RunError
 
 GRAPH_PICTURE = "lookup-graphs.png"
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from budgetnas.harness.store import Store
+    from budgetnas.harness.records.store import Store
 
 
 def leaderboard_command(
@@ -32,9 +32,9 @@ def leaderboard_command(
     of a run that trained, one page with what its searches found, and how they went."""
     from rich.console import Console
 
-    from budgetnas.harness.frame import read_records
-    from budgetnas.harness.runner import default_folder
-    from budgetnas.harness.store import Store
+    from budgetnas.harness.records.store import Store
+    from budgetnas.harness.records.table import read_records
+    from budgetnas.harness.studies.run import default_folder
 
     store = Store(run)
     records, contexts, plan = read_records(store)
@@ -51,7 +51,7 @@ def leaderboard_command(
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
         graphs = _draw_graphs(store, target)
         if plan["evaluator"] == "table":
-            from budgetnas.leaderboards.pages import write_pages
+            from budgetnas.leaderboards.boards.pages import write_pages
 
             pages = write_pages(records, contexts, target, plan["title"], " && ".join(made_by), curve or [], graphs)
         else:
@@ -61,9 +61,9 @@ def leaderboard_command(
 
 def _draw_graphs(store: Store, target: Path) -> str:
     """Draw the look-up graphs that the run's trials read; return the picture's name, '' where they read none."""
-    from budgetnas.harness.lookup_files import draw, read_graphs
-    from budgetnas.harness.lookup_graph import LookupGraphError
-    from budgetnas.harness.runner import GRAPHS
+    from budgetnas.harness.lookup.files import draw, read_graphs
+    from budgetnas.harness.lookup.graphs import LookupGraphError
+    from budgetnas.harness.studies.run import GRAPHS
 
     path = store.root / GRAPHS
     if not path.is_file():
@@ -83,9 +83,9 @@ def _draw_graphs(store: Store, target: Path) -> str:
 def _of_searches(
     store: Store, records: pd.DataFrame, contexts: list[Path], plan: dict[str, Any], target: Path, made_by: list[str], graphs: str
 ) -> list[Path]:
-    from budgetnas.harness.searched import searched
-    from budgetnas.harness.selection import with_selections
-    from budgetnas.leaderboards.searches import write_search_pages
+    from budgetnas.harness.comparison.searches import searched
+    from budgetnas.harness.studies.selection import with_selections
+    from budgetnas.leaderboards.searches.pages import write_search_pages
 
     table, comparison = searched(store, with_selections(store, plan, records))
     compare = f"budgetnas compare {store.root} --recipe RECIPE"

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from budgetnas.harness.study import Study
-    from budgetnas.harness.trial import Trial
+    from budgetnas.harness.records.trial import Trial
+    from budgetnas.harness.studies.study import Study
 
 
 def lookup_graph_command(
@@ -42,11 +42,11 @@ def lookup_graph_command(
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    from budgetnas.harness.lookup_files import read_graphs, write_graphs
-    from budgetnas.harness.lookup_graph import Grid, LookupGraphError, build, default_range, wanted
-    from budgetnas.harness.runner import default_folder
-    from budgetnas.harness.store import Store
-    from budgetnas.harness.study import read_study
+    from budgetnas.harness.lookup.files import read_graphs, write_graphs
+    from budgetnas.harness.lookup.graphs import Grid, LookupGraphError, build, default_range, wanted
+    from budgetnas.harness.records.store import Store
+    from budgetnas.harness.studies.run import default_folder
+    from budgetnas.harness.studies.study import read_study
 
     described, folder = read_study(study)
     store = Store(out or default_folder(f"{described.name}-lookup"))
@@ -78,10 +78,10 @@ def _show(progress: Progress, bar: TaskID, done: int, total: int) -> None:
 
 def _named(study: Study, folder: Path, reference: str) -> Iterator[tuple[Path, list[Trial]]]:
     """Yield every file of look-up graphs that a study names, with the trials that look up there, without their graphs."""
-    from budgetnas.harness.catalogue import find_method
-    from budgetnas.harness.lookup_graph import SETTING, LookupGraphError, without_file
-    from budgetnas.harness.plan import expand
-    from budgetnas.harness.study import MethodPart
+    from budgetnas.harness.catalogue.catalogue import find_method
+    from budgetnas.harness.lookup.graphs import SETTING, LookupGraphError, without_file
+    from budgetnas.harness.studies.plan import expand
+    from budgetnas.harness.studies.study import MethodPart
 
     files: dict[str, list[Trial]] = {}
     for part in study.method:

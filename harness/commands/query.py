@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from budgetnas.harness.landscape import Landscape
+    from budgetnas.harness.costs.tabulated_space import Landscape
     from budgetnas.spaces.space import Architecture, Space
     from budgetnas.spaces.task import Task
 
@@ -53,7 +53,7 @@ def query_command(
     as_json: AsJson = False,
 ) -> None:
     """Print everything known of one architecture: complexity, accuracy, latency and energy on every device."""
-    from budgetnas.harness.landscape import landscape_of
+    from budgetnas.harness.costs.tabulated_space import landscape_of
     from budgetnas.spaces.registry import space_of
     from budgetnas.spaces.task import task_of
 
@@ -244,7 +244,7 @@ def oracle_command(
     as_json: AsJson = False,
 ) -> None:
     """Print the exact best architecture under limits, by validation and by test accuracy, and the exact Pareto front."""
-    from budgetnas.harness.landscape import landscape_of
+    from budgetnas.harness.costs.tabulated_space import landscape_of
 
     _require_table(space, dataset)
     answer = solve(landscape_of(space, dataset, device), limit or [], front)
@@ -272,9 +272,9 @@ def _require_table(space: str, dataset: str) -> None:
 
 def solve(landscape: Landscape, limits: list[str], front: str | None) -> dict[str, Any]:
     """Return the oracle's answer as JSON values. The front is of test accuracy against `front`, within the limits."""
-    from budgetnas.harness.landscape import finite
-    from budgetnas.harness.limits import axis, resolve
-    from budgetnas.harness.oracle import oracle, pareto_front
+    from budgetnas.harness.costs.limits import axis, resolve
+    from budgetnas.harness.costs.oracle import oracle, pareto_front
+    from budgetnas.harness.costs.tabulated_space import finite
 
     bounds = resolve(landscape, limits)
     best = oracle(landscape, bounds.limits)

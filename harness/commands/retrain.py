@@ -13,7 +13,7 @@ import typer
 from budgetnas.harness.commands.query import AsJson, SpaceName
 
 if TYPE_CHECKING:
-    from budgetnas.harness.training.retraining import Job, Trained
+    from budgetnas.harness.training.job import Job, Trained
     from budgetnas.spaces.space import Architecture
 
 
@@ -43,7 +43,7 @@ def retrain_command(
     Interrupted, it goes on from its last whole epoch when the same command is run again.
     """
     from budgetnas.harness.commands.query import architecture_of
-    from budgetnas.harness.training.retraining import can_retrain, default_recipe
+    from budgetnas.harness.training.job import can_retrain, default_recipe
     from budgetnas.spaces.registry import space_of
 
     architecture = architecture_of(space_of(space), arch)
@@ -57,7 +57,7 @@ def retrain_command(
 
 
 def _beside_its_own_table(space: str, architecture: Architecture, dataset: str, seed: int, as_json: bool) -> None:
-    from budgetnas.harness.compare import retrained_beside_queried
+    from budgetnas.harness.comparison.compare import retrained_beside_queried
 
     found = retrained_beside_queried(space, architecture, dataset, seed)
     if as_json:
@@ -93,8 +93,8 @@ def _by_recipe(
     space: str, architecture: Architecture, dataset: str, recipe: str, seed: int, images: Path | None, out: Path | None, as_json: bool
 ) -> None:
     from budgetnas.harness.commands.training_view import TrainingView
-    from budgetnas.harness.training.retraining import job_of, kept_in
-    from budgetnas.harness.training.trained import to_json
+    from budgetnas.harness.training.job import job_of, kept_in
+    from budgetnas.harness.training.result import to_json
 
     job = job_of(space, architecture, dataset, recipe, seed, images)
     folder = out or kept_in(job)
@@ -114,7 +114,7 @@ def _by_recipe(
 
 def _queried(job: Job) -> dict[str, float] | None:
     """Return what a table on this machine says of the network on that dataset [%], means over its seeds, or None."""
-    from budgetnas.harness.landscape import NotEnumerable, landscape_of
+    from budgetnas.harness.costs.tabulated_space import NotEnumerable, landscape_of
     from budgetnas.spaces.tables.columnar import DamagedTable, TableError
 
     try:
@@ -130,7 +130,7 @@ def _print(job: Job, architecture: Architecture, trained: Trained, queried: dict
     from rich.console import Console
     from rich.table import Table
 
-    from budgetnas.harness.training.protocols import difference_line
+    from budgetnas.harness.training.recipes.table_recipes import difference_line
 
     typer.echo(job.space.encode(architecture))
     console = Console(highlight=False)

@@ -24,11 +24,11 @@ def run_command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from budgetnas.harness.plan import expand
-    from budgetnas.harness.runner import default_folder, run
-    from budgetnas.harness.selection import select
-    from budgetnas.harness.store import Store
-    from budgetnas.harness.study import read_study
+    from budgetnas.harness.records.store import Store
+    from budgetnas.harness.studies.plan import expand
+    from budgetnas.harness.studies.run import default_folder, run
+    from budgetnas.harness.studies.selection import select
+    from budgetnas.harness.studies.study import read_study
 
     described, folder = read_study(study)
     plan = expand(described, folder, study)

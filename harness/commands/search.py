@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from budgetnas.harness.commands.query import AsJson, SpaceName
-from budgetnas.harness.commands.settings import settings_of
+from budgetnas.harness.commands.setting_option import settings_of
 
 if TYPE_CHECKING:
     from budgetnas.harness.evaluators.registry import Watch
@@ -53,7 +53,7 @@ def search_command(
     as_json: AsJson = False,
 ) -> None:
     """Search once. Stopped at any moment, it goes on from its last checkpoint when the same command is given again."""
-    from budgetnas.harness.searching import Asked, search, trial_of
+    from budgetnas.harness.studies.one_search import Asked, search, trial_of
 
     asked = Asked(
         method, space, dataset, device, limit or [], evaluator.value, recipe, seed, queries, settings_of(settings or [])

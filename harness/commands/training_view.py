@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from budgetnas.harness.training.history import Progress
-    from budgetnas.harness.training.retraining import Job
+    from budgetnas.harness.training.job import Job
+    from budgetnas.harness.training.progress import Progress
 
 
 class TrainingView:

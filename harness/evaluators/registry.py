@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from budgetnas.harness.costs.costed_space import Terrain
 from budgetnas.harness.problem import Evaluator, Need, Step
-from budgetnas.harness.terrain import Terrain
 from budgetnas.spaces.space import Space
 
 if TYPE_CHECKING:
-    from budgetnas.harness.trial import Trial
+    from budgetnas.harness.records.trial import Trial
 
 Watch: TypeAlias = Callable[[Step, Mapping[str, float]], None]  # is told of every step of a search, with its figures
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from budgetnas.harness.costs.costed_space import Terrain, terrain_of
+from budgetnas.harness.costs.tabulated_space import Landscape
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
-from budgetnas.harness.landscape import Landscape
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
-from budgetnas.harness.store import checkpoint_folder
-from budgetnas.harness.terrain import Terrain, terrain_of
-from budgetnas.harness.training.retraining import CannotRetrain
+from budgetnas.harness.records.store import checkpoint_folder
+from budgetnas.harness.training.job import CannotRetrain
 from budgetnas.spaces.devices import DEVICE_RESOURCES
 from budgetnas.spaces.space import Relaxable, Space
 
 if TYPE_CHECKING:
     from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
     from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
-    from budgetnas.harness.trial import Trial
+    from budgetnas.harness.records.trial import Trial
 
 
 class SupernetEvaluator:
@@ -47,8 +47,8 @@ class SupernetEvaluator:
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Return the supernet's relaxation; its training begins with its first step."""
         from budgetnas.harness.evaluators.supernet_relaxation import Ground, SupernetRelaxation
-        from budgetnas.harness.training.images import load
-        from budgetnas.harness.training.search_recipe import read_search_recipe
+        from budgetnas.harness.training.images.load import load
+        from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 
         trial, space = self._trial, self._terrain.space
         if trial.training is None or not isinstance(space, Relaxable):

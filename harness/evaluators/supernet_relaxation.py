@@ -15,18 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from budgetnas.harness.evaluators.history import History
+from budgetnas.harness.evaluators.bilevel import WeightStep, frozen, unrolled_gradients
 from budgetnas.harness.evaluators.registry import Watch
+from budgetnas.harness.evaluators.step_history import History
 from budgetnas.harness.evaluators.supernet_costs import CannotSearch, Network, SupernetCosts
 from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
 from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
 from budgetnas.harness.training import checkpoint
-from budgetnas.harness.training.batches import Batches, batches
-from budgetnas.harness.training.bilevel import WeightStep, frozen, unrolled_gradients
-from budgetnas.harness.training.datasets.dataset import Dataset
 from budgetnas.harness.training.device import compute_device, determinism, peak_memory_bytes, reset_peak_memory, threads
-from budgetnas.harness.training.search_recipe import SearchRecipe
-from budgetnas.harness.training.splits import halves, subset
+from budgetnas.harness.training.images.batches import Batches, batches
+from budgetnas.harness.training.images.dataset import Dataset
+from budgetnas.harness.training.images.splits import halves, subset
+from budgetnas.harness.training.recipes.search_recipe import SearchRecipe
 from budgetnas.spaces.space import Floats, Relaxable
 
 Batch = tuple[Tensor, Tensor]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
-from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.spaces.space import Relaxable, Space
 
 if TYPE_CHECKING:
-    from budgetnas.harness.trial import Trial
+    from budgetnas.harness.records.trial import Trial
 
 
 class TableEvaluator:

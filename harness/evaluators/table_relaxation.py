@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from budgetnas.harness.evaluators.history import History
+from budgetnas.harness.evaluators.step_history import History
 from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
 from budgetnas.spaces.devices import DEVICE_RESOURCES
 from budgetnas.spaces.space import Enumerable, Floats, Relaxable

@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from budgetnas.harness.costs.costed_space import Terrain, terrain_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
-from budgetnas.harness.terrain import Terrain, terrain_of
-from budgetnas.harness.training.datasets.dataset import Dataset
-from budgetnas.harness.training.images import load
-from budgetnas.harness.training.parallel import computed
-from budgetnas.harness.training.recipe import Recipe, read_recipe
-from budgetnas.harness.training.retraining import CannotRetrain, job_of, kept_in, retrain
-from budgetnas.harness.training.trained import FILE
+from budgetnas.harness.processes.parallel import computed
+from budgetnas.harness.training.images.dataset import Dataset
+from budgetnas.harness.training.images.load import load
+from budgetnas.harness.training.job import CannotRetrain, job_of, kept_in, retrain
+from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
+from budgetnas.harness.training.result import FILE
 from budgetnas.spaces.space import Buildable, Space
 from budgetnas.spaces.tables.columnar import TableError
 from budgetnas.spaces.tables.home import data_home
 
 if TYPE_CHECKING:
-    from budgetnas.harness.trial import Trial
+    from budgetnas.harness.records.trial import Trial
 
 
 Show: TypeAlias = Callable[[int, float], None]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from budgetnas.harness.store import RunError
+from budgetnas.harness.records.store import RunError
 
 # How a file begins; then come the sha256 of the rest and a line's end. torch itself does not notice a changed byte of a tensor.
 _START = b"budgetnas checkpoint 1\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from budgetnas.harness.executors.slot import slot
+from budgetnas.harness.processes.slot import slot
 
 
 def compute_device(trial: int = 0) -> torch.device:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from budgetnas.harness.canonical import identity_of
-from budgetnas.harness.training.datasets.dataset import AnyPart
+from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.training.device import compute_device, determinism, threads
-from budgetnas.harness.training.history import Show
-from budgetnas.harness.training.parts import parts_of
-from budgetnas.harness.training.recipe import Recipe
-from budgetnas.harness.training.train import Fitted, Training, initial_network
-from budgetnas.harness.training.trained import Trained
+from budgetnas.harness.training.images.dataset import AnyPart
+from budgetnas.harness.training.images.parts import parts_of
+from budgetnas.harness.training.progress import Show
+from budgetnas.harness.training.recipes.recipe import Recipe
+from budgetnas.harness.training.result import Trained
+from budgetnas.harness.training.training import Fitted, Training, initial_network
 from budgetnas.spaces.space import Buildable
 
 if TYPE_CHECKING:
-    from budgetnas.harness.training.retraining import Announce, Job
+    from budgetnas.harness.training.job import Announce, Job
 
 
 @dataclass(frozen=True, slots=True, eq=False)

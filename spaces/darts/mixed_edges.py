@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from budgetnas.spaces.darts.operations import operation
 from budgetnas.spaces.darts.order import EDGES, INPUTS, NODES, OPERATIONS
-from budgetnas.spaces.mixtures.arithmetic import arithmetic_for
-from budgetnas.spaces.mixtures.edges import ChosenEdges, MixedEdges, Term, evaluated_once
-from budgetnas.spaces.mixtures.modules import drawn
 from budgetnas.spaces.space import SearchedCell, SupernetOptions
+from budgetnas.spaces.supernets.arithmetic import arithmetic_for
+from budgetnas.spaces.supernets.edges import ChosenEdges, MixedEdges, Term, evaluated_once
+from budgetnas.spaces.supernets.modules import drawn
 
 KERNELS = {"sep_conv_3x3": 3, "sep_conv_5x5": 5, "dil_conv_3x3": 3, "dil_conv_5x5": 5}  # pixels a side
 SEPARABLE = ("sep_conv_3x3", "sep_conv_5x5")

@@ -35,12 +35,12 @@ from budgetnas.spaces.darts.mixed_edges import chosen_edges, mixed_edges, stride
 from budgetnas.spaces.darts.network import LargeImageStem, SmallImageStem
 from budgetnas.spaces.darts.operations import connection
 from budgetnas.spaces.darts.order import CONNECTIONS, NODES
-from budgetnas.spaces.mixtures.arithmetic import check_layout
-from budgetnas.spaces.mixtures.cell import MixedCell, check_channels, check_derived, operated_channels
-from budgetnas.spaces.mixtures.modules import for_search
-from budgetnas.spaces.mixtures.strengths import check_strengths
 from budgetnas.spaces.network import check_images
 from budgetnas.spaces.space import Architecture, SupernetOptions
+from budgetnas.spaces.supernets.arithmetic import check_layout
+from budgetnas.spaces.supernets.cell import MixedCell, check_channels, check_derived, operated_channels
+from budgetnas.spaces.supernets.modules import for_search
+from budgetnas.spaces.supernets.strengths import check_strengths
 from budgetnas.spaces.task import Task
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from budgetnas.spaces.mixtures.edges import ChosenEdges, MixedEdges, Term, evaluated_once
-from budgetnas.spaces.mixtures.modules import drawn
 from budgetnas.spaces.nasbench201.network import operation
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS
 from budgetnas.spaces.space import SearchedCell, SupernetOptions
+from budgetnas.spaces.supernets.edges import ChosenEdges, MixedEdges, Term, evaluated_once
+from budgetnas.spaces.supernets.modules import drawn
 
 STRIDES = (1, 1, 1)  # of the edges that leave nodes 0 to 2
 _PLACE = {name: number for number, name in enumerate(OPERATIONS)}

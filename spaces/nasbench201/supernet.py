@@ -19,19 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from budgetnas.spaces.mixtures.arithmetic import check_layout
-from budgetnas.spaces.mixtures.cell import MixedCell, check_channels, check_derived, operated_channels
-from budgetnas.spaces.mixtures.modules import for_search
-from budgetnas.spaces.mixtures.strengths import check_strengths
 from budgetnas.spaces.nasbench201.mixed_edges import STRIDES, chosen_edges, mixed_edges
 from budgetnas.spaces.nasbench201.network import ResidualBlock, check_side
 from budgetnas.spaces.nasbench201.relaxed import Size
 from budgetnas.spaces.network import check_images
 from budgetnas.spaces.space import Architecture, SupernetOptions
+from budgetnas.spaces.supernets.arithmetic import check_layout
+from budgetnas.spaces.supernets.cell import MixedCell, check_channels, check_derived, operated_channels
+from budgetnas.spaces.supernets.modules import for_search
+from budgetnas.spaces.supernets.strengths import check_strengths
 from budgetnas.spaces.task import Task
 
 if TYPE_CHECKING:
-    from budgetnas.spaces.nasbench201.cell import NASBench201
+    from budgetnas.spaces.nasbench201.space import NASBench201
 
 
 class Supernet(nn.Module):

@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetnas.spaces.nasbench201.cell import connected_mask
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS, SIZE, all_genes
+from budgetnas.spaces.nasbench201.space import connected_mask
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Column, Table
 from budgetnas.spaces.tables.hardware import cost_column

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.problem import Limit
 
 _EMPTY = "import sys"
 _FIRST_QUERY = """
 import sys
-from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.costs.tabulated_space import landscape_of
 landscape = landscape_of("nasbench201", "cifar10", "pixel3")
 arch = landscape.space.decode("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|")
 index = landscape.space.index(arch)

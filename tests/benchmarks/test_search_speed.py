@@ -13,11 +13,11 @@ import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from budgetnas.harness.catalogue import find_method, own_methods
-from budgetnas.harness.landscape import landscape_of
-from budgetnas.harness.limits import resolve
+from budgetnas.harness.catalogue.catalogue import find_method, own_methods
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.problem import Allowance, Need
-from budgetnas.harness.trial import Record, Trial, conduct
+from budgetnas.harness.records.trial import Record, Trial, conduct
 
 
 def _trial(method: str, queries: int, seed: int) -> Trial:

@@ -26,9 +26,9 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from budgetnas.spaces.darts.space import DARTS  # noqa: E402
-from budgetnas.spaces.mixtures import arithmetic  # noqa: E402
 from budgetnas.spaces.nasbench201 import NASBench201  # noqa: E402
 from budgetnas.spaces.space import Relaxable, SupernetOptions  # noqa: E402
+from budgetnas.spaces.supernets import arithmetic  # noqa: E402
 from budgetnas.spaces.task import Task, task_of  # noqa: E402
 
 CIFAR = task_of("cifar10")

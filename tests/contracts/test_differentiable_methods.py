@@ -10,14 +10,14 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from budgetnas.harness.canonical import canonical_json
-from budgetnas.harness.catalogue import check_class, find_method, own_methods
+from budgetnas.harness.catalogue.catalogue import check_class, find_method, own_methods
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.registry import offers
-from budgetnas.harness.landscape import landscape_of
-from budgetnas.harness.limits import resolve
-from budgetnas.harness.plan import training_of
 from budgetnas.harness.problem import Allowance, Need
-from budgetnas.harness.trial import Record, Training, Trial, run_trial
+from budgetnas.harness.records.identity import canonical_json
+from budgetnas.harness.records.trial import Record, Training, Trial, run_trial
+from budgetnas.harness.studies.plan import training_of
 from budgetnas.spaces.registry import space_of
 
 pytestmark = pytest.mark.slow

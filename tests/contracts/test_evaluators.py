@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import Landscape, landscape_of
-from budgetnas.harness.metering import Meter
 from budgetnas.harness.problem import Allowance, Evaluator, Need
+from budgetnas.harness.trials.meter import Meter
 from budgetnas.spaces.space import Architecture, InvalidArchitecture, sample
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.columnar import Table

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from budgetnas.harness.canonical import canonical_json
-from budgetnas.harness.catalogue import check_class, find_method, own_methods
-from budgetnas.harness.check import check_method
-from budgetnas.harness.landscape import Landscape, landscape_of
-from budgetnas.harness.limits import resolve
+from budgetnas.harness.catalogue.catalogue import check_class, find_method, own_methods
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.problem import Allowance, Need
-from budgetnas.harness.trial import Record, Trial, conduct
+from budgetnas.harness.records.identity import canonical_json
+from budgetnas.harness.records.trial import Record, Trial, conduct
+from budgetnas.harness.trials.contract import check_method
 
 pytestmark = pytest.mark.slow
 

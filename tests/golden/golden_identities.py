@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from budgetnas.harness.canonical import canonical_json
-from budgetnas.harness.lookup_files import content_of
-from budgetnas.harness.lookup_graph import Graph, basis_of, wanted
-from budgetnas.harness.plan import Plan, expand
-from budgetnas.harness.study import Study, own_studies, read_study
-from budgetnas.harness.training.datasets.dataset import Dataset, Part, in_memory
-from budgetnas.harness.training.digits201.recipe import digits201_recipe
-from budgetnas.harness.training.images import LOADERS
-from budgetnas.harness.training.recipe import own_recipes, read_recipe
-from budgetnas.harness.training.search_recipe import own_search_recipes, read_search_recipe
+from budgetnas.harness.lookup.files import content_of
+from budgetnas.harness.lookup.graphs import Graph, basis_of, wanted
+from budgetnas.harness.records.identity import canonical_json
+from budgetnas.harness.studies.plan import Plan, expand
+from budgetnas.harness.studies.study import Study, own_studies, read_study
+from budgetnas.harness.training.images.dataset import Dataset, Part, in_memory
+from budgetnas.harness.training.images.load import LOADERS
+from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe
+from budgetnas.harness.training.recipes.recipe import own_recipes, read_recipe
+from budgetnas.harness.training.recipes.search_recipe import own_search_recipes, read_search_recipe
 from budgetnas.spaces.tables.home import open_table
 from budgetnas.spaces.task import task_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import golden_identities as golden
 import pytest
 
-from budgetnas.harness.study import own_studies
+from budgetnas.harness.studies.study import own_studies
 
 GOLDEN = json.loads(golden.FILE.read_text(encoding="utf-8"))
 RUNS = golden.HERE / "runs"

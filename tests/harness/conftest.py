@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from budgetnas.harness.landscape import Landscape
+from budgetnas.harness.costs.tabulated_space import Landscape
 from budgetnas.spaces.space import Architecture, Complexity, Enumerable, check_genes
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Table

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.oracle import oracle
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import Landscape, landscape_of
-from budgetnas.harness.limits import resolve
-from budgetnas.harness.oracle import oracle
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need, Problem, SupernetOptions
 from budgetnas.methods.darts import DARTS
 

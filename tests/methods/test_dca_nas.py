@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.problem import Allowance, Limit, Problem, SearchedCell
 from budgetnas.methods.dca_nas import DCANAS, Multipliers, OutsideLookupGraph, envelope, search_limit, sizes
 

@@ -19,9 +19,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from budgetnas.harness.evaluators.supernet_relaxation import Ground, SupernetRelaxation  # noqa: E402
-from budgetnas.harness.training.images import load  # noqa: E402
-from budgetnas.harness.training.recipe import Optimiser, Subset  # noqa: E402
-from budgetnas.harness.training.search_recipe import SearchRecipe  # noqa: E402
+from budgetnas.harness.training.images.load import load  # noqa: E402
+from budgetnas.harness.training.recipes.recipe import Optimiser, Subset  # noqa: E402
+from budgetnas.harness.training.recipes.search_recipe import SearchRecipe  # noqa: E402
 
 pytestmark = pytest.mark.slow
 SPACE: Any = space_of("darts[cells=4,channels=8]")

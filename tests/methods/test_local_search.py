@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
+from budgetnas.harness.costs.tabulated_space import Landscape
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import Landscape
-from budgetnas.harness.metering import Meter
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
+from budgetnas.harness.trials.meter import Meter
 from budgetnas.methods.local_search import LocalSearch, _Walk
 from budgetnas.methods.random_search import RandomSearch
-from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.space import neighbours, sample
 from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
 from budgetnas.spaces.task import task_of

@@ -15,7 +15,7 @@ from scipy.stats import mannwhitneyu
 
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Evaluator, Limit, Method, Need, Problem
 from budgetnas.methods.nsga2 import NSGA2, _Front, _scales
-from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.space import sample
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.closed_form import closed_form_table

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.problem import Allowance, Limit, Need, Problem, Step, SupernetOptions
 from budgetnas.methods.pc_darts import PCDARTS
 

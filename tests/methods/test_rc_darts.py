@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import Landscape, landscape_of
-from budgetnas.harness.limits import resolve
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need, Problem, Step, SupernetOptions
 from budgetnas.methods.rc_darts import RCDARTS, _costs, kept_cost, nearness, project
 from budgetnas.spaces.registry import space_of

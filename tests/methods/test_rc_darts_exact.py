@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnas.harness.landscape import landscape_of
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Problem, SearchedCell
 from budgetnas.methods.rc_darts import RCDARTS, nearest_feasible, nearness
 from budgetnas.spaces.registry import space_of

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budgetnas.harness.costs.tabulated_space import Landscape
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import Landscape
-from budgetnas.harness.metering import Meter
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Need, Problem
+from budgetnas.harness.trials.meter import Meter
 from budgetnas.methods.rcas import RCAS, Chosen, Element, _Networks, _order, lazy_greedy
 from budgetnas.spaces.chains import FBNet
-from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
 from budgetnas.spaces.tables.columnar import Table

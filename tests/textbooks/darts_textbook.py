@@ -18,8 +18,8 @@ from budgetnas.spaces.darts.operations import connection, operation
 from budgetnas.spaces.darts.order import CONNECTIONS, EDGES, NODES, OPERATIONS
 from budgetnas.spaces.darts.space import DARTS
 from budgetnas.spaces.darts.supernet import Position, Supernet
-from budgetnas.spaces.mixtures.edges import ChosenEdges
 from budgetnas.spaces.space import SupernetOptions
+from budgetnas.spaces.supernets.edges import ChosenEdges
 from budgetnas.spaces.task import Task
 
 

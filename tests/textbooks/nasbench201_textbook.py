@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from budgetnas.spaces.mixtures.edges import ChosenEdges
 from budgetnas.spaces.nasbench201.network import ResidualBlock, operation
 from budgetnas.spaces.nasbench201.order import EDGES, OPERATIONS
 from budgetnas.spaces.nasbench201.supernet import Supernet
 from budgetnas.spaces.space import SupernetOptions
+from budgetnas.spaces.supernets.edges import ChosenEdges
 from budgetnas.spaces.task import Task
 
 

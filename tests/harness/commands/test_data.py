@@ -16,11 +16,11 @@ from typer.testing import CliRunner, Result
 
 from budgetnas.harness.commands.data import app
 from budgetnas.spaces.nasbench201.order import SIZE
-from budgetnas.spaces.tables import fetch, importing
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Table, TableError
-from budgetnas.spaces.tables.download import Entry, FetchError
 from budgetnas.spaces.tables.hardware import cost_column
+from budgetnas.spaces.tables.upstream import fetch, importing
+from budgetnas.spaces.tables.upstream.download import Entry, FetchError
 
 pytestmark = pytest.mark.slow
 

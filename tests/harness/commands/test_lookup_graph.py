@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from budgetnas.harness.lookup_files import read_graphs
+from budgetnas.harness.lookup.files import read_graphs
 
 pytestmark = pytest.mark.slow
 

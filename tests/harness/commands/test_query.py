@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from budgetnas.harness.cli import main
-from budgetnas.harness.landscape import landscape_of
-from budgetnas.harness.oracle import pareto_front
+from budgetnas.harness.costs.oracle import pareto_front
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.spaces.nasbench201.order import SIZE
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Table

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from budgetnas.harness.landscape import landscape_of
-from budgetnas.spaces.nasbench201.cell import NASBench201
+from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.home import shipped_path
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.landscape import landscape_of
 from budgetnas.harness.problem import SupernetOptions
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

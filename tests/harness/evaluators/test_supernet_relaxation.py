@@ -14,10 +14,10 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from budgetnas.harness.evaluators.supernet_relaxation import CannotSearch, Diverged, Ground, SupernetRelaxation  # noqa: E402
 from budgetnas.harness.problem import Architecture, Step, SupernetOptions  # noqa: E402
-from budgetnas.harness.store import RunError  # noqa: E402
-from budgetnas.harness.training.images import load  # noqa: E402
-from budgetnas.harness.training.recipe import Optimiser, Subset  # noqa: E402
-from budgetnas.harness.training.search_recipe import SearchRecipe  # noqa: E402
+from budgetnas.harness.records.store import RunError  # noqa: E402
+from budgetnas.harness.training.images.load import load  # noqa: E402
+from budgetnas.harness.training.recipes.recipe import Optimiser, Subset  # noqa: E402
+from budgetnas.harness.training.recipes.search_recipe import SearchRecipe  # noqa: E402
 from budgetnas.spaces.space import Relaxable, SearchedCell  # noqa: E402
 from budgetnas.spaces.task import task_of  # noqa: E402
 

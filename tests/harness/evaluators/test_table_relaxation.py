@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators import registry
 from budgetnas.harness.evaluators.table import TableEvaluator, offers
-from budgetnas.harness.landscape import Landscape, landscape_of
 from budgetnas.harness.problem import Need, SupernetOptions
 from budgetnas.spaces.nasbench201 import NASBench201
 from budgetnas.spaces.nasbench201.order import all_genes

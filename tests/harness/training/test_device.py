@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from budgetnas.harness.executors.slot import slot, take_slot  # noqa: E402
+from budgetnas.harness.processes.parallel import computed  # noqa: E402
+from budgetnas.harness.processes.slot import slot, take_slot  # noqa: E402
 from budgetnas.harness.training.device import compute_device, peak_memory_bytes, reset_peak_memory  # noqa: E402
-from budgetnas.harness.training.parallel import computed  # noqa: E402
 
 
 def slot_of(rounds: int, item: int) -> int | None:

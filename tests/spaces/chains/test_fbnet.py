@@ -18,8 +18,8 @@ from budgetnas.spaces.devices import UnknownDevice
 from budgetnas.spaces.space import Architecture, Complexity, CostedOnDevices, HasCheapest, InvalidArchitecture, sample
 from budgetnas.spaces.tables.columnar import Table, TableError
 from budgetnas.spaces.tables.home import open_operators, table_path
-from budgetnas.spaces.tables.importing import read
 from budgetnas.spaces.tables.operators import CIFAR, IMAGENET, OPERATORS, Skeleton, operator_keys, total_cost
+from budgetnas.spaces.tables.upstream.importing import read
 from budgetnas.spaces.task import TASKS, Task
 
 SPACE = FBNet()

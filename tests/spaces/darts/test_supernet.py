@@ -19,10 +19,10 @@ from budgetnas.spaces.darts.mixed_edges import mixed_edges  # noqa: E402
 from budgetnas.spaces.darts.order import EDGES, OPERATIONS  # noqa: E402
 from budgetnas.spaces.darts.space import DARTS  # noqa: E402
 from budgetnas.spaces.darts.supernet import Supernet  # noqa: E402
-from budgetnas.spaces.mixtures.arithmetic import UnknownLayout  # noqa: E402
-from budgetnas.spaces.mixtures.cell import IndivisibleChannels, NothingDerived  # noqa: E402
-from budgetnas.spaces.mixtures.edges import ChosenEdges  # noqa: E402
 from budgetnas.spaces.space import SupernetOptions, sample  # noqa: E402
+from budgetnas.spaces.supernets.arithmetic import UnknownLayout  # noqa: E402
+from budgetnas.spaces.supernets.cell import IndivisibleChannels, NothingDerived  # noqa: E402
+from budgetnas.spaces.supernets.edges import ChosenEdges  # noqa: E402
 from budgetnas.spaces.task import Task  # noqa: E402
 
 pytestmark = pytest.mark.slow

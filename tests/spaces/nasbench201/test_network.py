@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from torch import nn  # noqa: E402
 
-from budgetnas.harness.training.digits201.networks import Networks, initial_values, parameter_shapes  # noqa: E402
-from budgetnas.harness.training.digits201.recipe import digits201_recipe  # noqa: E402
+from budgetnas.harness.digits201.networks import Networks, initial_values, parameter_shapes  # noqa: E402
+from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe  # noqa: E402
 from budgetnas.spaces.nasbench201 import NASBench201  # noqa: E402
 from budgetnas.spaces.nasbench201.network import Cell, IndivisibleImages  # noqa: E402
 from budgetnas.spaces.nasbench201.order import EDGES  # noqa: E402

@@ -15,13 +15,13 @@ from nasbench201_textbook import Textbook, TextbookCell, pairs  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from budgetnas.spaces.mixtures.cell import IndivisibleChannels, MixedCell, NothingDerived  # noqa: E402
-from budgetnas.spaces.mixtures.edges import ChosenEdges  # noqa: E402
 from budgetnas.spaces.nasbench201 import NASBench201  # noqa: E402
 from budgetnas.spaces.nasbench201.network import IndivisibleImages  # noqa: E402
 from budgetnas.spaces.nasbench201.relaxed import WrongSize  # noqa: E402
 from budgetnas.spaces.nasbench201.supernet import Supernet  # noqa: E402
 from budgetnas.spaces.space import SupernetOptions, sample  # noqa: E402
+from budgetnas.spaces.supernets.cell import IndivisibleChannels, MixedCell, NothingDerived  # noqa: E402
+from budgetnas.spaces.supernets.edges import ChosenEdges  # noqa: E402
 from budgetnas.spaces.task import Task, task_of  # noqa: E402
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from budgetnas.spaces.nasbench201 import small_network
-from budgetnas.spaces.nasbench201.cell import NASBench201, connected_mask
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import SIZE
+from budgetnas.spaces.nasbench201.space import NASBench201, connected_mask
 from budgetnas.spaces.tables import home
 from budgetnas.spaces.tables.accuracy import SPLITS, accuracy, seeds, training_seconds
 from budgetnas.spaces.tables.columnar import DamagedTable, Table, TableError

@@ -1,0 +1,1 @@
+"""Finds methods and explains their settings."""

@@ -1,0 +1,1 @@
+"""Retrains what a run found, to compare queried with retrained accuracy."""

@@ -1,0 +1,138 @@
+"""The searches of a run that trained, as a table: records, a clock's figures, the steps of each search, and retrained accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from budgetnas.harness.comparison.retrain_all import Compared
+from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.records.histories import history_path
+from budgetnas.harness.records.store import RunError, Store
+from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.space import Architecture, Relaxable, Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPARISON = "compare.json"  # in the run's folder: the last comparison stands, whatever folder its page went to
+_LAST_SHARE = 0.1  # of the kept steps: one step's loss is that of one batch
+
+
+def write_comparison(store: Store, compared: Sequence[Compared], recipe: str, command: str) -> None:
+    """Write what the pages of a run take from its comparison: how it was made, every network's accuracies [%] by evaluation seed."""
+    networks = [
+        {
+            "space": one.candidate.space,
+            "dataset": one.candidate.dataset,
+            "genes": list(one.candidate.arch.genes),
+            "seeds": [training.identity["seed"] for training in one.trainings],
+            "test": [training.test for training in one.trainings],
+            "validation": [training.validation for training in one.trainings],
+            "epochs": len(one.trainings[0].epochs),
+            "diverged": sum(training.diverged for training in one.trainings),
+        }
+        for one in compared
+    ]
+    store.write(store.root / COMPARISON, {"recipe": recipe, "command": command, "networks": networks})
+
+
+def read_comparison(store: Store) -> dict[str, Any]:
+    """Return what `write_comparison` wrote; no networks where a run was not compared. `RunError` if the file is damaged."""
+    path = store.root / COMPARISON
+    if not path.is_file():
+        return {"recipe": "", "networks": []}
+    found = store.read(path)
+    try:
+        _by_network(found)
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is no comparison; delete it and run `budgetnas compare` again") from None
+    return dict(found)
+
+
+def _by_network(comparison: Mapping[str, Any]) -> dict[tuple[str, str, tuple[int, ...]], Mapping[str, Any]]:
+    return {(each["space"], each["dataset"], tuple(each["genes"])): each for each in comparison["networks"]}
+
+
+def history_of(store: Store, identity: str) -> list[dict[str, float | None]]:
+    """Return the steps that a trial kept, each as `{"step": ..., figure: value, ...}`; none where nothing was relaxed."""
+    path = history_path(store.root, identity)
+    if not path.is_file():
+        return []
+    found = store.read(path)
+    try:
+        return list(found["steps"])
+    except (KeyError, TypeError):
+        raise RunError(f"{path} is no history; delete it") from None
+
+
+def last_figures(steps: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the mean of every figure over the last tenth of the kept steps; unknown ones are left out.
+
+    >>> last_figures([{"step": step, "loss": float(step)} for step in range(20)])["loss"]
+    18.5
+    """
+    last = steps[-max(1, math.ceil(_LAST_SHARE * len(steps))) :]
+    names = {name for row in last for name in row}
+    known = {name: [value for row in last if (value := row.get(name)) is not None] for name in sorted(names)}
+    return {name: float(np.mean(values)) for name, values in known.items() if values}
+
+
+def searched(store: Store, records: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the records of trained trials with columns of their own, and what was said of the comparison behind `retrained_*`.
+
+    `search_seconds`, `search_memory_bytes` and `machine` are a clock's. `network` is the text of the representative of identical networks,
+    and `connected` whether it is; `skip_share`, of skip connections among the edges that it keeps, is NaN where a space has no edges.
+    `history`: the steps. `retrained_test` and `retrained_validation`: accuracies [%] by evaluation seed, empty lists where the network was
+    not retrained. `early_stopped`: the validation accuracy that the search trained to, or NaN; `queried`: a table's test accuracy, or NaN.
+    """
+    comparison = read_comparison(store)
+    known = _by_network(comparison)
+    rows = [_row(store, row, known) for row in records.to_dict("records")]
+    return records.assign(**{name: [row[name] for row in rows] for name in rows[0]}), comparison
+
+
+def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tuple[int, ...]], Mapping[str, Any]]) -> dict[str, Any]:
+    timing = _timing(store, row["identity"])
+    found: dict[str, Any] = {
+        "search_seconds": float(timing.get("search_seconds", row["simulated_seconds"] or timing.get("trial_seconds", math.nan))),
+        "search_memory_bytes": float(timing.get("search_memory_bytes", math.nan)),
+        "machine": str(timing.get("device", "")),
+        "history": history_of(store, row["identity"]),
+        "early_stopped": row["validation"] if row["ranking_class"] == "training" else math.nan,
+        "queried": math.nan,
+    }
+    of_network: Mapping[str, Any] = {}
+    network, connected, skip_share = "", False, math.nan
+    if row["recommendation"]:
+        space = space_of(row["space"])
+        arch = space.decode(row["recommendation"])
+        canonical = space.canonical(arch)
+        network, connected, skip_share = space.encode(canonical), space.connected(arch), _skip_share(space, arch)
+        of_network = known.get((row["space"], row["dataset"], canonical.genes), {})
+        found["queried"] = terrain_of(row["space"], row["dataset"]).accuracy_of(canonical).get("test", math.nan)
+    return found | {
+        "network": network,
+        "connected": connected,
+        "skip_share": skip_share,
+        "retrained_test": list(of_network.get("test", [])),
+        "retrained_validation": [value for value in of_network.get("validation", []) if value is not None],
+    }
+
+
+def _skip_share(space: Space, arch: Architecture) -> float:
+    if not isinstance(space, Relaxable):
+        return math.nan
+    cells = zip(space.searched, space.one_hot(arch), strict=True)
+    kept = [cell.operations[int(row.argmax())] for cell, rows in cells for row in rows if row.any()]
+    return kept.count("skip_connect") / max(len(kept) - kept.count("none"), 1)
+
+
+def _timing(store: Store, identity: str) -> dict[str, Any]:
+    """Return what a clock said of a trial; nothing where its process ended before it could be asked."""
+    path: Path = store.timings / f"{identity}.json"
+    return dict(store.read(path)) if path.is_file() else {}

@@ -1,0 +1,166 @@
+"""Limits as people write them: `latency_ms<=5`, `params<=500k`, `latency_ms@q10`; read, resolved and merged."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from budgetnas.harness.costs.costed_space import Terrain
+from budgetnas.harness.problem import Limit
+from budgetnas.spaces.devices import DEVICE_RESOURCES, RESOURCES
+from budgetnas.spaces.space import Enumerable, HasCheapest
+
+UNLIMITED = "unlimited"
+_BOUND = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+)(?:[eE]([+-]?[0-9]+))?\s*([kMG]?)\s*")
+_QUANTILE = re.compile(r"\s*(\w+)\s*@\s*q([0-9]+(?:\.[0-9]+)?)\s*")
+_ZEROS = {"": 0, "k": 3, "M": 6, "G": 9}
+_FORMS = (
+    "write resource<=NUMBER, resource>=NUMBER (k, M or G may follow) or resource@qNN, such as latency_ms<=5, params<=1.2M, energy_mj@q10"
+)
+
+
+class InvalidLimit(ValueError):
+    """A limit that cannot be read or that nothing can meet; the message says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileLimit:
+    """An upper limit that admits about `percent` per cent of the eligible architectures; resolved on a terrain."""
+
+    resource: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits that hold together, resolved: their label, and how many and what share of the eligible architectures they admit."""
+
+    label: str
+    limits: tuple[Limit, ...]
+    feasible: int
+    share: float
+
+    @property
+    def text(self) -> str:
+        """The limits in numbers, such as `latency_ms<=3.52,params<=500000`."""
+        return ",".join(str(limit) for limit in self.limits) or UNLIMITED
+
+
+def parse_limit(text: str) -> Limit | QuantileLimit:
+    """Return one limit from its text form. `InvalidLimit` says what was expected."""
+    if match := _QUANTILE.fullmatch(text):
+        resource, percent = match[1], float(match[2])
+        if not 0 < percent <= 100:
+            raise InvalidLimit(f"limit '{text}': the quantile must be above 0 and at most 100")
+        limit: Limit | QuantileLimit = QuantileLimit(resource, percent)
+    elif match := _BOUND.fullmatch(text):
+        resource, relation, number, exponent, suffix = match.groups()
+        try:
+            # Read as one number: 1.009 times a thousand is a little less than 1,009, and a limit must admit the value that it names.
+            value = float(f"{number}e{int(exponent or 0) + _ZEROS[suffix]}")
+        except ValueError:
+            raise InvalidLimit(f"limit '{text}': '{number}' is no number; {_FORMS}") from None
+        if not math.isfinite(value):
+            raise InvalidLimit(f"limit '{text}': the bound must be finite")
+        limit = Limit(resource, upper=value) if relation == "<=" else Limit(resource, lower=value)
+    elif not text.strip():
+        raise InvalidLimit(f"a limit is empty; {_FORMS}, or '{UNLIMITED}'")
+    else:
+        raise InvalidLimit(f"limit '{text}' cannot be read; {_FORMS}")
+    if resource not in RESOURCES:
+        raise InvalidLimit(f"limit '{text}': unknown resource '{resource}'; choose one of {', '.join(RESOURCES)}")
+    return limit
+
+
+def parse_limits(texts: Sequence[str]) -> tuple[Limit | QuantileLimit, ...]:
+    """Return the limits of several texts, each of which may hold several joined by commas; `unlimited` is no limit."""
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    return tuple(parse_limit(part) for part in parts if part != UNLIMITED)
+
+
+def quantile(terrain: Terrain, resource: str, percent: float) -> Limit:
+    """Return the limit halfway between two attained values that admits the share of eligible architectures nearest to `percent`.
+
+    Ties go to the smaller share; at least one attained value is admitted. With everything admitted, the limit is the largest value.
+    """
+    values = terrain.resource(resource)[terrain.eligible]
+    if len(values) == 0:
+        raise InvalidLimit(
+            f"no architecture is both connected and supported on {terrain.device}, so {resource}@q{percent:g} has no meaning"
+        )
+    attained, counts = np.unique(values, return_counts=True)
+    admitted: list[int] = np.cumsum(counts).tolist()
+    # In whole cells and fractions: rounding must not decide a tie.
+    wanted = Fraction(str(percent)) * len(values) / 100
+    enough = bisect_left(admitted, wanted)
+    nearest = enough - 1 if enough > 0 and wanted - admitted[enough - 1] <= admitted[enough] - wanted else enough
+    following = attained[min(nearest + 1, len(attained) - 1)]
+    # Between two neighbouring floating-point numbers there is nothing halfway; the following value is never admitted.
+    upper = min((attained[nearest] + following) / 2.0, np.nextafter(following, attained[nearest]))
+    return Limit(resource, upper=float(upper))
+
+
+def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
+    """Return one limit a resource, in order of first mention: the tightest bounds of all."""
+    joined: dict[str, Limit] = {}
+    for limit in limits:
+        old = joined.get(limit.resource, Limit(limit.resource))
+        joined[limit.resource] = Limit(limit.resource, min(old.upper, limit.upper), max(old.lower, limit.lower))
+    for limit in joined.values():
+        if limit.lower > limit.upper:
+            raise InvalidLimit(f"nothing can meet {limit}: the lower bound is above the upper one")
+    return tuple(joined.values())
+
+
+def resolve(terrain: Terrain, texts: Sequence[str]) -> Bounds:
+    """Return the limits of `texts`, to hold together, in numbers. `InvalidLimit` and `UnknownResource` say what is wrong."""
+    parsed = parse_limits(texts)
+    limits = _joined([quantile(terrain, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
+    admitted = int(terrain.admitted(limits).sum())
+    eligible = int(terrain.eligible.sum())
+    label = ",".join(part.strip() for text in texts for part in text.split(",") if part.strip()) or UNLIMITED
+    return Bounds(label, limits, admitted, admitted / eligible if eligible else 0.0)
+
+
+def resolve_all(terrain: Terrain, groups: Sequence[Sequence[str]]) -> list[Bounds]:
+    """Return every group of limits resolved, in order; groups that come out equal, in whatever order, are merged and keep all labels."""
+    merged: dict[frozenset[Limit], list[Bounds]] = {}
+    for texts in groups:
+        bounds = resolve(terrain, texts)
+        merged.setdefault(frozenset(bounds.limits), []).append(bounds)
+    return [replace(equal[0], label=" = ".join(dict.fromkeys(bounds.label for bounds in equal))) for equal in merged.values()]
+
+
+def require_attainable(terrain: Terrain, bounds: Bounds) -> None:
+    """Raise `InvalidLimit`, with the smallest cost, where an upper limit lies below every architecture's and that is known.
+
+    It is known where the architectures can be listed or the space says which is the cheapest. A sample that meets no limit tells nothing.
+    """
+    for limit in bounds.limits:
+        least = _least(terrain, limit.resource)
+        if least is not None and limit.upper < least:
+            raise InvalidLimit(
+                f"nothing can meet {limit}: the smallest network of {terrain.space.name} on {terrain.task.dataset} has {limit.resource}"
+                f" {least:.10g}; allow that much or more"
+            )
+
+
+def _least(terrain: Terrain, resource: str) -> float | None:
+    space = terrain.space
+    if isinstance(space, HasCheapest):
+        return terrain.cost_of(space.cheapest(resource, terrain.task, terrain.device))[resource]
+    if isinstance(space, Enumerable) and terrain.eligible.any():
+        return float(terrain.resource(resource)[terrain.eligible].min())
+    return None
+
+
+def axis(limits: Sequence[Limit], terrain: Terrain) -> str:
+    """Return the resource that a page draws along: the first limited one of the device, else the first limited, else the first known."""
+    names = [limit.resource for limit in limits]
+    return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else terrain.resources[0])

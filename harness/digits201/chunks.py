@@ -1,0 +1,130 @@
+"""Results of a long computation in small files, each written whole or not at all, so that it can be stopped and resumed at any moment."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from budgetnas.harness.processes.parallel import ProcessEnded, computed
+from budgetnas.harness.records.identity import canonical_json, identity_of
+from budgetnas.spaces.tables.columnar import TableError, replacing
+from budgetnas.spaces.tables.home import data_home
+
+
+class BuildError(ValueError):
+    """A build that cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """The folder of one computation: all that its results depend on is `conditions`, and other conditions have another folder.
+
+    `items` are the indices of cells to compute, `size` of them a file; a file maps each of its items to a result that JSON can hold.
+    """
+
+    name: str
+    conditions: Mapping[str, Any]
+    items: tuple[int, ...]
+    size: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are: below the user's data folder, never in the project's."""
+        described = {"conditions": dict(self.conditions), "items": list(self.items), "size": self.size}
+        return data_home() / "digits201-build" / f"{self.name}-{identity_of(described)[:16]}"
+
+    @property
+    def count(self) -> int:
+        """Number of files when all is done."""
+        return -(-len(self.items) // self.size)
+
+    def items_of(self, number: int) -> tuple[int, ...]:
+        """Return the items of a chunk."""
+        return self.items[number * self.size : (number + 1) * self.size]
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the chunks that have no sound file yet, ascending."""
+        return [number for number in range(self.count) if self.read(number) is None]
+
+    def path(self, number: int) -> Path:
+        """Return where a chunk's file is."""
+        return self.folder / f"{number:05d}.json"
+
+    def read(self, number: int) -> dict[int, Any] | None:
+        """Return a chunk's results by item; None if it has no file, or one that is damaged or of other items."""
+        try:
+            content = json.loads(self.path(number).read_text(encoding="utf-8"))
+            results, checksum = content["results"], content["sha256"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        wanted = [str(item) for item in self.items_of(number)]
+        if not isinstance(results, dict) or sorted(results) != sorted(wanted) or checksum != identity_of(results):
+            return None
+        return {int(item): result for item, result in results.items()}
+
+    def write(self, number: int, results: Mapping[int, Any]) -> None:
+        """Write a chunk's results. `BuildError` if the disk refuses."""
+        named = {str(item): result for item, result in results.items()}
+        try:
+            with replacing(self.path(number)) as partial:
+                partial.write_text(canonical_json({"results": named, "sha256": identity_of(named)}) + "\n", encoding="utf-8")
+        except TableError as error:
+            raise BuildError(f"{error}; make room and run the command again: it goes on where it stopped") from None
+
+    def all(self) -> dict[int, Any]:
+        """Return all results by item. `BuildError` if some are missing."""
+        results: dict[int, Any] = {}
+        for number in range(self.count):
+            part = self.read(number)
+            if part is None:
+                raise BuildError(
+                    f"{self.name}: {len(self.missing())} of {self.count} parts are not there yet; run the command again without --step"
+                )
+            results |= part
+        return results
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder, made if need be, against another process. `BuildError` if one holds it. Leftovers of an interrupted one go."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise BuildError(f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for leftover in self.folder.glob(".*.partial"):
+                leftover.unlink(missing_ok=True)
+            yield
+        except BlockingIOError:
+            raise BuildError(f"another process is at work in {self.folder}; wait until it has finished") from None
+        finally:
+            os.close(handle)
+
+
+def resume(chunks: Chunks, compute: Callable[[int], Any], workers: int, show: Callable[[int, int], None]) -> None:
+    """Compute what is missing, `workers` processes at a time (1: in this one), telling `show` the items done and in all.
+
+    `compute` maps an item to its result and can be pickled. `BuildError` if a process is ended from outside.
+    """
+    with chunks.held():
+        missing = chunks.missing()
+        done = len(chunks.items) - sum(len(chunks.items_of(number)) for number in missing)
+        show(done, len(chunks.items))
+        try:
+            for number, _ in computed(partial(_compute_chunk, chunks, compute), missing, workers):
+                done += len(chunks.items_of(number))
+                show(done, len(chunks.items))
+        except ProcessEnded as error:
+            raise BuildError(f"{error}: it goes on where it stopped") from None
+
+
+def _compute_chunk(chunks: Chunks, compute: Callable[[int], Any], number: int) -> None:
+    chunks.write(number, {item: compute(item) for item in chunks.items_of(number)})

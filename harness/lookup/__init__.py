@@ -1,0 +1,1 @@
+"""Look-up graphs of DCA-NAS: which search limit delivers which cost."""

@@ -1,0 +1,54 @@
+"""Items computed in processes of this machine, one thread each, that end with the one that started them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class ProcessEnded(ValueError):
+    """A process at work was ended from outside; the message says what to do."""
+
+
+def computed(compute: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result]]:
+    """Yield every item with its result, as soon as it is there, `workers` processes at a time (1: in this one).
+
+    `compute` and what it returns can be pickled. `ProcessEnded` if a process is ended from outside.
+    """
+    if workers == 1:
+        for item in items:
+            yield item, compute(item)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (context.Value("i", 0),))
+    try:
+        futures = {pool.submit(compute, item): item for item in items}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise ProcessEnded("a process that trained networks was ended from outside; run the command again") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(begun: Synchronized[int]) -> None:
+    """Let this process end with the one that started it, and at once when the user interrupts; number it by how many have begun."""
+    from budgetnas.harness.processes.slot import take_slot
+    from budgetnas.harness.trials.worker import end_with_parent
+
+    with begun.get_lock():
+        take_slot(begun.value)
+        begun.value += 1
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()

@@ -1,0 +1,1 @@
+"""Identities and records of trials, and the folder that keeps them."""

@@ -1,0 +1,126 @@
+"""Runs what is missing of a study, and writes what its pages need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from budgetnas import __version__
+from budgetnas.harness.catalogue.catalogue import find_method
+from budgetnas.harness.lookup.files import content_of
+from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.records.trial import Trial
+from budgetnas.harness.studies.board_context import board
+from budgetnas.harness.studies.plan import Plan
+from budgetnas.harness.studies.selection import planned
+from budgetnas.harness.trials.crew import Confinement, run_trials
+
+GRAPHS = "graphs.json"  # in a run's folder: the look-up graphs that its trials read, whatever becomes of the study's file
+_PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended: trials in the plan, those that had a record before, and those that failed, old and new."""
+
+    planned: int
+    found: int
+    failed: int
+    skipped: tuple[str, ...]
+
+
+Progress = Callable[[int, int, int], None]  # done, planned, failed
+
+
+def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Progress) -> RunResult:
+    """Run every trial of the plan that has no record yet; nothing done is done twice.
+
+    The order of trials is that of their identities: an arbitrary but fixed one, in which long and short ones are mixed, so that the time
+    left can be told. `RunError` if the folder cannot be written or another process holds it.
+    """
+    with store.locked():
+        _require_same_study(plan, store)
+        write_plan(plan, store)
+        done = store.done()
+        if retry_failed:
+            again = [t.identity for t in plan.trials if t.identity in done and store.get(t.identity)["status"] == "failed"]
+            store.discard(again)
+            done -= set(again)
+        found = sum(trial.identity in done for trial in plan.trials)
+        failed = sum(store.get(trial.identity)["status"] == "failed" for trial in plan.trials if trial.identity in done)
+        state = {"done": found, "failed": failed}
+        progress(found, len(plan.trials), failed)
+
+        def settled(trial: Trial, ok: bool) -> None:
+            state["done"] += 1
+            state["failed"] += not ok
+            progress(state["done"], len(plan.trials), state["failed"])
+
+        missing = sorted((trial for trial in plan.trials if trial.identity not in done), key=lambda trial: trial.identity)
+        confinement = Confinement(plan.study.plugin.timeout_seconds, plan.study.plugin.memory_mb)
+        for plugin in (False, True):
+            chosen = [trial for trial in missing if (trial.folder is not None) == plugin]
+            run_trials(chosen, store, min(workers, max(len(chosen), 1)), confinement if plugin else None, settled)
+        return RunResult(len(plan.trials), found, state["failed"], plan.skipped)
+
+
+def _require_same_study(plan: Plan, store: Store) -> None:
+    """Raise `RunError` if the folder holds the run of another study, whose pages would be lost."""
+    path = store.root / "plan.json"
+    there = store.read(path) if path.is_file() else {}
+    name = there.get("study") if isinstance(there, dict) else None
+    if isinstance(name, str) and name != plan.study.name:
+        raise RunError(f"{store.root} holds the run of the study '{name}', not '{plan.study.name}'; choose another folder with --out")
+
+
+def write_plan(plan: Plan, store: Store) -> None:
+    """Write what the pages need beside the records: the plan, and a context file for every board."""
+    cells = {
+        f"{cell.terrain.space.name}-{cell.terrain.task.dataset}-{cell.terrain.device or 'no-device'}": board(cell) for cell in plan.cells
+    }
+    for path in store.context.glob("*.json"):
+        path.unlink()
+    for name, content in cells.items():
+        store.write(store.context / f"{name}.json", content)
+    store.write(
+        store.root / "plan.json",
+        {
+            "study": plan.study.name,
+            "reference": plan.reference,
+            "title": plan.study.title or plan.study.name,
+            "trials": plan.labels,
+            # What draws nothing still ends otherwise with another seed where networks are trained.
+            "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if t.training is None and _draws_nothing(t)}),
+            "skipped": list(plan.skipped),
+            "evaluator": plan.study.problem.evaluator,
+            "graph_seconds": _graph_seconds(plan),
+            **({"selections": planned(plan)} if plan.study.selection else {}),
+        },
+    )
+    everything = {graph.place: graph for graphs in plan.graphs.values() for graph in graphs}
+    if everything:
+        store.write(store.root / GRAPHS, content_of(list(everything.values())))
+    else:
+        (store.root / GRAPHS).unlink(missing_ok=True)  # of an earlier plan
+    store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})
+
+
+def _graph_seconds(plan: Plan) -> dict[str, float]:
+    """Return each trial's share of the seconds that its look-up graphs took. A graph is charged to every method that reads it, whole."""
+    readers = Counter((plan.labels[identity], graph.place) for identity, graphs in plan.graphs.items() for graph in graphs)
+    return {
+        identity: round(sum(graph.seconds / readers[plan.labels[identity], graph.place] for graph in graphs), 3)
+        for identity, graphs in plan.graphs.items()
+    }
+
+
+def _draws_nothing(trial: Trial) -> bool:
+    return find_method(trial.method, trial.folder).deterministic
+
+
+def default_folder(study: str) -> Path:
+    """Return where a study's run goes unless told otherwise."""
+    return Path("runs") / study

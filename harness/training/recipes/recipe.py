@@ -1,0 +1,240 @@
+"""A recipe: how a network is trained from scratch. A TOML file, checked, its values hashed into every identity."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Collection
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from budgetnas.harness.records.identity import identity_of
+from budgetnas.harness.training.images.augmentation import Augmentation, RecipePart
+from budgetnas.spaces.task import TASKS
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+MOST_THREADS = 256
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be read or does not make sense; the message names the file, the key and what was expected."""
+
+
+class Optimiser(RecipePart):
+    """`[optimiser]`: stochastic gradient descent; `clip` is the largest norm of all gradients together."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Share = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(gt=0)] | None = None
+
+
+class Schedule(RecipePart):
+    """`[schedule]`: half a `cosine` to zero; `steps`: times `factor` at the epochs `at`; `exponential`: times `factor` each epoch.
+
+    The cosine moves with every `each`, a step or an epoch.
+    """
+
+    kind: Literal["cosine", "steps", "exponential"]
+    each: Literal["step", "epoch"] = "epoch"
+    at: list[Count] = Field(default_factory=list)
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _says_what_its_kind_needs(self) -> Schedule:
+        if (self.kind == "steps") != bool(self.at) or self.at != sorted(set(self.at)):
+            raise ValueError("expected `at`, epochs in ascending order, with kind = 'steps' and only there")
+        return self
+
+    def share(self, epoch: int, epochs: int, done: float) -> float:
+        """Return the learning rate's share of its first value in an epoch, of which the share `done` is over."""
+        if self.kind == "cosine":
+            passed = epoch + (done if self.each == "step" else 0.0)
+            return 0.5 * (1.0 + math.cos(math.pi * passed / epochs))
+        if self.kind == "steps":
+            return self.factor ** sum(epoch >= each for each in self.at)
+        return self.factor**epoch
+
+
+class Validation(RecipePart):
+    """`[validation]`: which images a network is judged by before anybody looks at the test images.
+
+    A `share` of the training (or test) images, or so many `per_class` of the training images; 0 is none, and then all are trained on.
+    A set that comes with a validation part of its own keeps it, unless `per_class` is asked for. With `test_on_all`, test accuracy is
+    that of a second network, trained on all training images.
+    """
+
+    part: Literal["train", "test"] = "train"
+    share: Share = 0.1
+    per_class: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+    test_on_all: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_rule(self) -> Validation:
+        if self.per_class and self.part == "test":
+            raise ValueError("per_class is of the training images; leave out part = 'test'")
+        if self.test_on_all and self.part == "test":
+            raise ValueError("with part = 'test' all training images are trained on anyway; leave out test_on_all")
+        return self
+
+
+class Subset(RecipePart):
+    """`[images]`: how many images of each part at most, every class by its share, drawn with `seed`; left out, all of them."""
+
+    train: Count | None = None
+    validation: Count | None = None
+    test: Count | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Override(RecipePart):
+    """`[on.DATASET.augmentation]`, `[on.DATASET.validation]`: what holds on one dataset instead of the recipe's own."""
+
+    augmentation: Augmentation | None = None
+    validation: Validation | None = None
+
+
+class Recipe(RecipePart):
+    """All that a training depends on besides the network, the images and the seed.
+
+    `auxiliary_weight`: of the loss of an auxiliary head, where the space has one. `drop_path`: the probability that a path is dropped,
+    rising linearly from 0. `threads` of the processor, since their number decides how sums are rounded. `precision`: `bf16` is PyTorch's
+    automatic mixed precision on a GPU. `judge_each`: validation accuracy is measured after so many epochs, and after the last.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Count
+    source: str
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch: Annotated[int, Field(ge=2, le=1_000_000)]
+    optimiser: Optimiser
+    schedule: Schedule
+    label_smoothing: Share = 0.0
+    auxiliary_weight: Annotated[float, Field(ge=0)] = 0.0
+    drop_path: Share = 0.0
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
+    precision: Literal["full", "bf16"] = "full"
+    channels_last: bool = False
+    deterministic: bool = False
+    judge_each: Count = 1
+    augmentation: Augmentation = Augmentation()
+    validation: Validation = Validation()
+    images: Subset = Subset()
+    on: dict[str, Override] = Field(default_factory=dict)
+
+    @field_validator("on")
+    @classmethod
+    def _of_datasets_there_are(cls, on: dict[str, Override]) -> dict[str, Override]:
+        for dataset in on:
+            if dataset not in TASKS:
+                raise ValueError(f"unknown dataset '{dataset}'; choose one of {', '.join(TASKS)}")
+        return on
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 of all values, defaults filled in; the source, a citation, is none of them."""
+        return identity_of(self.model_dump(mode="json", exclude={"source"}))
+
+    def augmentation_on(self, dataset: str) -> Augmentation:
+        """Return the augmentation of a dataset."""
+        return (self.on.get(dataset) or Override()).augmentation or self.augmentation
+
+    def validation_on(self, dataset: str) -> Validation:
+        """Return how a dataset is validated."""
+        return (self.on.get(dataset) or Override()).validation or self.validation
+
+    def rate(self, epoch: int, step: int, steps: int) -> float:
+        """Return the learning rate of a step of an epoch, both counted from 0, of `steps` an epoch."""
+        return self.optimiser.learning_rate * self.schedule.share(epoch, self.epochs, step / steps)
+
+    def path_drop(self, epoch: int) -> float:
+        """Return the probability that a path is dropped in an epoch, counted from 0."""
+        return self.drop_path * epoch / self.epochs
+
+
+@cache
+def own_recipes() -> tuple[str, ...]:
+    """Return the names of the training recipes that come with the project."""
+    found = []
+    for entry in _folder().iterdir():
+        if entry.name.endswith(".toml"):
+            try:
+                found.append(_parsed(entry.name, entry.read_text(encoding="utf-8")).name)
+            except RecipeError:  # another kind of recipe: of a table, of a search
+                continue
+    return tuple(sorted(found))
+
+
+def read_recipe(reference: str) -> Recipe:
+    """Return a recipe by the name of one that comes with the project, or by the path of a TOML file.
+
+    `RecipeError` names the file, the key and what was expected there.
+    """
+    if reference in own_recipes():
+        return _parsed(reference, _folder().joinpath(f"{reference}.toml").read_text(encoding="utf-8"))
+    return _parsed(reference, text_of(reference, "recipe", own_recipes()))
+
+
+def text_of(reference: str, what: str, known: Collection[str]) -> str:
+    """Return the text of a recipe's file; `RecipeError` says what is wrong with it, and which recipes come with the project."""
+    try:
+        return Path(reference).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"there is no {what} {reference}; give the path of a TOML file, or one of {', '.join(known)}") from None
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise RecipeError(f"{reference} cannot be read: {reason}; give a recipe file, or one of {', '.join(known)}") from None
+
+
+def _folder() -> Any:
+    return resources.files("budgetnas.harness.training").joinpath("recipes")
+
+
+def _parsed(reference: str, text: str) -> Recipe:
+    return parsed(reference, text, Recipe)
+
+
+def parsed(reference: str, text: str, model: type[Model]) -> Model:
+    """Return a recipe of some kind from its text; `RecipeError` names the file, the key and what was expected there."""
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{reference} is no TOML: {error}") from None
+    except ValidationError as error:
+        raise RecipeError(f"{reference}: {objection(error, model)}") from None
+
+
+def objection(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first thing that is wrong with a file: its key, what was expected there, and what stands there."""
+    # A key that is misspelt is also missing; the misspelling says more.
+    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+    key = ".".join(map(str, first["loc"])) or "recipe"
+    if first["type"] == "extra_forbidden":
+        return f"{key}: there is no such key; expected one of {', '.join(_keys(model, first['loc'][:-1]))}"
+    given = "" if first["type"] in ("missing", "value_error", "too_short") else f", not {first['input']!r:.60}"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the table at a path: of the model itself, or of the model that a field of it holds."""
+    for name in path:
+        field = model.model_fields.get(str(name))
+        if field is None:  # the name of a dataset, between `on` and its tables
+            continue
+        inner = [kind for kind in _kinds(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        model = inner[0] if inner else model
+    return list(model.model_fields)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    from typing import get_args
+
+    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]

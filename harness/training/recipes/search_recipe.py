@@ -1,0 +1,70 @@
+"""A recipe of a search: how a supernet's weights are trained. How its architecture variables are trained is the method's affair."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib import resources
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from budgetnas.harness.records.identity import identity_of
+from budgetnas.harness.training.images.augmentation import Augmentation, RecipePart
+from budgetnas.harness.training.recipes.recipe import MOST_THREADS, Count, Optimiser, Subset, parsed, text_of
+
+
+class SearchRecipe(RecipePart):
+    """All that a search in a supernet depends on besides the method, the space, the images and the seed.
+
+    `channels` and `cells` are the supernet's (nasbench201 counts cells a stage); left out, the space's own for searching. One half of the
+    training images trains weights, the other half architecture variables, each without what is left over of whole batches. The learning
+    rate falls from the optimiser's to `last_learning_rate` with half a cosine, epoch by epoch.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Count
+    source: str
+    kind: Literal["search"]
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    batch: Annotated[int, Field(ge=2, le=1_000_000)]
+    optimiser: Optimiser
+    last_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    channels: Annotated[int, Field(ge=1, le=4096)] | None = None
+    cells: Annotated[int, Field(ge=1, le=1000)] | None = None
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] = 1
+    precision: Literal["full", "bf16"] = "full"
+    deterministic: bool = False
+    augmentation: Augmentation = Augmentation()
+    images: Subset = Subset()
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 of all values, defaults filled in; the source, a citation, is none of them."""
+        return identity_of(self.model_dump(mode="json", exclude={"source"}))
+
+    def rate(self, epoch: int, epochs: int) -> float:
+        """Return the learning rate of an epoch, counted from 0, of so many."""
+        share = 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+        return self.last_learning_rate + (self.optimiser.learning_rate - self.last_learning_rate) * share
+
+
+@cache
+def own_search_recipes() -> dict[str, SearchRecipe]:
+    """Return the search recipes that come with the project, by name."""
+    found = {}
+    for entry in sorted(resources.files("budgetnas.harness.training").joinpath("recipes").iterdir(), key=lambda entry: entry.name):
+        if entry.name.startswith("search-") and entry.name.endswith(".toml"):
+            recipe = parsed(entry.name, entry.read_text(encoding="utf-8"), SearchRecipe)
+            found[recipe.name] = recipe
+    return found
+
+
+def read_search_recipe(reference: str) -> SearchRecipe:
+    """Return a search recipe by the name of one that comes with the project, or by the path of a TOML file.
+
+    `RecipeError` names the file, the key and what was expected there.
+    """
+    if reference in own_search_recipes():
+        return own_search_recipes()[reference]
+    return parsed(reference, text_of(reference, "search recipe", own_search_recipes()), SearchRecipe)

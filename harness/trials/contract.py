@@ -1,0 +1,233 @@
+"""The contract that every method must pass, the project's own and a user's, in seconds and without a download.
+
+A method must: end by itself or by its allowance, without an error; recommend something feasible whenever it asked about something
+feasible; do the same again for the same seed, whatever the global generators hold; draw nothing from its generator if it says that it is
+deterministic; and be no worse than random search at the same allowance. A method over a relaxation reads the whole table: it must end,
+recommend something, and do the same again.
+
+The last is a statistical test. On each of the limits, the method's regrets over the seeds are compared with random search's by a one-sided
+Mann-Whitney test; the p-values, which are independent, are combined by Stouffer's method. The method is refused if the result is below
+0.001: a method exactly as good as random search is refused wrongly about once in a thousand checks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from budgetnas.harness.catalogue.catalogue import FoundMethod, check_class, find_method
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.evaluators.registry import offers
+from budgetnas.harness.problem import Allowance, Need
+from budgetnas.harness.records.identity import canonical_json
+from budgetnas.harness.records.trial import Record, Trial, conduct
+from budgetnas.spaces.devices import DIGITS201_BUILDER
+
+DATASET, DEVICE = "digits201", DIGITS201_BUILDER  # the benchmark that ships with the project
+FALSE_ALARM_RATE = 0.001
+SEEDS, QUERIES = 20, 200  # of a search on every limit: the allowance of the studies that come with the project
+# A loose and a tight limit, several at once, a lower bound, and none; in the corners a handful of feasible cells, a single one, and none.
+LIMITS: tuple[tuple[str, ...], ...] = (
+    ("latency_ms@q50",),
+    ("latency_ms@q10",),
+    ("latency_ms@q50", "cycles<=160k"),
+    ("latency_ms@q50", "params>=2k"),
+    ("unlimited",),
+)
+CORNERS: tuple[tuple[str, ...], ...] = (("latency_ms@q0.1",), ("macs>=400k",), ("latency_ms<=0.0001",))
+
+
+class ContractBroken(ValueError):
+    """A method that breaks its contract; the message lists every clause that it breaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One clause of the contract: what it asks, and what was wrong ('' if nothing)."""
+
+    text: str
+    broken: str
+
+
+def check_method(
+    method: type[Any], settings: Mapping[str, Any] | None = None, *, seeds: int = SEEDS, queries: int = QUERIES, raising: bool = True
+) -> tuple[Clause, ...]:
+    """Return the clauses of the contract, all of which hold; `ContractBroken` lists those that do not (unless `raising` is False).
+
+    `method` is the class, `settings` what to set on it. It is run on digits201, about `seeds` times on every limit.
+    """
+    reference = f"{method.__module__}:{method.__qualname__}" if isinstance(method, type) else repr(method)
+    check_class(reference, method)
+    clauses = _check(FoundMethod(reference, method, "check", plugin=True), dict(settings or {}), seeds, queries)
+    broken = [f"{clause.text}: {clause.broken}" for clause in clauses if clause.broken]
+    if broken and raising:
+        raise ContractBroken(f"{reference} breaks {len(broken)} of {len(clauses)} clauses: " + "; ".join(broken))
+    return clauses
+
+
+def check_reference(reference: str, folder: Path, settings: Mapping[str, Any]) -> tuple[Clause, ...]:
+    """Return the clauses for a method named by reference, kept or broken."""
+    found = find_method(reference, folder)
+    return _check(found, dict(settings), SEEDS, QUERIES)
+
+
+def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int) -> tuple[Clause, ...]:
+    settings = found.settings(settings)
+    landscape = landscape_of("nasbench201", DATASET, DEVICE)
+    if lacking := found.needs - offers("table", landscape.space):
+        names = ", ".join(sorted(need.value for need in lacking))
+        return (Clause("needs nothing that a table lacks", f"it needs {names}, which the check's benchmark does not offer here"),)
+    if Need.RELAXATION in found.needs:
+        return _check_relaxed(landscape, found, settings, queries)
+    trials = [_trials(landscape, limits, found, settings, 1 if found.deterministic else seeds, queries) for limits in LIMITS]
+    corners = [_trials(landscape, limits, found, settings, 1, queries) for limits in CORNERS]
+    records: list[list[Record]] = [[] for _ in LIMITS]
+    corner_records: list[Record] = []
+    kept = [*zip(records, trials, strict=True), *((corner_records, group) for group in corners)]
+    # By rounds of one trial on every limit, and no further than the first failure, which may have cost minutes or gigabytes.
+    for place in range(max(len(group) for group in trials)):
+        for done, group in kept:
+            if place < len(group):
+                done.append(conduct(found, group[place]))
+                if done[-1]["failure"]:
+                    return (Clause("ends without an error", done[-1]["failure"]),)
+    everything = [record for group in records for record in group] + corner_records
+    clauses = [
+        Clause("ends without an error", ""),
+        Clause("recommends something feasible whenever it asked about something feasible", _unseen(landscape, everything)),
+        Clause(
+            "does the same again for the same seed", _unrepeatable(found, [group[0] for group in trials], [group[0] for group in records])
+        ),
+    ]
+    if found.deterministic:
+        clauses.append(Clause("is deterministic, as it says", _seed_dependent(landscape, found, settings, queries)))
+    if not any(clause.broken for clause in clauses):
+        clauses.append(
+            Clause("is no worse than random search at the same allowance", _worse_than_random(landscape, records, seeds, queries))
+        )
+    return tuple(clauses)
+
+
+def _check_relaxed(landscape: Landscape, found: FoundMethod, settings: dict[str, Any], queries: int) -> tuple[Clause, ...]:
+    """Return the clauses of a method over a relaxation. It reads the whole table, so there is nobody to compare it with at equal cost."""
+    trials = [_trials(landscape, limits, found, settings, 1, queries)[0] for limits in (LIMITS[0], LIMITS[3], CORNERS[-1])]
+    records = []
+    for trial in trials:
+        records.append(conduct(found, trial))
+        if records[-1]["failure"]:
+            return (Clause("ends without an error", records[-1]["failure"]),)
+    silent = next((f"{_where(record)}, it recommended nothing" for record in records if record["final"] is None), "")
+    return (
+        Clause("ends without an error", ""),
+        Clause("recommends something, feasible or not", silent),
+        Clause("does the same again for the same seed", _unrepeatable(found, trials[:1], records[:1])),
+    )
+
+
+def _trials(
+    landscape: Landscape, limits: Sequence[str], found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int, first: int = 0
+) -> list[Trial]:
+    bounds = resolve(landscape, limits)
+    return [
+        Trial(
+            space=landscape.space.name,
+            dataset=DATASET,
+            device=DEVICE,
+            limits=bounds.limits,
+            allowance=Allowance(queries),
+            validation="mean",
+            method=found.reference,
+            settings=tuple(sorted(settings.items())),
+            version=found.version,
+            table=landscape.table.checksum,
+            seed=seed,
+        )
+        for seed in range(first, first + seeds)
+    ]
+
+
+def _where(record: Record) -> str:
+    trial = record["trial"]
+    limits = ",".join(f"{x['resource']} {x['lower']:g} to {x['upper'] if x['upper'] is not None else 'any'}" for x in trial["limits"])
+    return f"with the limits {limits or 'none'}, seed {trial['seed']}"
+
+
+def _unseen(landscape: Landscape, records: Sequence[Record]) -> str:
+    for record in records:
+        admitted = _admitted(landscape, record)
+        asked = [key for kind, keys in record["questions"] if kind == "accuracy" for key in keys]
+        if any(admitted[key] for key in asked) and not (record["final"] and record["final"]["feasible"]):
+            return f"{_where(record)}, it asked about feasible architectures and recommended an infeasible one"
+    return ""
+
+
+def _admitted(landscape: Landscape, record: Record) -> Any:
+    from budgetnas.harness.problem import Limit
+
+    limits = [Limit(x["resource"], float("inf") if x["upper"] is None else x["upper"], x["lower"]) for x in record["trial"]["limits"]]
+    return landscape.admitted(limits)
+
+
+def _unrepeatable(found: FoundMethod, trials: Sequence[Trial], records: Sequence[Record]) -> str:
+    state, old_state = random.getstate(), np.random.get_state()
+    try:
+        for trial, record in zip(trials, records, strict=True):
+            random.seed(f"another start {trial.seed}")
+            np.random.seed(12345)
+            if canonical_json(conduct(found, trial)) != canonical_json(record):
+                return f"{_where(record)}, a second run asked or recommended something else; draw from the given `rng` alone"
+    finally:
+        random.setstate(state)
+        np.random.set_state(old_state)
+    return ""
+
+
+def _seed_dependent(landscape: Landscape, found: FoundMethod, settings: dict[str, Any], queries: int) -> str:
+    runs = [conduct(found, trial) for trial in _trials(landscape, LIMITS[0], found, settings, 2, queries)]
+    return "" if runs[0]["questions"] == runs[1]["questions"] else "two seeds asked different questions; leave `deterministic` out"
+
+
+def _worse_than_random(landscape: Landscape, records: Sequence[Sequence[Record]], seeds: int, queries: int) -> str:
+    rival = find_method("random_search")
+    own_regrets, rival_regrets = [], []
+    for limits, group in zip(LIMITS, records, strict=True):
+        # Seeds of its own, so that a method that draws as random search does is still independent of it.
+        randoms = [
+            conduct(rival, trial) for trial in _trials(landscape, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)
+        ]
+        own_regrets.append(_regrets(landscape, group))
+        rival_regrets.append(_regrets(landscape, randoms))
+    p = p_value(own_regrets, rival_regrets)
+    if p >= FALSE_ALARM_RATE:
+        return ""
+    pairs = ", ".join(f"{np.mean(own):.2f} against {np.mean(other):.2f}" for own, other in zip(own_regrets, rival_regrets, strict=True))
+    return f"its mean regrets are {pairs} points; a method as good as random search does so with probability {p:.1g}"
+
+
+def p_value(own: Sequence[Sequence[float]], rival: Sequence[Sequence[float]]) -> float:
+    """Return the probability of regrets this bad, a list for every limit, if they were drawn as the rival's were.
+
+    One-sided Mann-Whitney tests, combined by Stouffer's method; a limit on which all regrets are equal says nothing (0.5).
+    """
+    from scipy.stats import combine_pvalues, mannwhitneyu
+
+    p_values = [
+        float(mannwhitneyu(ours, theirs, alternative="greater").pvalue) if np.ptp([*ours, *theirs]) else 0.5
+        for ours, theirs in zip(own, rival, strict=True)
+    ]
+    return float(combine_pvalues(np.clip(p_values, 1e-12, 1 - 1e-12), method="stouffer").pvalue)
+
+
+def _regrets(landscape: Landscape, records: Sequence[Record]) -> list[float]:
+    """Return the regrets; nothing feasible counts as guessing."""
+    best = [record["oracle"]["best_by_test"]["test"] for record in records]
+    return [
+        record["regret"] if record["regret"] is not None else optimum - landscape.task.chance
+        for record, optimum in zip(records, best, strict=True)
+    ]

@@ -1,0 +1,239 @@
+"""Runs trials in processes of this machine.
+
+The project's own methods share workers that live through many trials; a worker whose trial failed is replaced. A plug-in's trial gets a
+process of its own, with a limit on time and memory, so what crashes, hangs or eats memory costs that one trial. Either way the process
+writes the record itself, so that nothing is lost if the run is stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.context import ForkServerProcess
+from typing import Any
+
+from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.records.trial import Trial, failed_record
+from budgetnas.harness.trials import worker as inside
+from budgetnas.harness.trials.worker import Died
+from budgetnas.spaces.tables.columnar import TableError
+
+_AHEAD = 2  # trials handed to a shared worker, so that it need not wait for this process between two
+# Imported once, and shared by the workers; the command among it, since a new process imports its program's main module again.
+_PRELOADED = ["budgetnas.harness.trials.worker", "pyarrow.parquet", "budgetnas.harness.cli"]
+Done = Callable[[Trial, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """What a plug-in's trial may take: seconds by the clock, and megabytes of data (RLIMIT_DATA)."""
+
+    timeout_seconds: float
+    memory_mb: int
+
+
+@dataclass(slots=True)
+class _Worker:
+    process: ForkServerProcess
+    link: inside.Link
+    confinement: Confinement | None
+    deadline: float  # by time.monotonic(), seconds
+    slot: int = 0  # its place among the workers of now, from 0: each trains on a GPU of its own as long as there are enough
+    trials: deque[Trial] = field(default_factory=deque)  # handed over and not settled; the first is at work
+
+    def answers(self) -> list[Any]:
+        """Return what it has said since last asked."""
+        said = []
+        try:
+            while self.link.poll():
+                said.append(self.link.recv())
+        except Exception:  # closed, cut off or overwritten by a plug-in: its records count then, and its end
+            pass
+        return said
+
+    def end(self) -> None:
+        """End the process now; a confined one with all the children that it left."""
+        if self.confinement and self.process.pid:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass  # no group: it ended with all of its children, or before it had one
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+        self.link.close()
+
+
+def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement: Confinement | None, done: Done) -> None:
+    """Run trials, each to a record in the store; `done(trial, ok)` is called in this process as each ends.
+
+    With a confinement every trial gets a process of its own. An interruption ends the workers and leaves only whole records. `RunError`
+    and `TableError` if the run cannot go on: a full disk, a table that changed.
+    """
+    waiting = deque(trials)
+    crew: list[_Worker] = []
+    try:
+        while waiting or any(worker.trials for worker in crew):
+            with _undisturbed():
+                _hand_over(waiting, crew, workers, store, confinement)
+            _wait(crew)
+            for worker in list(crew):
+                if _settle(worker, store, done):
+                    crew.remove(worker)
+                    waiting.extendleft(reversed(worker.trials))
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confinement: Confinement) -> Any:
+    """Return what a function of one of our modules returns in a process of its own; what it raises is raised here.
+
+    `TimeoutError` if it takes too long, `Died` if its process ends without an answer.
+    """
+    with ExitStack() as stack:
+        with _undisturbed():
+            worker = _start(confinement, inside.serve_call, function, args, confinement.memory_mb)
+            stack.callback(worker.end)
+        while True:
+            _wait([worker])
+            dead = not worker.process.is_alive()
+            for raised, value in worker.answers():
+                if raised:
+                    raise value
+                return value
+            if dead:
+                raise Died(_cause_of_death(worker.process.exitcode))
+            if time.monotonic() > worker.deadline:
+                raise TimeoutError(f"no end after {confinement.timeout_seconds:g} s")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off SIGINT and SIGTERM until the block ends: a worker must not be half started, nor started and forgotten."""
+    if threading.current_thread() is not threading.main_thread():  # signals are handled in that one only
+        yield
+        return
+    came: list[int] = []
+    usual = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in usual.items():
+            signal.signal(each, handler or signal.SIG_DFL)
+    for number in came:
+        signal.raise_signal(number)
+
+
+def _start(confinement: Confinement | None, routine: Callable[..., None], *args: Any) -> _Worker:
+    """Return a new worker that runs a routine of `worker.py`. `RunError` if the machine has no process to give."""
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("forkserver")
+    try:
+        _start_server()
+        process = context.Process(target=routine, args=(theirs, *args), daemon=False)
+        process.start()
+    except (OSError, EOFError) as error:
+        ours.close()
+        raise RunError(f"no worker process can be started: {error or type(error).__name__}; try fewer --workers") from None
+    finally:
+        theirs.close()
+    return _Worker(process, ours, confinement, time.monotonic() + (confinement.timeout_seconds if confinement else math.inf))
+
+
+def _start_server() -> None:
+    """Start the process that workers are forked from, unless it runs.
+
+    What it inherits, workers inherit: SIGINT is blocked, so that Ctrl-C at a terminal, which reaches every process of the group, is this
+    process's to answer; and the hashes of strings are fixed, so that a method that walks through a set does the same in every run.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+    seed = os.environ.get("PYTHONHASHSEED")
+    os.environ["PYTHONHASHSEED"] = "0"
+    resource_tracker.ensure_running()  # first: starting it unblocks SIGINT
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if seed is None:
+            del os.environ["PYTHONHASHSEED"]
+        else:
+            os.environ["PYTHONHASHSEED"] = seed
+
+
+def _hand_over(waiting: deque[Trial], crew: list[_Worker], most: int, store: Store, confinement: Confinement | None) -> None:
+    """Start workers while there is work for more of them, and keep the shared ones supplied."""
+    while waiting and len(crew) < most:
+        root, slot = store.root.absolute(), min(set(range(most)) - {worker.slot for worker in crew})
+        if confinement is None:
+            crew.append(_start(None, inside.serve, root, slot))
+            _supply(crew[-1], waiting)
+        else:
+            crew.append(_start(confinement, inside.serve_plugin, root, slot, waiting[0], confinement.memory_mb))
+            crew[-1].trials.append(waiting.popleft())
+        crew[-1].slot = slot
+    if confinement is None:
+        for worker in crew:
+            while waiting and len(worker.trials) < _AHEAD and _supply(worker, waiting):
+                pass
+
+
+def _supply(worker: _Worker, waiting: deque[Trial]) -> bool:
+    """Hand a shared worker the next trial; return False if the worker is gone, which `_settle` will see."""
+    try:
+        worker.link.send(waiting[0])
+    except OSError:
+        return False
+    worker.trials.append(waiting.popleft())
+    return True
+
+
+def _wait(crew: Sequence[_Worker]) -> None:
+    """Wait until a worker says something, ends, or is overdue."""
+    patience = min(worker.deadline for worker in crew) - time.monotonic()
+    signs: list[Any] = [sign for worker in crew for sign in (worker.link, worker.process.sentinel)]
+    connection.wait(signs, None if patience == math.inf else max(patience, 0.0))
+
+
+def _settle(worker: _Worker, store: Store, done: Done) -> bool:
+    """Settle the trials that a worker has ended; return whether it is gone itself. What is left in its `trials` was not begun."""
+    dead = not worker.process.is_alive()  # asked before its answers are read, so that its last ones are among them
+    leaving, said = False, ""
+    for answer in worker.answers():
+        if isinstance(answer, TableError) or (isinstance(answer, RunError) and not worker.confinement):
+            raise answer
+        if isinstance(answer, RunError):
+            said = str(answer)  # perhaps the plug-in's own doing; if it is the disk, writing the failed record will tell
+        elif isinstance(answer, bool) and worker.trials:
+            done(worker.trials.popleft(), answer)
+            leaving = worker.confinement is not None or not answer
+    overdue = time.monotonic() > worker.deadline
+    if not (dead or overdue or leaving):
+        return False
+    worker.end()
+    if worker.trials and not leaving:
+        trial = worker.trials.popleft()
+        reason = said or _cause_of_death(worker.process.exitcode)
+        if worker.confinement and overdue and not dead:
+            reason = f"no end after {worker.confinement.timeout_seconds:g} s"
+        if not store.path(trial.identity).exists():
+            store.put(failed_record(trial, reason))
+        done(trial, store.get(trial.identity)["status"] == "ok")
+    return True
+
+
+def _cause_of_death(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        known = {member.value: member.name for member in signal.Signals}
+        return f"its process was killed by {known.get(-exitcode, f'signal {-exitcode}')}"
+    return f"its process ended by itself with exit code {exitcode}"

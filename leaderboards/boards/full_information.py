@@ -1,0 +1,172 @@
+"""The class of methods that read the whole table: feasible shares by limit, runs that end up the same, curves over limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from budgetnas.leaderboards.boards.context import Board
+from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, FULL_INFORMATION, of_board, of_class
+from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
+from budgetnas.leaderboards.shared.documents import file_part
+from budgetnas.leaderboards.shared.drawing import COLOURS
+from budgetnas.leaderboards.shared.tables import csv_text, escape, markdown_table, percent, several
+
+MOST_CURVES = len(COLOURS)  # methods in one picture, unless they are named: no two of one colour
+_NOT_MODELLED = "not_modelled_"
+
+
+def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the outcomes with runs that end up the same counted once, and a sentence for every method that is left out.
+
+    A method is left out if it asked for an option that a table cannot model, and recommended the same network as another one, which did
+    not ask for it, on every problem with every seed. Two that asked for the same differ in something else, and both stay.
+    """
+    full = of_class(table, FULL_INFORMATION)
+    findings, unmodelled = {}, {}
+    for method, trials in full.groupby("method", sort=True):
+        keys = zip(*(trials[name] for name in (*BOARD_COLUMNS, "problem", "seed")), strict=True)
+        findings[str(method)] = dict(zip(keys, trials["recommendation"], strict=True))
+        options = {name for report in trials["report"] for name, value in report.items() if name.startswith(_NOT_MODELLED) and value}
+        unmodelled[str(method)] = sorted(name.removeprefix(_NOT_MODELLED) for name in options)
+    kept: list[str] = []
+    sentences, dropped = [], set()
+    for method in sorted(findings, key=lambda name: (len(unmodelled[name]), name)):
+        twin = next((each for each in kept if unmodelled[each] != unmodelled[method] and findings[each] == findings[method]), None)
+        if twin is None:
+            kept.append(method)
+            continue
+        dropped.add(method)
+        sentences.append(
+            f"**{escape(method)}** is left out: a table cannot model {', '.join(map(escape, unmodelled[method]))}, and every one of its "
+            f"runs ended with the network of **{escape(twin)}**. Runs that end up the same are counted once."
+        )
+    if not dropped:
+        return table, sentences
+    return table[~((table["ranking_class"] == FULL_INFORMATION) & table["method"].isin(dropped))].reset_index(drop=True), sentences
+
+
+def feasible_table(table: pd.DataFrame) -> str:
+    """Return the share of feasible recommendations, a row a limit and a column a method, over all boards; '' without such methods."""
+    full = of_class(table, FULL_INFORMATION)
+    if full.empty:
+        return ""
+    methods = sorted(set(full["method"]))
+    rows = []
+    for problem in dict.fromkeys(full["problem"]):
+        trials = full[full["problem"] == problem]
+        cells = [trials.loc[trials["method"] == method, "feasible"] for method in methods]
+        rows.append([escape(problem), *(percent(float(cell.mean())) if len(cell) else "—" for cell in cells)])
+    return markdown_table(["feasible recommendations", *map(escape, methods)], rows)
+
+
+def distinct_table(table: pd.DataFrame) -> str:
+    """Return, for one board, the share of feasible recommendations and how many of the runs ended with a network of their own."""
+    full = of_class(table, FULL_INFORMATION)
+    if full.empty:
+        return ""
+    methods = sorted(set(full["method"]))
+    rows = []
+    for problem in dict.fromkeys(full["problem"]):
+        cells = []
+        for method in methods:
+            trials = full[(full["problem"] == problem) & (full["method"] == method)]
+            networks = len(set(trials["recommendation"]) - {""})
+            cells.append(f"{percent(float(trials['feasible'].mean()))}, {networks} of {len(trials)}" if len(trials) else "—")
+        rows.append([escape(problem), *cells])
+    return markdown_table(["feasible, networks of runs", *map(escape, methods)], rows)
+
+
+def looked_up_sentences(table: pd.DataFrame) -> list[str]:
+    """Return, for every method of the class whose searches read look-up graphs, what those cost."""
+    said = []
+    for method, trials in of_class(table, FULL_INFORMATION).groupby("method", sort=True):
+        searches = max((report.get("lookup_searches") or 0.0 for report in trials["report"]), default=0.0)
+        steps = max((report.get("lookup_steps") or 0.0 for report in trials["report"]), default=0.0)
+        if searches:
+            seconds = float(trials["graph_seconds"].sum())
+            took = f"; in all they took {seconds:,.0f} s, {seconds / len(trials):,.1f} s for each run of it" if seconds else ""
+            said.append(
+                f"**{escape(str(method))}** read its search limits from look-up graphs that were made beforehand: up to {searches:,.0f} "
+                f"searches and {steps:,.0f} steps a problem, shared by its seeds, each reading the whole table as well{took}."
+            )
+    return said
+
+
+def same_network_sentence(table: pd.DataFrame) -> str:
+    """Return in how many cases all seeds of a method ended with one network on a problem, and what that means; '' if in none."""
+    full = of_class(table, FULL_INFORMATION)
+    networks = full.groupby([*BOARD_COLUMNS, "problem", "method"])["recommendation"].agg(["nunique", "size"])
+    several_runs = networks[networks["size"] > 1]
+    same = int((several_runs["nunique"] == 1).sum())
+    if not same:
+        return ""
+    return (
+        f"In {same} of {several(len(several_runs), 'pair')} of problem and method all seeds ended with the same network: that is one "
+        "finding, however many runs made it, and an interval of no width there says nothing of how sure it is."
+    )
+
+
+def feasible_csv(table: pd.DataFrame) -> str:
+    """Return one row a problem and method of the class: runs, the share that was feasible, and different networks among them."""
+    groups = of_class(table, FULL_INFORMATION).groupby([*BOARD_COLUMNS, "problem", "method"], sort=True)
+    names = (*BOARD_COLUMNS, "problem", "method")
+    return csv_text(
+        [
+            dict(zip(names, key, strict=True))
+            | {"runs": len(runs), "feasible_share": float(runs["feasible"].mean()), "networks": runs["recommendation"].nunique()}
+            for key, runs in groups
+        ]
+    )
+
+
+def curve_methods(table: pd.DataFrame, asked: Sequence[str]) -> list[str]:
+    """Return whose curves are drawn: those asked for, else all of the class, unless they are too many. `LeaderboardError` lists methods."""
+    known = sorted(set(table["method"]))
+    for name in asked:
+        if name not in known:
+            raise LeaderboardError(f"the run has no method '{name}' to draw a curve of; choose among {', '.join(known)}")
+    full = sorted(set(of_class(table, FULL_INFORMATION)["method"]))
+    return list(dict.fromkeys(asked)) or (full if len(full) <= MOST_CURVES else [])
+
+
+def limit_pictures(table: pd.DataFrame, boards: Sequence[Board], methods: Sequence[str], out: Path) -> list[tuple[str, Path]]:
+    """Return a title and the path of a picture for every space and dataset, written: test accuracy against cost over the limits.
+
+    A panel a device, a point a limit: means over seeds of all recommendations, those that break a limit too, as in DCA-NAS's figure 3.
+    Where no board has two limits on one resource there is no picture.
+    """
+    written = []
+    for space, dataset in dict.fromkeys((board.space, board.dataset) for board in boards):
+        panels = [
+            panel for board in boards if (board.space, board.dataset) == (space, dataset) and (panel := _panel(table, board, methods))
+        ]
+        if panels:
+            path = out / f"limits-{file_part(f'{space}-{dataset}')}.png"
+            curve_picture(panels, f"test accuracy on {dataset} [%]", path)
+            written.append((f"{space} on {dataset}", path))
+    return written
+
+
+def _panel(table: pd.DataFrame, board: Board, methods: Sequence[str]) -> CurvePanel | None:
+    named = [{"problem": problem.label, "limits": [{"resource": limit.resource} for limit in problem.limits]} for problem in board.problems]
+    resource, problems = most_limited(named)
+    trials = of_board(table, board)
+    trials = trials[trials["problem"].isin(problems)]
+    curves = {name: points for name in methods if (points := curve(trials[trials["method"] == name], resource, "test"))} if resource else {}
+    if max((len(points) for points in curves.values()), default=0) < 2:
+        return None
+    bounds = sorted(
+        {
+            bound
+            for problem in board.problems
+            for limit in problem.limits
+            if limit.resource == resource
+            for bound in (limit.lower, limit.upper)
+            if 0.0 < bound < float("inf")
+        }
+    )
+    return CurvePanel(board.device_title or board.dataset, COSTS.get(resource, resource), curves, bounds)

@@ -1,0 +1,147 @@
+"""Records in, pages out: an index over all boards and one page a board, in Markdown, with CSV and pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from budgetnas.leaderboards.boards.board_page import ClassStandings, Rankings, board_context, board_csv
+from budgetnas.leaderboards.boards.context import Board, read_boards
+from budgetnas.leaderboards.boards.full_information import counted_once, curve_methods, feasible_csv, limit_pictures
+from budgetnas.leaderboards.boards.index_page import index_context, standings_csv
+from budgetnas.leaderboards.boards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
+from budgetnas.leaderboards.boards.pictures import Panel, board_picture, rank_picture
+from budgetnas.leaderboards.boards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem
+from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import INDEX, render, write
+from budgetnas.leaderboards.shared.drawing import colours
+from budgetnas.leaderboards.shared.statistics import BOOTSTRAP_SEED, FEWEST_BLOCKS, RESAMPLES
+
+RANK_PICTURES = {QUERIES: "ranking.png", FULL_INFORMATION: "ranking-full-information.png"}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the index says besides figures: title, what made it, whose curves are drawn, methods counted once, the picture of graphs."""
+
+    title: str
+    command: str
+    curves: tuple[str, ...]
+    same: tuple[str, ...]
+    graphs: str
+
+
+def _render(template: str, context: Mapping[str, Any]) -> str:
+    rules = {
+        "resamples": f"{RESAMPLES:,}",
+        "bootstrap_seed": BOOTSTRAP_SEED,
+        "fewest_seeds": FEWEST_SEEDS,
+        "advised_seeds": ADVISED_SEEDS,
+        "fewest_blocks": FEWEST_BLOCKS,
+    }
+    return render(template, {**context, "rules": rules})
+
+
+def _panels(table: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str]) -> list[Panel]:
+    """Return a panel for each method, in `order`; a run is a seed, over all problems of the board."""
+    panels = []
+    for method in order:
+        trials = table[table["method"] == method]
+        runs = [
+            np.asarray([point for points in seed["points"] for point in points], dtype=np.float64).reshape(-1, 2)
+            for _, seed in trials.groupby("seed", sort=True, dropna=False)
+        ]
+        full = FULL_INFORMATION if trials["ranking_class"].iloc[0] == FULL_INFORMATION else ""
+        panels.append(Panel(method, palette[method], runs, full))
+    return panels
+
+
+def _of_board(standings: ClassStandings, board: Board) -> ClassStandings:
+    return {name: {key: rows for key, rows in by_problem.items() if key[:3] == board.key} for name, by_problem in standings.items()}
+
+
+def _rankings(table: pd.DataFrame, standings: ClassStandings, board: Board | None = None) -> dict[str, Ranking]:
+    return {name: ranking(of_class(table, name), standings[name], board) for name in CLASSES}
+
+
+def _write_board(
+    board: Board, table: pd.DataFrame, standings: ClassStandings, rankings: Rankings, palette: Mapping[str, str], out: Path
+) -> list[Path]:
+    picture = out / f"{board.stem}.png"
+    placed = [row.method for name in CLASSES for row in rankings[name].standings]
+    order = placed + sorted(set(table["method"]) - set(placed))
+    view = board_picture(board, _panels(table, order, palette), picture)
+    context = board_context(board, table, standings, rankings, view.hides(board.cloud), INDEX)
+    return [
+        write(out / f"{board.stem}.md", _render("board.md.jinja", context)),
+        write(out / f"{board.stem}.csv", board_csv(board, standings)),
+        picture,
+    ]
+
+
+def _write_rank_picture(overall: Ranking, path: Path) -> bool:
+    """Write the critical-difference picture where there is something to compare; return whether there was."""
+    rank = pd.Series({row.method: row.rank.value for row in overall.standings})
+    if len(rank) < 2 or math.isclose(rank.min(), rank.max()):
+        return False
+    rank_picture(rank, overall.p_values, path)
+    return True
+
+
+def write_pages(
+    records: pd.DataFrame, boards: Sequence[Path], out: Path, title: str, command: str, curves: Sequence[str] = (), graphs: str = ""
+) -> list[Path]:
+    """Return the files written under `out`: README.md, ranking.csv, boards.csv, and Markdown, CSV and PNG for every board with trials.
+
+    Methods of full information are drawn over their limits as well, or those named by `curves` instead; feasible.csv is about them.
+    `graphs` is the file of a picture in `out` of the look-up graphs that methods read.
+
+    `records` has one row a trial (columns: `outcomes.COLUMNS`); `boards` are the context files, one a space, dataset and device; `command`
+    is what the index says it was made by. Equal input gives equal bytes. `LeaderboardError` if the two do not fit together or anything is
+    better than the exact optimum, before anything is written, and if `out` cannot be written.
+    """
+    known = read_boards(boards)
+    table, same = counted_once(outcomes(records, known))
+    drawn = curve_methods(table, curves)
+    standings: ClassStandings = {name: standings_by_problem(of_class(table, name)) for name in CLASSES}
+    by_board = {board: _rankings(trials, _of_board(standings, board), board) for board in known if len(trials := of_board(table, board))}
+    overall = _rankings(table, standings)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _write_all(out, table, known, standings, by_board, overall, Words(title, command, tuple(drawn), tuple(same), graphs))
+    except OSError as error:
+        raise LeaderboardError(f"cannot write the pages into {out}: {error.strerror or error}; choose another folder with --out") from None
+
+
+def _write_all(
+    out: Path,
+    table: pd.DataFrame,
+    known: Sequence[Board],
+    standings: ClassStandings,
+    by_board: Mapping[Board, Rankings],
+    overall: Rankings,
+    words: Words,
+) -> list[Path]:
+    palette = colours(sorted(set(table["method"])))
+    written = []
+    for board, rankings in by_board.items():
+        written += _write_board(board, of_board(table, board), _of_board(standings, board), rankings, palette, out)
+    pictures = {name: file for name, file in RANK_PICTURES.items() if _write_rank_picture(overall[name], out / file)}
+    curves = limit_pictures(table, list(by_board), words.curves, out)
+    named = [(title, path.name) for title, path in curves]
+    context = index_context(words.title, words.command, known, table, by_board, overall, pictures, named, words.same)
+    return [
+        write(out / INDEX, _render("index.md.jinja", context | {"graphs": words.graphs})),
+        write(out / "ranking.csv", standings_csv([(None, overall)])),
+        write(out / "boards.csv", standings_csv(list(by_board.items()))),
+        *([write(out / "feasible.csv", feasible_csv(table))] if len(of_class(table, FULL_INFORMATION)) else []),
+        *[out / file for file in pictures.values()],
+        *[path for _, path in curves],
+        *written,
+    ]

@@ -1,0 +1,256 @@
+"""Who stands where: on one problem, on one board, and over many problems. Ranking classes are never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from budgetnas.leaderboards.boards.context import Board
+from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, samples_by_method
+from budgetnas.leaderboards.shared.pareto import normalised_hypervolume
+from budgetnas.leaderboards.shared.statistics import (
+    TIE_DECIMALS,
+    Estimate,
+    Friedman,
+    average_rank_estimates,
+    difference_estimate,
+    friedman,
+    interquartile_mean_estimate,
+    mean_estimate,
+    pairwise_wilcoxon,
+    pooled_difference_estimate,
+    rank_biserial,
+    ranks,
+    smallest_p,
+)
+
+Floats = NDArray[np.float64]
+ProblemKey = tuple[str, ...]  # space, dataset, device, problem
+ProblemStandings = Mapping[ProblemKey, Sequence["ProblemStanding"]]
+
+RANDOM_SEARCH = "random_search"
+SIGNIFICANCE = 0.05
+# A percentile interval from fewer runs than this is far too short (at 5 runs it covers nearer 85 % than 95 %): no verdict hangs on it.
+FEWEST_SEEDS = 5
+# Below this number the intervals are still noticeably short: pages warn.
+ADVISED_SEEDS = 10
+
+# Means of equal figures may differ by this much [points], and no verdict may hang on it.
+ROUNDING = 10.0**-TIE_DECIMALS
+
+BEATS, LOSES, UNDECIDED = "beats", "loses", "no difference shown"
+TOO_FEW_SEEDS, TOO_FEW_PROBLEMS, NO_REFERENCE, REFERENCE = "too few seeds", "too few problems", "no random search", "reference"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemStanding:
+    """A method on one problem. Accuracies in percent, regrets and differences in points of percent, time in simulated GPU hours."""
+
+    method: str
+    rank: float
+    trials: int
+    test: Estimate
+    regret: Estimate
+    feasible_share: float
+    queries: float
+    gpu_hours: float
+    difference: Estimate | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A method over many problems. `hypervolume` is of a board only; `p` and `effect` compare it with random search (signed ranks).
+
+    `difference` is the mean over the problems of the difference of mean regrets to random search [points]; `here` is what it shows on
+    these very problems (seeds are resampled), where `verdict` speaks of problems in general (problems are the blocks).
+    """
+
+    method: str
+    rank: Estimate
+    regret: Estimate
+    feasible_share: float
+    beats: int
+    loses: int
+    p: float | None
+    effect: float | None
+    verdict: str
+    difference: Estimate | None
+    here: str
+    hypervolume: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Standings of one ranking class over `problems` problems, best first; `left_out` problems lack a method and do not count."""
+
+    standings: tuple[Standing, ...]
+    problems: int
+    left_out: int
+    friedman: Friedman | None
+    p_values: pd.DataFrame
+    smallest_p: float
+    scores: pd.DataFrame
+
+
+def _verdict(method: str, table: pd.DataFrame, random: pd.DataFrame) -> tuple[Estimate | None, str]:
+    """Return the difference of mean regrets to random search [points] and what it shows."""
+    if method == RANDOM_SEARCH:
+        return None, REFERENCE
+    if random.empty:
+        return None, NO_REFERENCE
+    difference = difference_estimate(table["counted_regret"], random["counted_regret"])
+    seeds = [len(rows) for rows in (table, random) if not bool(rows["deterministic"].iloc[0])]
+    return difference, _shown(difference, min(seeds, default=FEWEST_SEEDS))
+
+
+def _shown(difference: Estimate, seeds: int) -> str:
+    """Return what a difference to random search [points] shows, from at least `seeds` runs."""
+    if seeds < FEWEST_SEEDS or difference.interval is None:
+        return TOO_FEW_SEEDS
+    if difference.interval.high < -ROUNDING:
+        return BEATS
+    return LOSES if difference.interval.low > ROUNDING else UNDECIDED
+
+
+def _here(method: str, verdicts: Sequence[ProblemStanding], complete: Sequence[Mapping[str, Floats]]) -> tuple[Estimate | None, str]:
+    """Return the mean difference to random search over problems that every method has run on, and what it shows there."""
+    if method == RANDOM_SEARCH:
+        return None, REFERENCE
+    if any(RANDOM_SEARCH not in samples for samples in complete):
+        return None, NO_REFERENCE
+    difference = pooled_difference_estimate([(samples[method], samples[RANDOM_SEARCH]) for samples in complete])
+    few = any(row.method == method and row.verdict == TOO_FEW_SEEDS for row in verdicts)
+    return difference, TOO_FEW_SEEDS if few else _shown(difference, FEWEST_SEEDS)
+
+
+def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
+    """Return the standings on one problem, lowest mean regret first, from its outcomes of one ranking class; ties by name."""
+    means = table.groupby("method", sort=True)["counted_regret"].mean()
+    rank = dict(zip(means.index, ranks([means.to_numpy()])[0], strict=True)) if len(means) else {}
+    random = table[table["method"] == RANDOM_SEARCH]
+    rows = []
+    for method, trials in table.groupby("method", sort=True):
+        difference, verdict = _verdict(str(method), trials, random)
+        rows.append(
+            ProblemStanding(
+                method=str(method),
+                rank=float(rank[method]),
+                trials=len(trials),
+                test=mean_estimate(trials["counted_test"]),
+                regret=mean_estimate(trials["counted_regret"]),
+                feasible_share=float(trials["feasible"].mean()),
+                queries=float(trials["queries"].mean()),
+                gpu_hours=float(trials["gpu_hours"].mean()),
+                difference=difference,
+                verdict=verdict,
+            )
+        )
+    return sorted(rows, key=lambda row: (row.rank, row.method))
+
+
+def standings_by_problem(table: pd.DataFrame) -> dict[ProblemKey, list[ProblemStanding]]:
+    """Return the standings on every problem of the outcomes of one ranking class, by (space, dataset, device, problem)."""
+    return {tuple(map(str, key)): problem_standings(group) for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
+
+
+def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
+    """Return each method's share of the exact front's hypervolume on a board: the mean over seeds, with interval.
+
+    The point set of a seed is every feasible recommendation over the board's problems. NaN where the front dominates no area.
+    """
+    shares = {}
+    for method, trials in table.groupby("method", sort=True):
+        points = [[point for row in seed["points"] for point in row] for _, seed in trials.groupby("seed", sort=True, dropna=False)]
+        values = [normalised_hypervolume(seed, board.front, board.hypervolume_reference) for seed in points]
+        shares[str(method)] = mean_estimate(values) if np.isfinite(values).all() else Estimate(float("nan"))
+    return shares
+
+
+def _complete(table: pd.DataFrame) -> tuple[dict[ProblemKey, dict[str, Floats]], int]:
+    """Return the regrets by problem and method, for problems that every method has run on, and how many problems were left out."""
+    methods = set(table["method"])
+    by_problem = {key: samples_by_method(group, "counted_regret") for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
+    complete = {tuple(map(str, key)): samples for key, samples in by_problem.items() if set(samples) == methods}
+    return complete, len(by_problem) - len(complete)
+
+
+def _scores(complete: Mapping[ProblemKey, Mapping[str, Floats]], methods: Sequence[str]) -> pd.DataFrame:
+    rows = {" ".join(key): [samples[method].mean() for method in methods] for key, samples in complete.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(methods), dtype=np.float64)
+
+
+def ranking_scores(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Return mean regrets [points], shape (problems, methods), on the problems of `table` that every one of its methods has run on."""
+    complete, _ = _complete(table)
+    return _scores({key: samples for key, samples in complete.items() if set(methods) <= set(samples)}, methods)
+
+
+def _overall_verdict(method: str, p: float | None, effect: float | None, least: float) -> str:
+    if method == RANDOM_SEARCH:
+        return REFERENCE
+    if p is None or effect is None:
+        return NO_REFERENCE
+    if least > SIGNIFICANCE:
+        return TOO_FEW_PROBLEMS
+    if p > SIGNIFICANCE or effect == 0.0:
+        return UNDECIDED
+    return BEATS if effect < 0.0 else LOSES
+
+
+def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | None = None) -> Ranking:
+    """Return the ranking over all problems of the outcomes of one ranking class; with `board`, hypervolumes on it as well.
+
+    `by_problem` is what `standings_by_problem` says of these outcomes, and no more. Only problems that every method has run on count.
+    Regrets are pooled in points: datasets with large regrets weigh more in their interquartile mean, not in the ranks.
+    """
+    methods = sorted(set(table["method"]))
+    complete, left_out = _complete(table)
+    scores = _scores(complete, methods)
+    p_values = pairwise_wilcoxon(scores)
+    least = smallest_p(len(complete), len(methods) * (len(methods) - 1) // 2)
+    rank = average_rank_estimates(scores) if complete else []
+    shares = hypervolumes(table, board) if board is not None else {}
+    verdicts = [row for rows in by_problem.values() for row in rows]
+    standings = []
+    for position, method in enumerate(methods if complete else ()):
+        against = RANDOM_SEARCH in methods and method != RANDOM_SEARCH
+        p = float(p_values.loc[method, RANDOM_SEARCH]) if against else None
+        effect = rank_biserial(scores[method], scores[RANDOM_SEARCH]) if against else None
+        difference, here = _here(method, verdicts, list(complete.values()))
+        standings.append(
+            Standing(
+                method=method,
+                rank=rank[position],
+                regret=interquartile_mean_estimate([samples[method] for samples in complete.values()]),
+                feasible_share=float(table.loc[table["method"] == method, "feasible"].mean()),
+                beats=sum(row.method == method and row.verdict == BEATS for row in verdicts),
+                loses=sum(row.method == method and row.verdict == LOSES for row in verdicts),
+                p=p,
+                effect=effect,
+                verdict=_overall_verdict(method, p, effect, least),
+                difference=difference,
+                here=here,
+                hypervolume=shares.get(method),
+            )
+        )
+    standings.sort(key=lambda row: (round(row.rank.value, TIE_DECIMALS), row.method))
+    order = [row.method for row in standings]
+    return Ranking(tuple(standings), len(complete), left_out, friedman(scores), p_values.loc[order, order], least, scores)
+
+
+def dataset_scores(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Return each method's mean regret [points] on each dataset, shape (datasets, methods): one block a dataset.
+
+    A dataset's figure is the mean over those of its problems that every method has run on, so devices that share accuracies count once.
+    """
+    complete, _ = _complete(table)
+    rows: dict[str, list[list[float]]] = {}
+    for key, samples in complete.items():
+        rows.setdefault(" ".join(key[:2]), []).append([float(samples[method].mean()) for method in methods])
+    means = {dataset: np.mean(values, axis=0) for dataset, values in rows.items()}
+    return pd.DataFrame.from_dict(means, orient="index", columns=list(methods), dtype=np.float64)

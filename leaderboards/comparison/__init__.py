@@ -1,0 +1,1 @@
+"""The page that compares queried with retrained accuracy."""

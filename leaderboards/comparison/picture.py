@@ -1,0 +1,91 @@
+"""The picture of a comparison: retrained accuracy of networks against what was known of them before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from budgetnas.leaderboards.shared.drawing import DASHED, INK, LIMIT, colours, markers, method_legend, plain_style, save, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 2
+_MARGIN = 0.06  # of what is shown, on every side
+_SPREAD = 0.25  # of the place of a method, over which its networks are drawn side by side
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A network: who found it, accuracy before [%] (None where nothing is known), retrained, and its deviation over seeds [points]."""
+
+    method: str
+    before: float | None
+    retrained: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScatterPanel:
+    """The networks of one dataset."""
+
+    title: str
+    before: str
+    retrained: str
+    dots: tuple[Dot, ...]
+
+
+def scatter_picture(panels: Sequence[ScatterPanel], path: Path) -> None:
+    """Write a panel for each dataset: retrained against before, where the two agree on the dashed line; without a before, by method."""
+    from matplotlib.figure import Figure
+
+    methods = sorted({dot.method for panel in panels for dot in panel.dots})
+    palette, shapes = colours(methods), markers(methods)
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    with plain_style():
+        figure = Figure(figsize=(10.0 if columns > 1 else 7.0, 0.9 + 4.2 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for index, axes in enumerate(grid.flat):
+            if index >= len(panels):
+                axes.set_visible(False)
+                continue
+            panel = panels[index]
+            for method in methods:
+                _draw(axes, panel, method, methods.index(method), palette[method], shapes[method])
+            axes.set_title(panel.title, fontsize=11.5, loc="left", color=INK, weight="bold", parse_math=False)
+            axes.set_xlabel(panel.before)
+            axes.set_ylabel(panel.retrained)
+            tidy(axes)
+            if panel.before:
+                _same_scale(axes, panel)
+            else:
+                axes.set_xticks([])
+                axes.set_xlim(-0.5, len(methods) - 0.5)
+        method_legend(figure, methods, palette, shapes)
+        save(figure, path, sparse=True)
+
+
+def _draw(axes: Axes, panel: ScatterPanel, method: str, place: int, colour: str, shape: str) -> None:
+    dots = [dot for dot in panel.dots if dot.method == method]
+    for index, dot in enumerate(dots):
+        aside = 0.0 if len(dots) == 1 else _SPREAD * (2.0 * index / (len(dots) - 1) - 1.0)
+        x = place + aside if dot.before is None else dot.before
+        bar = dot.deviation if dot.deviation > 0.0 else None
+        axes.errorbar(
+            x, dot.retrained, yerr=bar, fmt=shape, color=colour, markersize=6.5, markeredgecolor="white", markeredgewidth=0.5,
+            elinewidth=1.0, alpha=0.85, zorder=3,
+        )  # fmt: skip
+
+
+def _same_scale(axes: Axes, panel: ScatterPanel) -> None:
+    """Show both axes over the same figures, with the line on which the two agree."""
+    figures = [dot.before for dot in panel.dots if dot.before is not None]
+    figures += [dot.retrained + sign * dot.deviation for dot in panel.dots for sign in (-1.0, 1.0)]
+    margin = max(_MARGIN * (max(figures) - min(figures)), 0.2)
+    low, high = min(figures) - margin, max(figures) + margin
+    axes.plot([low, high], [low, high], color=LIMIT, linewidth=0.9, linestyle=DASHED, zorder=1)
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)

@@ -1,0 +1,1 @@
+"""Pages of runs whose searches trained networks."""

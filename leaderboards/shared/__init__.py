@@ -1,0 +1,1 @@
+"""Statistics, tables and drawing that all pages share."""

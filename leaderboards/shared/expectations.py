@@ -1,0 +1,57 @@
+"""Where relaxed searches lost their limits: the expected cost of the mixture at the end, and that of the network read off it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import TypeAlias
+
+import pandas as pd
+
+from budgetnas.leaderboards.shared.tables import escape, markdown_table, number, percent
+
+Place: TypeAlias = tuple[str, str, str, str]  # space, dataset, device, problem
+_EXPECTED = "expected_"
+
+
+def upper_limits(space: str, dataset: str, device: str, bounds: Iterable[tuple[str, str, float]]) -> dict[Place, dict[str, float]]:
+    """Return the upper limit on each resource of every problem of a board, from its (problem, resource, upper limit)."""
+    found: dict[Place, dict[str, float]] = {}
+    for problem, resource, upper in bounds:
+        if 0.0 < upper < math.inf:
+            found.setdefault((space, dataset, device, problem), {})[resource] = upper
+    return found
+
+
+def expectation_table(table: pd.DataFrame, uppers: Mapping[Place, Mapping[str, float]]) -> str:
+    """Return a row a method: expected and delivered cost over the limit, median [least, largest], and how often each kept it.
+
+    A pair is one upper limit of one search that reported its expected cost (`expected_RESOURCE`). A disconnected network keeps no limit.
+    '' if no search reported one.
+    """
+    pairs: dict[str, list[tuple[float, float, bool]]] = {}
+    for row in table.to_dict("records"):
+        limits = uppers.get((str(row["space"]), str(row["dataset"]), str(row["device"]), str(row["problem"])), {})
+        for resource, upper in limits.items():
+            expected, delivered = (row["report"] or {}).get(_EXPECTED + resource), row[resource]
+            if expected is not None and not math.isnan(delivered):
+                keeps = delivered <= upper and row["violation"] < math.inf
+                pairs.setdefault(str(row["method"]), []).append((expected / upper, delivered / upper, keeps))
+    rows = [
+        [
+            escape(method),
+            f"{len(each)}",
+            _spread([expected for expected, _, _ in each]),
+            percent(sum(expected <= 1.0 for expected, _, _ in each) / len(each)),
+            _spread([delivered for _, delivered, _ in each]),
+            percent(sum(keeps for _, _, keeps in each) / len(each)),
+        ]
+        for method, each in sorted(pairs.items())
+    ]
+    header = ["method", "searches and limits", "expected cost / limit", "within", "network's cost / limit", "within, connected"]
+    return markdown_table(header, rows) if rows else ""
+
+
+def _spread(values: list[float]) -> str:
+    return f"{number(median(values))} [{number(min(values))}, {number(max(values))}]"

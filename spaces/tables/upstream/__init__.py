@@ -1,0 +1,1 @@
+"""Files of others: downloaded, checked, read without executing anything, and converted."""

@@ -1,0 +1,160 @@
+"""The exact best and the exact front, against plain loops and against the published figures."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from budgetnas.harness.costs.limits import resolve
+from budgetnas.harness.costs.oracle import Oracle, oracle, pareto_front
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.problem import Limit
+
+CLOSED_FORM = landscape_of("nasbench201", "closed-form", "closed-form")
+MakeLandscape = Callable[..., Landscape]
+RESOURCES = ("latency_ms", "energy_mj", "params", "macs")
+COLUMNS = {name: CLOSED_FORM.resource(name).tolist() for name in RESOURCES}
+
+
+def plainly_feasible(landscape: Landscape, limits: list[Limit], columns: dict[str, list[float]]) -> list[int]:
+    """The slow reference: one architecture after the other, by what a limit says in words."""
+    found = []
+    for index in range(landscape.space.size):
+        connected = landscape.space.connected(landscape.space.at(index))
+        supported = not any(math.isnan(column[index]) for column in columns.values())
+        if connected and supported and all(limit.lower <= columns[limit.resource][index] <= limit.upper for limit in limits):
+            found.append(index)
+    return found
+
+
+def plainly_best(indices: list[int], values: list[float]) -> int | None:
+    best = None
+    for index in indices:
+        if best is None or values[index] > values[best]:
+            best = index
+    return best
+
+
+def plain_front(indices: list[int], cost: list[float], test: list[float]) -> list[int]:
+    """The slow reference, a loop in a loop: those that nothing beats; of equals the lowest index; by cost."""
+
+    def beaten(one: int) -> bool:
+        for other in indices:
+            as_good = cost[other] <= cost[one] and test[other] >= test[one]
+            if as_good and (cost[other] < cost[one] or test[other] > test[one] or other < one):
+                return True
+        return False
+
+    return sorted([index for index in indices if not beaten(index)], key=lambda index: cost[index])
+
+
+@st.composite
+def some_limits(draw: st.DrawFn) -> list[Limit]:
+    limits = []
+    for name in draw(st.lists(st.sampled_from(RESOURCES), max_size=3, unique=True)):
+        attained = sorted({value for value in COLUMNS[name] if not math.isnan(value)})
+        lower, upper = sorted(draw(st.lists(st.sampled_from(attained), min_size=2, max_size=2)))
+        kind = draw(st.sampled_from(["upper", "lower", "both"]))
+        limits.append(Limit(name, math.inf if kind == "lower" else upper, 0.0 if kind == "upper" else lower))
+    return limits
+
+
+@settings(max_examples=25, deadline=None)
+@given(some_limits())
+def test_the_best_of_the_closed_form_is_the_plain_loop_s(limits: list[Limit]) -> None:
+    feasible = plainly_feasible(CLOSED_FORM, limits, COLUMNS)
+    expected = [plainly_best(feasible, values.tolist()) for values in (CLOSED_FORM.validation, CLOSED_FORM.test)]
+    assert oracle(CLOSED_FORM, limits) == Oracle(len(feasible), *expected)
+
+
+@settings(max_examples=10, deadline=None)
+@given(some_limits(), st.sampled_from(RESOURCES))
+def test_the_front_of_the_closed_form_is_sound_and_complete(limits: list[Limit], resource: str) -> None:
+    front = pareto_front(CLOSED_FORM, resource, limits).tolist()
+    cost, test = np.array(COLUMNS[resource]), CLOSED_FORM.test
+    feasible = np.array(plainly_feasible(CLOSED_FORM, limits, COLUMNS), int)
+    assert set(front) <= set(feasible.tolist())
+    for index in feasible.tolist():
+        covered = [one for one in front if cost[one] <= cost[index] and test[one] >= test[index]]
+        assert covered
+        assert index not in front or covered == [index]
+    assert (np.diff(cost[front]) > 0).all() and (np.diff(test[front]) > 0).all()
+
+
+FEW = st.integers(0, 4).map(float)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_best_and_front_of_made_up_figures_with_many_ties(made_up: MakeLandscape, data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 14))
+    draw = lambda values: data.draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
+    test, validation, latency = draw(FEW), draw(FEW), draw(FEW | st.just(math.nan))
+    landscape = made_up(test=test, validation=validation, latency_ms=latency, connected=draw(st.booleans()), params=draw(st.integers(1, 3)))
+    limit = Limit("latency_ms", upper=data.draw(FEW))
+    columns = {name: landscape.resource(name).tolist() for name in landscape.resources}
+    feasible = plainly_feasible(landscape, [limit], columns)
+    assert oracle(landscape, [limit]) == Oracle(len(feasible), plainly_best(feasible, validation), plainly_best(feasible, test))
+    for name in landscape.resources:
+        assert pareto_front(landscape, name, [limit]).tolist() == plain_front(feasible, columns[name], test)
+
+
+def test_ties_go_to_the_lowest_index(made_up: MakeLandscape) -> None:
+    landscape = made_up(test=[90.0, 91.0, 91.0, 91.0], validation=[80.0, 70.0, 80.0, 80.0], latency_ms=[2.0, 2.0, 1.0, 1.0])
+    assert oracle(landscape, []) == Oracle(4, best_by_validation=0, best_by_test=1)
+    assert pareto_front(landscape, "latency_ms").tolist() == [2]
+    assert oracle(landscape, [Limit("latency_ms", upper=1)]) == Oracle(2, 2, 2)
+
+
+def test_with_nothing_feasible_there_is_no_best_and_no_front(made_up: MakeLandscape) -> None:
+    landscape = made_up(test=[90.0, 91.0], latency_ms=[2.0, math.nan])
+    assert oracle(landscape, [Limit("latency_ms", upper=1)]) == Oracle(0, None, None)
+    assert pareto_front(landscape, "latency_ms", [Limit("latency_ms", upper=1)]).tolist() == []
+
+
+def test_accuracies_that_a_partly_imported_table_lacks_are_not_the_best(made_up: MakeLandscape) -> None:
+    unknown = math.nan
+    landscape = made_up(test=[90.0, unknown, 92.0, unknown], validation=[unknown, 80.0, 70.0, unknown], latency_ms=[1.0, 2.0, 3.0, 4.0])
+    assert oracle(landscape, []) == Oracle(4, best_by_validation=1, best_by_test=2)
+    assert pareto_front(landscape, "latency_ms").tolist() == [0, 2]
+    assert oracle(landscape, [Limit("latency_ms", lower=4)]) == Oracle(1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "by_test", "test", "by_validation", "validation"),
+    [
+        ("cifar10", 6111, 94.37, 6111, 91.61),
+        ("cifar100", 9930, 73.51, 9930, 73.49),
+        ("ImageNet16-120", 857, 47.31, 10676, 46.73),
+    ],
+)
+def test_the_published_best(real_tables: object, dataset: str, by_test: int, test: float, by_validation: int, validation: float) -> None:
+    landscape = landscape_of("nasbench201", dataset)
+    best = oracle(landscape, [])
+    assert best == Oracle(15_625 - 341, by_validation, by_test)
+    assert landscape.test[by_test] == pytest.approx(test, abs=0.005)
+    assert landscape.validation[by_validation] == pytest.approx(validation, abs=0.005)
+
+
+def test_on_a_device_that_does_not_run_everything_the_best_is_among_what_it_runs(real_tables: object) -> None:
+    landscape = landscape_of("nasbench201", "cifar10", "edgetpu")
+    assert oracle(landscape, []).feasible == 15_625 - 4_699
+    for index in pareto_front(landscape, "params").tolist():
+        assert not math.isnan(landscape.resource("latency_ms")[index])
+
+
+@pytest.mark.parametrize("device", ["edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga"])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "ImageNet16-120"])
+def test_real_optima_are_the_plain_loop_s(real_tables: object, dataset: str, device: str) -> None:
+    landscape = landscape_of("nasbench201", dataset, device)
+    bounds = resolve(landscape, ["latency_ms@q10", "params<=800k"])
+    columns = {name: landscape.resource(name).tolist() for name in landscape.resources}
+    feasible = plainly_feasible(landscape, list(bounds.limits), columns)
+    expected = [plainly_best(feasible, values.tolist()) for values in (landscape.validation, landscape.test)]
+    assert oracle(landscape, bounds.limits) == Oracle(len(feasible), *expected)
+    front = pareto_front(landscape, "latency_ms", bounds.limits).tolist()
+    assert front == plain_front(sorted({*front, *feasible[::40]}), columns["latency_ms"], landscape.test.tolist())
+    assert landscape.test[front[-1]] == landscape.test[expected[1]]

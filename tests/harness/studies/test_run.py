@@ -1,0 +1,316 @@
+"""Runs: the same bytes whatever the number of workers and the interruptions, nothing done twice, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.studies.plan import expand
+from budgetnas.harness.studies.run import RunResult, run
+from budgetnas.harness.studies.study import read_study
+
+pytestmark = pytest.mark.slow
+
+PLUGINS = Path(__file__).parent.parent / "plugins"
+PATIENCE_S = 60.0  # a bound against waiting for ever, not a measurement
+STUDY = """\
+name = "mine"
+seeds = {seeds}
+[problem]
+datasets = ["closed-form"]
+devices = ["closed-form"]
+limits = ["latency_ms@q50", ["params<=600k", "energy_mj<=15"]]
+allowance = {{ queries = 30 }}
+[plugin]
+timeout_seconds = 60
+[[method]]
+name = "random_search"
+[[method]]
+name = "regularized_evolution"
+"""
+
+
+def study_in(folder: Path, seeds: int = 10, more: str = "") -> Path:
+    path = folder / "study.toml"
+    path.write_text(STUDY.format(seeds=seeds) + more)
+    return path
+
+
+def conduct(study: Path, out: Path, workers: int = 1, retry_failed: bool = False) -> tuple[RunResult, list[tuple[int, int, int]]]:
+    described, folder = read_study(str(study))
+    shown: list[tuple[int, int, int]] = []
+    result = run(expand(described, folder, str(study)), Store(out), workers, retry_failed, lambda *state: shown.append(state))
+    return result, shown
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def marks(folder: Path) -> dict[str, tuple[int, int]]:
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.json")}
+
+
+def test_one_worker_and_two_write_the_same_bytes_and_a_second_run_does_nothing(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    result, shown = conduct(study, tmp_path / "one", workers=1)
+    assert (result, shown[0], shown[-1]) == (RunResult(40, 0, 0, ()), (0, 40, 0), (40, 40, 0))
+    assert [done for done, _, _ in shown] == list(range(41))
+    conduct(study, tmp_path / "two", workers=2)
+    for part in ("records", "context"):
+        assert contents(tmp_path / "one" / part) == contents(tmp_path / "two" / part)
+    assert (tmp_path / "one" / "plan.json").read_bytes() == (tmp_path / "two" / "plan.json").read_bytes()
+    assert {path.name for path in (tmp_path / "one" / "timings").iterdir()} == {*contents(tmp_path / "one" / "records"), "provenance.json"}
+    before = marks(tmp_path / "one" / "records")
+    assert conduct(study, tmp_path / "one", workers=2) == (RunResult(40, 40, 0, ()), [(40, 40, 0)])
+    assert marks(tmp_path / "one" / "records") == before
+
+
+def test_a_larger_study_keeps_what_is_there_and_a_smaller_one_leaves_it(tmp_path: Path) -> None:
+    conduct(study_in(tmp_path, seeds=2), tmp_path / "out")
+    before = marks(tmp_path / "out" / "records")
+    result, _ = conduct(study_in(tmp_path, seeds=4), tmp_path / "out", workers=2)
+    assert (result.planned, result.found) == (16, 8)
+    after = marks(tmp_path / "out" / "records")
+    assert len(after) == 16 and before.items() <= after.items()
+    result, _ = conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
+    assert (result.planned, result.found) == (4, 4)
+    assert marks(tmp_path / "out" / "records") == after
+    assert len(json.loads((tmp_path / "out" / "plan.json").read_text())["trials"]) == 4
+
+
+FLAKY = """
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from budgetnas.harness.problem import Need
+
+@dataclass(frozen=True)
+class Flaky:
+    needs: ClassVar[frozenset[Need]] = frozenset({{Need.ACCURACY}})
+    def search(self, problem, evaluator, rng):
+        Path({tries!r}).open("a").write("x")
+        evaluator.accuracy(problem.space.at(1))
+        if not Path({mended!r}).exists():
+            raise OSError("the network is away")
+        yield (problem.space.at(1),)
+"""
+
+
+def test_a_failed_trial_stays_a_result_unless_it_is_to_be_tried_again(tmp_path: Path) -> None:
+    tries, mended = tmp_path / "tries", tmp_path / "mended"
+    (tmp_path / "flaky.py").write_text(FLAKY.format(tries=str(tries), mended=str(mended)))
+    study = study_in(tmp_path, seeds=1, more='[[method]]\nname = "flaky.py:Flaky"\n')
+    result, shown = conduct(study, tmp_path / "out")
+    assert (result.planned, result.failed, shown[-1]) == (6, 2, (6, 6, 2))
+    mended.touch()
+    result, _ = conduct(study, tmp_path / "out")
+    assert (result.found, result.failed, tries.read_text()) == (6, 2, "xx")
+    kept = marks(tmp_path / "out" / "records")
+    result, shown = conduct(study, tmp_path / "out", retry_failed=True)
+    assert (result.found, result.failed, tries.read_text(), shown[0]) == (4, 0, "xxxx", (4, 6, 0))
+    now = marks(tmp_path / "out" / "records")
+    assert len([name for name in kept if now[name] == kept[name]]) == 4
+
+
+def test_a_changed_plugin_is_run_again_beside_its_old_records(tmp_path: Path) -> None:
+    (tmp_path / "flaky.py").write_text(FLAKY.format(tries=str(tmp_path / "tries"), mended="/"))
+    study = study_in(tmp_path, seeds=1, more='[[method]]\nname = "flaky.py:Flaky"\n')
+    command = [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", "run", str(study), "--out", str(tmp_path / "out")]
+    subprocess.run(command, check=True, capture_output=True)
+    with (tmp_path / "flaky.py").open("a") as file:
+        file.write("\n# mended\n")
+    again = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "6 trials (4 were there already)" in again.stdout
+    assert len(marks(tmp_path / "out" / "records")) == 8
+
+
+def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
+    study = study_in(
+        tmp_path, seeds=1, more=f'[[method]]\nname = "rcas"\nlabel = "greedy"\n[[method]]\nname = "{PLUGINS}/breaking.py:AsksForMore"\n'
+    )
+    result, _ = conduct(study, tmp_path / "out")
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert (plan["study"], plan["title"], plan["deterministic"]) == ("mine", "mine", ["greedy"])
+    assert set(plan["trials"]) == {path.stem for path in (tmp_path / "out" / "records").iterdir()}
+    assert sorted(set(plan["trials"].values())) == ["greedy", "random_search", "regularized_evolution"]
+    assert plan["skipped"] == list(result.skipped) and "needs relaxation" in plan["skipped"][0]
+    provenance = json.loads((tmp_path / "out" / "timings" / "provenance.json").read_text())
+    assert {"budgetnas", "numpy"} <= set(provenance)
+
+
+def test_the_run_of_another_study_is_not_taken_over(tmp_path: Path) -> None:
+    conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
+    before = contents(tmp_path / "out" / "records"), (tmp_path / "out" / "plan.json").read_bytes()
+    other = tmp_path / "other.toml"
+    other.write_text(study_in(tmp_path, seeds=1).read_text().replace('name = "mine"', 'name = "theirs"', 1))
+    with pytest.raises(RunError, match=r"out holds the run of the study 'mine', not 'theirs'; choose another folder with --out"):
+        conduct(other, tmp_path / "out")
+    assert before == (contents(tmp_path / "out" / "records"), (tmp_path / "out" / "plan.json").read_bytes())
+
+
+def test_contexts_of_an_earlier_plan_go(tmp_path: Path) -> None:
+    store = Store(tmp_path / "out")
+    store.create()
+    (store.context / "nasbench201-cifar10-edgegpu.json").write_text("{}")
+    conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
+    assert list(contents(store.context)) == ["nasbench201-closed-form-closed-form.json"]
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}"])
+def test_a_damaged_record_ends_the_run_in_one_line_before_anything_is_done(tmp_path: Path, damage: str) -> None:
+    study = study_in(tmp_path, seeds=1)
+    conduct(study, tmp_path / "out")
+    victim = min((tmp_path / "out" / "records").iterdir())
+    victim.write_text(damage)
+    with pytest.raises(RunError, match=f"{victim.stem}.*delete it and run the study again"):
+        conduct(study, tmp_path / "out")
+    victim.unlink()
+    assert conduct(study, tmp_path / "out")[0].found == 3
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        Store(tmp_path / "out").locked(),
+        pytest.raises(RunError, match=r"another process is at work in .*out; wait for it, or choose another folder"),
+    ):
+        conduct(study_in(tmp_path), tmp_path / "out")
+
+
+def start(study: Path, out: Path) -> subprocess.Popen[str]:
+    """Start `budgetnas run` as the leader of a process group, as a shell does."""
+    command = [
+        sys.executable,
+        "-c",
+        "from budgetnas.harness.cli import main; main()",
+        "run",
+        str(study),
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_records(process: subprocess.Popen[str], out: Path, count: int) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while len(list(out.glob("records/*.json"))) < count or not (out / "plan.json").exists():
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.002)  # a poll, not a wait for the clock
+
+
+def gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+# (signal, to the whole group as a terminal does, when so many more records are there)
+OWN = [
+    (signal.SIGINT, True, 0),
+    (signal.SIGINT, True, 15),
+    (signal.SIGKILL, False, 15),
+    (signal.SIGTERM, True, 15),
+    (signal.SIGINT, False, 30),
+]
+PLUGIN = [(signal.SIGINT, True, 33), (signal.SIGKILL, False, 2), (signal.SIGTERM, False, 2)]  # the first 32 are the project's own methods'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "method", "planned", "stops"),
+    [(40, "", 160, OWN), (8, f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Good"\n', 48, PLUGIN)],
+    ids=["own", "plugin"],
+)
+def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_one(
+    tmp_path: Path, seeds: int, method: str, planned: int, stops: list[tuple[signal.Signals, bool, int]]
+) -> None:
+    study, out = study_in(tmp_path, seeds, method), tmp_path / "out"
+    conduct(study, tmp_path / "straight", workers=2)
+    for number, group, more in stops:
+        before = marks(out / "records")
+        process = start(study, out)
+        wait_for_records(process, out, len(before) + more)
+        family = psutil.Process(process.pid).children(recursive=True)
+        (os.killpg if group else os.kill)(process.pid, number)
+        said, complained = process.communicate(timeout=PATIENCE_S)
+        gone(family)
+        after = marks(out / "records")
+        assert before.items() <= after.items()
+        assert len(after) < planned, "it was over before it could be stopped: the study must be longer"
+        assert said == ""
+        if number == signal.SIGKILL:  # what Python's own fork server says when its client is cut off in a call is not ours
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 128 + number and "Traceback" not in complained
+            assert complained.rstrip().split("\n")[-1] == "budgetnas: stopped; what is done is kept, run the same command to go on"
+    before = marks(out / "records")
+    finished = start(study, out)
+    said, complained = finished.communicate(timeout=PATIENCE_S)
+    assert (finished.returncode, complained.count("Traceback")) == (0, 0)
+    assert f"{planned} trials ({len(before)} were there already); records in" in said
+    assert before.items() <= marks(out / "records").items()
+    assert contents(out / "records") == contents(tmp_path / "straight" / "records")
+    assert not list(out.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_plugin_that_hangs_ends_with_the_run_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+    study = study_in(tmp_path, seeds=1, more=f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Hangs"\n')
+    process = start(study, tmp_path / "out")
+    wait_for_records(process, tmp_path / "out", 4)
+    logs = tmp_path / "out" / "logs"
+    end = time.monotonic() + PATIENCE_S
+    while not (logs.is_dir() and len(list(logs.iterdir())) == 2):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 3  # two that hang, and the server that they were forked from
+    process.send_signal(number)
+    process.communicate(timeout=PATIENCE_S)
+    gone(family)
+    assert len(marks(tmp_path / "out" / "records")) == 4
+
+
+def test_two_commands_at_once(tmp_path: Path) -> None:
+    study = study_in(tmp_path, seeds=1, more=f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Hangs"\n')
+    first = start(study, tmp_path / "out")
+    try:
+        wait_for_records(first, tmp_path / "out", 4)
+        second = start(study, tmp_path / "out")
+        said, complained = second.communicate(timeout=PATIENCE_S)
+        assert second.returncode == 1
+        assert complained.rstrip().split("\n")[-1].startswith("budgetnas: another process is at work in ")
+        assert said == "" and "Traceback" not in complained
+    finally:
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=PATIENCE_S)
+
+
+def records_of(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((out / "records").iterdir())]
+
+
+def test_a_study_of_plugins_from_a_repository_with_folders_named_like_ours(tmp_path: Path) -> None:
+    for name in ("methods", "spaces"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("WHOSE = 'the user'\n")
+    source = FLAKY.format(tries=os.devnull, mended="/") + "\nimport spaces\nassert spaces.WHOSE == 'the user'\n"
+    (tmp_path / "methods" / "mine.py").write_text(source)
+    more = '[[method]]\nname = "methods.mine:Flaky"\nlabel = "module"\n[[method]]\nname = "methods/mine.py:Flaky"\nlabel = "file"\n'
+    process = start(study_in(tmp_path, seeds=1, more=more), tmp_path / "out")
+    said, complained = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, complained
+    assert said.startswith("8 trials (0 were there already); records in")
+    assert {record["failure"] for record in records_of(tmp_path / "out")} == {""}
+    assert len(list((tmp_path / "out" / "logs").iterdir())) == 4

@@ -1,0 +1,166 @@
+"""Intervals, ranks and tests against closed forms, scipy and worked examples."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as hs
+
+from budgetnas.leaderboards.shared import statistics as st
+
+SAMPLE = [93.1, 92.4, 93.9, 93.3, 92.8, 93.0, 94.1, 92.2]
+
+
+def test_interval_of_constant_data_is_the_constant():
+    assert st.mean_estimate([3.5] * 6) == st.Estimate(3.5, st.Interval(3.5, 3.5))
+    assert st.interquartile_mean_estimate([[2.0] * 4, [2.0] * 3]) == st.Estimate(2.0, st.Interval(2.0, 2.0))
+    assert st.difference_estimate([5.0] * 4, [3.0] * 9) == st.Estimate(2.0, st.Interval(2.0, 2.0))
+
+
+def test_single_run_has_no_interval():
+    assert st.mean_estimate([93.0]) == st.Estimate(93.0, None)
+    assert st.difference_estimate([93.0], [92.0]) == st.Estimate(1.0, None)
+    assert st.interquartile_mean_estimate([[1.0], [2.0], [3.0], [10.0]]) == st.Estimate(2.5, None)
+
+
+def test_mean_interval_agrees_with_scipys_percentile_bootstrap():
+    ours = st.mean_estimate(SAMPLE)
+    theirs = scipy.stats.bootstrap((SAMPLE,), np.mean, method="percentile", n_resamples=20_000).confidence_interval
+    assert ours.value == pytest.approx(np.mean(SAMPLE))
+    assert ours.interval.low == pytest.approx(theirs.low, abs=0.04)
+    assert ours.interval.high == pytest.approx(theirs.high, abs=0.04)
+
+
+def test_difference_resamples_both_samples_independently():
+    other = [92.0, 92.6, 91.8, 92.9, 92.1]
+    ours = st.difference_estimate(SAMPLE, other).interval
+    theirs = scipy.stats.bootstrap(
+        (SAMPLE, other), lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis), method="percentile", n_resamples=20_000
+    ).confidence_interval
+    assert (ours.low, ours.high) == (pytest.approx(theirs.low, abs=0.05), pytest.approx(theirs.high, abs=0.05))
+
+
+def test_difference_to_a_fixed_run_is_the_samples_own_interval_moved():
+    mean, difference = st.mean_estimate(SAMPLE).interval, st.difference_estimate(SAMPLE, [90.0]).interval
+    assert difference.low == pytest.approx(mean.low - 90.0)
+    assert difference.high == pytest.approx(mean.high - 90.0)
+
+
+def test_intervals_are_the_same_every_time():
+    assert st.mean_estimate(SAMPLE) == st.mean_estimate(SAMPLE)
+    assert st.interquartile_mean_estimate([SAMPLE, SAMPLE[:5]]) == st.interquartile_mean_estimate([SAMPLE, SAMPLE[:5]])
+
+
+@given(hs.lists(hs.floats(-100, 100), min_size=2, max_size=12))
+def test_interval_lies_within_the_data_and_holds_the_mean(values):
+    estimate = st.mean_estimate(values)
+    assert min(values) - 1e-9 <= estimate.interval.low <= estimate.value + 1e-9
+    assert estimate.value - 1e-9 <= estimate.interval.high <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize("values", [[], [math.nan, 1.0], [math.inf], [[1.0, 2.0]]])
+def test_samples_that_are_none_are_refused(values):
+    with pytest.raises(ValueError, match="sample"):
+        st.mean_estimate(values)
+
+
+def test_interquartile_mean_cuts_a_quarter_at_either_end():
+    assert st.interquartile_mean([100.0, 1.0, 2.0, -50.0]) == 1.5
+    assert st.interquartile_mean([8, 1, 2, 3, 4, 5, 6, 7]) == 4.5
+
+
+def test_stratified_resampling_keeps_every_problem():
+    # Two problems of constant regret: resampling runs within a problem cannot move the figure, resampling them together would.
+    estimate = st.interquartile_mean_estimate([[0.0] * 4, [10.0] * 4])
+    assert estimate == st.Estimate(5.0, st.Interval(5.0, 5.0))
+
+
+def test_ranks_share_ties_and_ignore_the_last_digits():
+    assert st.ranks([[0.3, 0.1 + 0.2, 0.1, 0.9]]).tolist() == [[2.5, 2.5, 1.0, 4.0]]
+    assert st.ranks([[1.0, 1.0, 1.0]]).tolist() == [[2.0, 2.0, 2.0]]
+
+
+def test_average_ranks_and_their_interval_over_blocks():
+    few = st.average_rank_estimates([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]])
+    assert [estimate.interval for estimate in few] == [None, None]
+    assert [estimate.value for estimate in few] == pytest.approx([4 / 3, 5 / 3])
+    always = st.average_rank_estimates([[1.0, 2.0]] * 8)
+    assert always == [st.Estimate(1.0, st.Interval(1.0, 1.0)), st.Estimate(2.0, st.Interval(2.0, 2.0))]
+
+
+WORKED = np.array([[9.0, 9.5, 5.0], [6.5, 4.8, 7.1], [8.0, 6.0, 4.2], [7.9, 7.0, 4.0], [6.2, 5.8, 3.1], [9.1, 8.0, 7.2]])
+
+
+def test_friedman_by_hand():
+    # Rank sums of WORKED: columns 16, 12, 8 (rows: 2 3 1, 2 1 3, then four times 3 2 1). chi2 = 12 / (n k (k+1)) sum R^2 - 3 n (k+1).
+    by_hand = 12 / (6 * 3 * 4) * (16**2 + 12**2 + 8**2) - 3 * 6 * 4
+    result = st.friedman(WORKED)
+    assert result.statistic == pytest.approx(by_hand)
+    assert result.p == pytest.approx(scipy.stats.chi2.sf(by_hand, 2))
+    assert result.blocks == 6
+
+
+def test_friedman_of_ties_everywhere_and_of_too_little():
+    assert st.friedman(np.ones((5, 3))) == st.Friedman(0.0, 1.0, 5)
+    assert st.friedman(WORKED[:, :2]) is None
+    assert st.friedman(WORKED[:1]) is None
+    with pytest.raises(ValueError, match="blocks, methods"):
+        st.friedman([1.0, 2.0])
+
+
+def test_pairwise_wilcoxon_is_scipys_with_holm_by_hand():
+    names = ["a", "b|", "c"]
+    table = st.pairwise_wilcoxon(pd.DataFrame(WORKED, columns=names))
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    raw = [scipy.stats.wilcoxon(WORKED[:, i], WORKED[:, j]).pvalue for i, j in pairs]
+    order = np.argsort(raw)
+    adjusted = np.empty(3)
+    highest = 0.0
+    for position, index in enumerate(order):
+        highest = max(highest, min(1.0, (3 - position) * raw[index]))
+        adjusted[index] = highest
+    for (i, j), p in zip(pairs, adjusted, strict=True):
+        assert table.loc[names[i], names[j]] == pytest.approx(p)
+        assert table.loc[names[j], names[i]] == pytest.approx(p)
+    assert np.diag(table).tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("blocks", [3, 60])
+def test_methods_that_tie_everywhere_do_not_differ(blocks):
+    table = st.pairwise_wilcoxon(pd.DataFrame({"a": np.arange(blocks, dtype=float), "b": np.arange(blocks) + 1e-13}))
+    assert table.loc["a", "b"] == 1.0
+
+
+def test_pairwise_wilcoxon_of_one_method_and_with_a_gap():
+    assert st.pairwise_wilcoxon(pd.DataFrame({"a": [1.0, 2.0]})).to_numpy().tolist() == [[1.0]]
+    with pytest.raises(ValueError, match="missing"):
+        st.pairwise_wilcoxon(pd.DataFrame({"a": [1.0, np.nan], "b": [1.0, 2.0]}))
+
+
+def test_rank_biserial_by_hand():
+    # Differences -1, -2, 3 with ranks 1, 2, 3: W+ = 3, W- = 3; and -1, -3, 2: W+ = 2, W- = 4.
+    assert st.rank_biserial([0, 0, 3], [1, 2, 0]) == pytest.approx(0.0)
+    assert st.rank_biserial([0, 0, 2], [1, 3, 0]) == pytest.approx(-2 / 6)
+    assert st.rank_biserial([0, 0, 0], [1, 2, 3]) == -1.0
+    assert st.rank_biserial([1, 2, 5], [1, 2, 3]) == 1.0
+    assert st.rank_biserial([1, 2], [1, 2]) == 0.0
+
+
+def test_smallest_p_is_what_the_test_gives_at_its_clearest():
+    for blocks in (5, 6, 8):
+        clearest = scipy.stats.wilcoxon(-np.arange(1.0, blocks + 1)).pvalue
+        assert st.smallest_p(blocks, 1) == pytest.approx(clearest)
+    assert st.smallest_p(6, 10) == pytest.approx(10 / 32)
+    assert st.smallest_p(2, 10) == 1.0
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [{"a": [1.0], "b": [1.0]}, {"a": [1.0], "b": [1.0], "c": [2.0]}, {"a": [1.0, 2.0], "b": [1.0, 2.0], "c": [2.0, 1.0]}],
+)
+def test_ties_on_one_problem_or_on_all_have_p_1(scores):
+    table = st.pairwise_wilcoxon(pd.DataFrame(scores))
+    assert table.loc["a", "b"] == table.loc["b", "a"] == 1.0
