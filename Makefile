@@ -3,34 +3,28 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-EDITABLE := --config-settings editable_mode=strict -e
-PACKAGES := $(addprefix -p budgetnas.,spaces harness methods leaderboards)
 
 .PHONY: all default devices published published-searches install test quick format lint types benchmark clean
 all: default
-
-# The strict editable install links file by file, so a new or removed file wants it run again: the list of files is a dependency.
-FILES := $(shell find spaces harness methods leaderboards -name '*.py' -o -name '*.toml' -o -name '*.json' -o -name '*.jinja' -o -name '*.parquet' -o -name '*.md' | grep -v leaderboards/published | sort)
-$(shell mkdir -p build && echo "$(FILES)" | cmp -s - build/files.txt || echo "$(FILES)" > build/files.txt)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "budgetnas needs Python 3.11 or newer; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml build/files.txt | $(BIN)/python
-	$(PIP_INSTALL) $(EDITABLE) .
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) -e .
 	touch $@
 
-$(VENV)/installed-train: pyproject.toml build/files.txt | $(BIN)/python
-	$(PIP_INSTALL) $(EDITABLE) '.[train]'
+$(VENV)/installed-train: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) -e '.[train]'
 	touch $@ $(VENV)/installed
 
-$(VENV)/installed-dev: pyproject.toml build/files.txt | $(BIN)/python
-	$(PIP_INSTALL) $(EDITABLE) '.[dev]'
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/installed
 
-$(VENV)/installed-all: pyproject.toml build/files.txt | $(BIN)/python
-	$(PIP_INSTALL) $(EDITABLE) '.[dev,train,upstream]'
+$(VENV)/installed-all: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) -e '.[dev,train,upstream]'
 	touch $@ $(VENV)/installed-dev $(VENV)/installed-train $(VENV)/installed
 
 install: $(VENV)/installed
@@ -85,7 +79,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 
 types: $(VENV)/installed-all
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy -p budgetnas
 
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -q -s

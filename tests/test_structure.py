@@ -125,22 +125,17 @@ def names_of(node: ast.stmt) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
 
 
-def test_every_package_is_listed_so_that_it_is_installed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+def test_every_folder_of_code_is_a_package() -> None:
     folders = {path.parent for room in ROOMS for path in (ROOT / room).rglob("*.py")}
-    assert sorted(listed) == sorted(["budgetnas", *(".".join(["budgetnas", *folder.relative_to(ROOT).parts]) for folder in folders)])
     assert [named(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
-def test_every_file_that_is_no_python_is_listed_as_package_data() -> None:
-    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for room in ROOMS:
-        for path in (ROOT / room).rglob("*"):
-            if path.is_dir() or path.suffix in (".py", ".pyc") or "published" in path.parts:
-                continue
-            holders = [folder for folder in path.parents if (folder / "__init__.py").exists() and folder != ROOT]
-            package = ".".join(["budgetnas", *holders[0].relative_to(ROOT).parts])
-            assert any(path.relative_to(holders[0]).match(pattern) for pattern in data.get(package, [])), named(path)
+def test_the_package_folder_holds_links_to_the_folders_of_code() -> None:
+    package = ROOT / "src" / "budgetnas"
+    assert {path.name for path in package.iterdir()} - {"__pycache__"} == {"__init__.py", "py.typed", *ROOMS}
+    assert all((package / room).readlink() == Path("..") / ".." / room for room in ROOMS)
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    assert set(included) == {*ROOMS, "src/budgetnas/__init__.py", "src/budgetnas/py.typed"}
 
 
 BLOCKED = """
