@@ -55,19 +55,114 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+# The one direction of imports: a package may import those of earlier rows, never one of its own row or of a later one. A folder of code
+# imports no other folder of code but those named here. Methods are found by name at run time, so nothing imports them.
+FOLDERS = {"spaces": set(), "methods": {"harness", "spaces"}, "harness": {"spaces"}, "leaderboards": set()}
+MAY_IMPORT = {"harness.commands": {"leaderboards"}, "harness.catalogue": {"methods"}}  # pages are written, methods are listed
+LAYERS = {
+    "harness": [
+        {"problem", "processes", "toml_files"},
+        {"costs", "records"},
+        {"catalogue", "training"},
+        {"evaluators", "comparison", "digits201"},
+        {"trials"},
+        {"lookup"},
+        {"studies"},
+        {"commands"},
+        {"cli"},
+    ],
+    "leaderboards": [{"shared"}, {"comparison"}, {"boards"}, {"searches"}, {"site"}],
+}
+MODULES = {
+    ".".join(["budgetnas", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path for path in sources(*ROOMS)
+}
+
+
 def test_the_rules_are_applied_to_something() -> None:
     assert all(len(sources(room)) > 5 for room in ROOMS)
-    assert rooms_of(ROOT / "harness" / "records" / "trial.py") == {"harness", "spaces"}
+    assert rooms_of(ROOT / "harness" / "studies" / "plan.py") == {"harness", "spaces"}
+    packages = {path.relative_to(ROOT / "harness").with_suffix("").parts[0] for path in sources("harness")} - {"__init__"}
+    assert packages == set().union(*LAYERS["harness"])
+    assert sum(len(imported_modules(path)) for path in MODULES.values()) > 800
 
 
-@pytest.mark.parametrize("path", sources("spaces"), ids=named)
-def test_spaces_import_no_other_room(path: Path) -> None:
-    assert rooms_of(path) <= {"spaces"}
+def imported_modules(path: Path) -> dict[str, int]:
+    """Return the project's modules that a file imports, wherever in it (also under TYPE_CHECKING), each with the line of the import."""
+    found: dict[str, int] = {}
+    for node, name in imported(path):
+        if name in MODULES and MODULES[name] != path:
+            found.setdefault(name, node.lineno)
+    # Of `from x.y import z` with a module z both x.y and x.y.z are there; the package itself is meant only if it has code of its own.
+    return {
+        name: line
+        for name, line in found.items()
+        if not (MODULES[name].name == "__init__.py" and any(other.startswith(f"{name}.") for other in found))
+    }
 
 
-@pytest.mark.parametrize("path", sources("leaderboards"), ids=named)
-def test_leaderboards_import_no_other_room(path: Path) -> None:
-    assert rooms_of(path) <= {"leaderboards"}
+def place_of(module: str) -> tuple[str, str]:
+    """Return the folder of code and the package inside it of a module, such as ('harness', 'costs')."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "", parts[2] if len(parts) > 2 else ""
+
+
+def goes_up(folder: str, package: str, other: str) -> bool:
+    """Return whether `other` stands in the row of `package` or in a later one; the folder's own __init__ stands below all."""
+    rows = {name: number for number, packages in enumerate(LAYERS[folder]) for name in packages}
+    return rows.get(other, -1) >= rows.get(package, -1)
+
+
+def objections(module: str) -> list[str]:
+    """Return what is wrong with a module's imports, each in a line that names both files and the rule."""
+    path = MODULES[module]
+    folder, package = place_of(module)
+    found = []
+    for other, line in imported_modules(path).items():
+        other_folder, other_package = place_of(other)
+        where = f"{named(path)}:{line} imports {named(MODULES[other])}"
+        allowed = FOLDERS[folder] | MAY_IMPORT.get(f"{folder}.{package}", set())
+        if other_folder not in allowed | {folder, ""}:
+            found.append(f"{where}: {folder}/ may import {', '.join(sorted(allowed)) or 'no other folder of code'}")
+        elif folder == other_folder and folder in LAYERS and package != other_package and goes_up(folder, package, other_package):
+            order = " <- ".join(", ".join(sorted(packages)) for packages in LAYERS[folder])
+            found.append(f"{where}: imports go one way in {folder}/: {order}")
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_one_way(module: str) -> None:
+    if place_of(module)[0]:
+        assert objections(module) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imports = {module: set(imported_modules(path)) for module, path in MODULES.items()}
+    for module in MODULES:
+        came_from = dict.fromkeys(imports[module], module)
+        reached = list(imports[module])
+        while reached:
+            each = reached.pop()
+            assert each != module, f"a circle of imports: {' <- '.join(circle(came_from, module))}: take out what both need"
+            for other in imports[each]:
+                if other not in came_from:
+                    came_from[other] = each
+                    reached.append(other)
+
+
+def circle(came_from: dict[str, str], module: str) -> list[str]:
+    """Return the files of a circle, from a module back to itself."""
+    path = [module, came_from[module]]
+    while path[-1] != module:
+        path.append(came_from[path[-1]])
+    return [named(MODULES[each]) for each in path]
+
+
+def test_an_upward_import_would_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {"budgetnas.harness.trials.crew": 3, "budgetnas.leaderboards.shared.tables": 4}
+    monkeypatch.setitem(globals(), "imported_modules", lambda path: wrong)
+    upward, across = objections("budgetnas.harness.costs.limits")
+    assert upward.startswith("harness/costs/limits.py:3 imports harness/trials/crew.py: imports go one way in harness/: problem, processes")
+    assert across == "harness/costs/limits.py:4 imports leaderboards/shared/tables.py: harness/ may import spaces"
 
 
 @pytest.mark.parametrize("path", sources("methods"), ids=named)

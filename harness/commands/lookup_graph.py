@@ -79,7 +79,8 @@ def _show(progress: Progress, bar: TaskID, done: int, total: int) -> None:
 def _named(study: Study, folder: Path, reference: str) -> Iterator[tuple[Path, list[Trial]]]:
     """Yield every file of look-up graphs that a study names, with the trials that look up there, without their graphs."""
     from budgetnas.harness.catalogue.catalogue import find_method
-    from budgetnas.harness.lookup.graphs import SETTING, LookupGraphError, without_file
+    from budgetnas.harness.lookup.graphs import LookupGraphError, without_file
+    from budgetnas.harness.problem.lookup import SETTING
     from budgetnas.harness.studies.plan import expand
     from budgetnas.harness.studies.study import MethodPart
 

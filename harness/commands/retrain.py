@@ -13,7 +13,8 @@ import typer
 from budgetnas.harness.commands.query import AsJson, SpaceName
 
 if TYPE_CHECKING:
-    from budgetnas.harness.training.job import Job, Trained
+    from budgetnas.harness.training.job import Job
+    from budgetnas.harness.training.result import Trained
     from budgetnas.spaces.space import Architecture
 
 
@@ -95,6 +96,7 @@ def _by_recipe(
     from budgetnas.harness.commands.training_view import TrainingView
     from budgetnas.harness.training.job import job_of, kept_in
     from budgetnas.harness.training.result import to_json
+    from budgetnas.harness.training.retrain import run_job
 
     job = job_of(space, architecture, dataset, recipe, seed, images)
     folder = out or kept_in(job)
@@ -102,9 +104,9 @@ def _by_recipe(
     view: AbstractContextManager[TrainingView | None] = nullcontext() if as_json else TrainingView(job)
     with view as shown:
         if shown is None:
-            trained = job.run(folder, keep=out is not None)
+            trained = run_job(job, folder, keep=out is not None)
         else:
-            trained = job.run(folder, shown.show, shown.announce, keep=out is not None)
+            trained = run_job(job, folder, shown.show, shown.announce, keep=out is not None)
     if as_json:
         given = job.space.encode(architecture)
         typer.echo(json.dumps({"arch": given, **to_json(trained), "kept": trained.kept, "queried": queried, "folder": str(folder)}))

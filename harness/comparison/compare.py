@@ -14,7 +14,7 @@ import numpy as np
 
 from budgetnas.harness.comparison.agreement import CONFIDENCE, mean_of, rank_correlations
 from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
-from budgetnas.harness.processes.parallel import computed
+from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training.job import CannotRetrain, Retrained, can_retrain, trainer_of
 from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
@@ -131,7 +131,7 @@ def compare(chosen: Sequence[Winner], workers: int, show: Callable[[int, int], N
     for dataset in sorted({(winner.space, winner.dataset) for winner in chosen}):
         trainer_of(*dataset).require()
         of_index = {winner.index: winner for winner in chosen if (winner.space, winner.dataset) == dataset}
-        for index, retrained in computed(partial(_retrain, dataset), list(of_index), min(workers, len(of_index))):
+        for index, retrained in map_in_processes(partial(_retrain, dataset), list(of_index), min(workers, len(of_index))):
             results[of_index[index]] = retrained
             show(len(results), len(chosen))
     return [Compared(winner, tuple(results[winner])) for winner in chosen]

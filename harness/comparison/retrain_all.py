@@ -15,11 +15,12 @@ from budgetnas.harness.comparison.agreement import FEWEST_RANKED, Mean, Noise, e
 from budgetnas.harness.comparison.candidates import Candidate
 from budgetnas.harness.costs.costed_space import terrain_of
 from budgetnas.harness.costs.tabulated_space import Landscape
-from budgetnas.harness.processes.parallel import computed
+from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training import result as results
 from budgetnas.harness.training.job import can_retrain, default_recipe, job_of, kept_in
 from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
 from budgetnas.harness.training.result import Trained
+from budgetnas.harness.training.retrain import run_job
 from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
 
@@ -91,7 +92,7 @@ def train(items: Sequence[Item], recipe: str | Recipe, workers: int, found: dict
     told()
     missing = [item for item in items if item not in found]
     if missing:
-        for item, training in computed(partial(_trained, recipe), missing, min(workers, len(missing))):
+        for item, training in map_in_processes(partial(_trained, recipe), missing, min(workers, len(missing))):
             found[item] = training
             told()
 
@@ -99,7 +100,7 @@ def train(items: Sequence[Item], recipe: str | Recipe, workers: int, found: dict
 def _trained(recipe: str | Recipe, item: Item) -> Trained:
     space, arch, dataset, seed = item
     job = job_of(space, arch, dataset, recipe, seed)
-    return job.run(kept_in(job))
+    return run_job(job, kept_in(job))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from budgetnas.harness.processes.parallel import ProcessEnded, computed
+from budgetnas.harness.processes.parallel import ProcessEnded, map_in_processes
 from budgetnas.harness.records.identity import canonical_json, identity_of
 from budgetnas.spaces.tables.columnar import TableError, replacing
 from budgetnas.spaces.tables.home import data_home
@@ -119,7 +119,7 @@ def resume(chunks: Chunks, compute: Callable[[int], Any], workers: int, show: Ca
         done = len(chunks.items) - sum(len(chunks.items_of(number)) for number in missing)
         show(done, len(chunks.items))
         try:
-            for number, _ in computed(partial(_compute_chunk, chunks, compute), missing, workers):
+            for number, _ in map_in_processes(partial(_compute_chunk, chunks, compute), missing, workers):
                 done += len(chunks.items_of(number))
                 show(done, len(chunks.items))
         except ProcessEnded as error:

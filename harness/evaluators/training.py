@@ -24,12 +24,13 @@ import numpy as np
 from budgetnas.harness.costs.costed_space import Terrain, terrain_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
-from budgetnas.harness.processes.parallel import computed
+from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training.images.dataset import Dataset
 from budgetnas.harness.training.images.load import load
-from budgetnas.harness.training.job import CannotRetrain, job_of, kept_in, retrain
+from budgetnas.harness.training.job import CannotRetrain, job_of, kept_in
 from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
 from budgetnas.harness.training.result import FILE
+from budgetnas.harness.training.retrain import retrain
 from budgetnas.spaces.space import Buildable, Space
 from budgetnas.spaces.tables.columnar import TableError
 from budgetnas.spaces.tables.home import data_home
@@ -79,7 +80,8 @@ class TrainingEvaluator:
         kept = [arch for arch in new if self._is_kept(arch)]
         missing = [arch for arch in new if arch not in kept]
         # Processes are started for what is to be trained only.
-        for arch, answer in chain(computed(self._train, kept, 1), computed(self._train, missing, min(self._processes, len(missing)) or 1)):
+        trained = map_in_processes(self._train, missing, min(self._processes, len(missing)) or 1)
+        for arch, answer in chain(map_in_processes(self._train, kept, 1), trained):
             self._answers[arch] = answer
             if self._show is not None:
                 self._show(len(self._answers), answer.validation)

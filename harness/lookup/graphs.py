@@ -16,17 +16,15 @@ import numpy as np
 
 from budgetnas.harness.catalogue.catalogue import find_method
 from budgetnas.harness.problem import Limit
+from budgetnas.harness.problem.lookup import SETTING, SUMMED, envelope
 from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.records.store import Store
 from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 from budgetnas.harness.trials.crew import run_trials
-from budgetnas.methods.dca_nas import SUMMED, envelope
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Relaxable
 from budgetnas.spaces.task import task_of
-
-SETTING = "lookup"
 
 
 class LookupGraphError(ValueError):

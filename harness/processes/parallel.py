@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection, parent_process
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ class ProcessEnded(ValueError):
     """A process at work was ended from outside; the message says what to do."""
 
 
-def computed(compute: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result]]:
+def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result]]:
     """Yield every item with its result, as soon as it is there, `workers` processes at a time (1: in this one).
 
     `compute` and what it returns can be pickled. `ProcessEnded` if a process is ended from outside.
@@ -45,10 +48,24 @@ def computed(compute: Callable[[Item], Result], items: Sequence[Item], workers: 
 def _begin(begun: Synchronized[int]) -> None:
     """Let this process end with the one that started it, and at once when the user interrupts; number it by how many have begun."""
     from budgetnas.harness.processes.slot import take_slot
-    from budgetnas.harness.trials.worker import end_with_parent
 
     with begun.get_lock():
         take_slot(begun.value)
         begun.value += 1
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_parent()
+
+
+def end_with_parent() -> None:
+    """End this process, and the children of its group, as soon as the process that started it has ended; Ctrl-C is left to that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    connection.wait([sentinel])
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from budgetnas.harness.lookup.graphs import SETTING
+from budgetnas.harness.problem.lookup import SETTING
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.harness.records.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES

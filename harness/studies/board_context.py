@@ -16,7 +16,7 @@ from budgetnas.spaces.space import Space
 from budgetnas.spaces.tables import accuracy
 
 if TYPE_CHECKING:
-    from budgetnas.harness.records.trial import Training
+    from budgetnas.harness.records.trial import TrainingSpec
     from budgetnas.harness.studies.plan import Cell
     from budgetnas.harness.training.images.dataset import Dataset
 
@@ -76,7 +76,7 @@ def _training_of(cell: Cell) -> dict[str, Any]:
     """Return what was trained: the evaluator, its recipe in figures, and on how many images of those there are."""
     from budgetnas.harness.training.images.load import load
 
-    training = cast("Training", cell.training)
+    training = cast("TrainingSpec", cell.training)
     dataset = load(cell.terrain.task)
     return {
         "evaluator": training.evaluator,
@@ -87,7 +87,7 @@ def _training_of(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _in_figures(training: Training, dataset: Dataset) -> dict[str, Any]:
+def _in_figures(training: TrainingSpec, dataset: Dataset) -> dict[str, Any]:
     """Return a recipe's epochs and batch, and the images that weights are trained on and architectures, or candidates, are judged by."""
     from budgetnas.harness.training.images.parts import parts_of
     from budgetnas.harness.training.recipes.recipe import read_recipe

@@ -16,8 +16,9 @@ from budgetnas.harness.lookup.files import read_graphs
 from budgetnas.harness.lookup.graphs import graphs_of, looked_up, without_file
 from budgetnas.harness.problem import Allowance
 from budgetnas.harness.records.store import Store
-from budgetnas.harness.records.trial import Record, Trial, run_trial
+from budgetnas.harness.records.trial import Record, Trial
 from budgetnas.harness.studies.plan import check_problem, training_of
+from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Enumerable
 from budgetnas.spaces.tables.home import open_table

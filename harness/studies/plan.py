@@ -15,7 +15,7 @@ from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.lookup.files import read_graphs
 from budgetnas.harness.lookup.graphs import Graph, graphs_of, looked_up, without_file
 from budgetnas.harness.problem import Allowance, Need, Problem
-from budgetnas.harness.records.trial import Training, Trial, reason_of
+from budgetnas.harness.records.trial import TrainingSpec, Trial, reason_of
 from budgetnas.harness.studies.study import MethodPart, Study, StudyError
 from budgetnas.spaces.devices import DEVICE_RESOURCES, UnknownDevice, device_of
 from budgetnas.spaces.registry import space_of
@@ -31,8 +31,8 @@ class Cell:
 
     terrain: Terrain
     bounds: tuple[Bounds, ...]
-    training: Training | None = None
-    selection: Training | None = None  # the brief one by which one network of several searches is chosen
+    training: TrainingSpec | None = None
+    selection: TrainingSpec | None = None  # the brief one by which one network of several searches is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def _cell(study: Study, space: str, dataset: str, device: str | None, groups: li
     return Cell(terrain, bounds, training, selection)
 
 
-def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset: str, folder: Path) -> Training:
+def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset: str, folder: Path) -> TrainingSpec:
     """Return what a trial trains, by a recipe's name or its path seen from `folder`, with the checksums of recipe and images.
 
     `RecipeError`, `MissingImages` and `DamagedImages` say what is wrong, `CannotRetrain` that nothing would judge what is trained.
@@ -182,7 +182,7 @@ def training_of(evaluator: Literal["supernet", "training"], recipe: str, dataset
     found, images = read(reference), load(task_of(dataset))
     if evaluator == "training":
         require_validation(found, images)
-    return Training(evaluator, reference, found.checksum, images.checksum)
+    return TrainingSpec(evaluator, reference, found.checksum, images.checksum)
 
 
 def _unsupported(group: list[str], device: str) -> str:

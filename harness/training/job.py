@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -14,20 +11,16 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from budgetnas.harness.records.identity import identity_of
-from budgetnas.harness.training import result as results
 from budgetnas.harness.training.images.dataset import Dataset
 from budgetnas.harness.training.images.load import load
-from budgetnas.harness.training.progress import Show, silent
 from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe
 from budgetnas.harness.training.recipes.recipe import Recipe, RecipeError, own_recipes, read_recipe
-from budgetnas.harness.training.result import Trained
 from budgetnas.spaces.registry import space_of
-from budgetnas.spaces.space import Architecture, Buildable, Enumerable, Space
+from budgetnas.spaces.space import Architecture, Buildable, Space
 from budgetnas.spaces.tables.home import data_home
 from budgetnas.spaces.task import Task, task_of
 
 SCHEMA = 1  # of an identity: raised when training by the same recipe comes to mean something else
-CHECKPOINTS = ("checkpoint.pt", "checkpoint-all.pt")
 Announce = Callable[[float], None]
 # For every table whose networks this project can train again to the bit: the module that does, imported when it is first asked for, and
 # its recipe, which is named after the dataset.
@@ -110,47 +103,6 @@ class Job:
             "seed": self.seed,
         }
 
-    def run(self, folder: Path, show: Show = silent, announce: Announce | None = None, keep: bool = False) -> Trained:
-        """Return the result in a folder, trained now if it is not there, from its checkpoint on if there is one.
-
-        `announce` is told, before anything is trained, about how many seconds are left. The weights stay there as the checkpoint if
-        they are to be kept. `BadResult` and `BadCheckpoint` if the folder holds something damaged or of another training.
-        """
-        with _alone(folder):
-            found = results.read(folder, self.identity)
-            if found is None:
-                found = self._by_recipe(folder, show, announce) if self.recipe else self._by_table()
-                results.write(folder, found)
-            if not keep:
-                for name in CHECKPOINTS:
-                    (folder / name).unlink(missing_ok=True)
-            return found
-
-    def _by_recipe(self, folder: Path, show: Show, announce: Announce | None) -> Trained:
-        from budgetnas.harness.training.stages import fit
-
-        return fit(self, [folder / name for name in CHECKPOINTS], show, announce)
-
-    def _by_table(self) -> Trained:
-        trainer = trainer_of(self.space.name, self.task.dataset)
-        found = trainer.retrain_seed(cast(Enumerable, self.space).index(self.arch), self.seed)
-        import torch
-
-        from budgetnas.harness.training.device import peak_memory_bytes
-
-        return Trained(
-            identity=self.identity,
-            validation=found.validation,
-            test=found.test,
-            epochs=(),
-            seconds=found.seconds,
-            peak_memory_bytes=peak_memory_bytes(torch.device("cpu")),
-            diverged=False,
-            device="cpu",
-            threads=1,
-            torch=torch.__version__,
-        )
-
 
 def job_of(space_name: str, arch: Architecture, dataset: str, recipe: str | Recipe, seed: int, images: Path | None = None) -> Job:
     """Return the training of an architecture on a dataset by a recipe, a name, a path or the recipe itself; nothing is trained yet.
@@ -173,46 +125,6 @@ def job_of(space_name: str, arch: Architecture, dataset: str, recipe: str | Reci
     return Job(space, space.canonical(arch), task, load(task, images), known, seed)
 
 
-def retrain(
-    space_name: str,
-    arch: Architecture,
-    dataset: str,
-    recipe: str | Recipe,
-    seed: int,
-    folder: Path | None = None,
-    show: Show = silent,
-    images: Path | None = None,
-) -> Trained:
-    """Return what a network reaches, trained from scratch unless it has been: results are kept by identity in `folder`.
-
-    By default that is `trained` in the data home. Processes that ask for the same training wait for the one that does it.
-    """
-    job = job_of(space_name, arch, dataset, recipe, seed, images)
-    return job.run(kept_in(job, folder), show)
-
-
 def kept_in(job: Job, folder: Path | None = None) -> Path:
     """Return the folder of one training below the folder of all."""
     return (folder or data_home() / "trained") / identity_of(job.identity)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Make a folder, and let one process at a time work in it."""
-    lock = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise CannotRetrain(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-__all__ = [
-    "CannotRetrain", "Job", "Retrained", "Trained", "Trainer", "can_retrain", "default_recipe", "job_of", "kept_in",
-    "retrain", "trainer_of",
-]  # fmt: skip

@@ -26,7 +26,8 @@ from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
-from budgetnas.harness.records.trial import Record, Trial, conduct
+from budgetnas.harness.records.trial import Record, Trial
+from budgetnas.harness.trials.conduct import conduct
 from budgetnas.spaces.devices import DIGITS201_BUILDER
 
 DATASET, DEVICE = "digits201", DIGITS201_BUILDER  # the benchmark that ships with the project

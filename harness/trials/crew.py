@@ -22,8 +22,9 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from budgetnas.harness.records.store import RunError, Store
-from budgetnas.harness.records.trial import Trial, failed_record
+from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.trials import worker as inside
+from budgetnas.harness.trials.conduct import failed_record
 from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable
-from multiprocessing import connection, parent_process
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from budgetnas.harness.processes.parallel import end_with_parent
 from budgetnas.harness.processes.slot import take_slot
 from budgetnas.harness.records.store import RunError, Store
-from budgetnas.harness.records.trial import Trial, failed_record, reason_of, run_trial
+from budgetnas.harness.records.trial import Trial, reason_of
+from budgetnas.harness.trials.conduct import failed_record, run_trial
 from budgetnas.spaces.tables.columnar import TableError
 
 Link = connection.Connection
@@ -110,21 +110,6 @@ def confine(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     end_with_parent()
-
-
-def end_with_parent() -> None:
-    """End this process, and the children of its group, as soon as the process that started it has ended; Ctrl-C is left to that one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    connection.wait([sentinel])
-    if os.getpgid(0) == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
 
 
 def redirect(path: Path) -> None:

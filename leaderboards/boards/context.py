@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str, str]

@@ -9,9 +9,8 @@ import pandas as pd
 
 from budgetnas.leaderboards.boards.context import Board
 from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, FULL_INFORMATION, of_board, of_class
-from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.shared.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
-from budgetnas.leaderboards.shared.documents import file_part
+from budgetnas.leaderboards.shared.documents import LeaderboardError, file_part
 from budgetnas.leaderboards.shared.drawing import COLOURS
 from budgetnas.leaderboards.shared.tables import csv_text, escape, markdown_table, percent, several
 

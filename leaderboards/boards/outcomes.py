@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from budgetnas.leaderboards.boards.context import Board, BoardProblem, Key
-from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 COLUMNS = (
     "identity",

@@ -18,8 +18,7 @@ from budgetnas.leaderboards.boards.index_page import index_context, standings_cs
 from budgetnas.leaderboards.boards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
 from budgetnas.leaderboards.boards.pictures import Panel, board_picture, rank_picture
 from budgetnas.leaderboards.boards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem
-from budgetnas.leaderboards.errors import LeaderboardError
-from budgetnas.leaderboards.shared.documents import INDEX, render, write
+from budgetnas.leaderboards.shared.documents import INDEX, LeaderboardError, render, write
 from budgetnas.leaderboards.shared.drawing import colours
 from budgetnas.leaderboards.shared.statistics import BOOTSTRAP_SEED, FEWEST_BLOCKS, RESAMPLES
 

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS
-from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.searches.page import (
     flag_table,
     own_table,
@@ -26,7 +25,7 @@ from budgetnas.leaderboards.searches.pictures import bounds_of, cost_picture, hi
 from budgetnas.leaderboards.searches.ranking import ranking_table
 from budgetnas.leaderboards.searches.rows import accuracy_of, check, kind_of_accuracy
 from budgetnas.leaderboards.shared.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
-from budgetnas.leaderboards.shared.documents import INDEX, file_part, render, write
+from budgetnas.leaderboards.shared.documents import INDEX, LeaderboardError, file_part, render, write
 from budgetnas.leaderboards.shared.expectations import Place, expectation_table, upper_limits
 from budgetnas.leaderboards.shared.tables import escape, several
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, COLUMNS
-from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 from budgetnas.leaderboards.shared.statistics import LEVEL, Estimate, Interval
 
 # What the harness adds to the columns of every record.

@@ -10,6 +10,10 @@ from typing import Any
 INDEX = "README.md"
 
 
+class LeaderboardError(ValueError):
+    """Records or contexts that no page can be made of; the message names the fault and the remedy."""
+
+
 def render(template: str, context: Mapping[str, Any]) -> str:
     """Return a template of this room filled in; a name that the context lacks is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +13,7 @@ from budgetnas.spaces.darts.layout import STEM_MULTIPLIER, Place, Size, is_small
 from budgetnas.spaces.darts.operations import connection, operation
 from budgetnas.spaces.darts.order import INPUTS, NODES, Edge
 from budgetnas.spaces.network import check_images
-from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.task import Task
-
-if TYPE_CHECKING:
-    from budgetnas.spaces.darts.space import DARTS
 
 
 class NoAuxiliaryHead(ValueError):
@@ -182,11 +177,3 @@ def _cell(edges: Sequence[Edge], connection_name: str, place: Place) -> Cell:
     first = connection(connection_name, place.width_first, place.width, stride=2 if place.factorised else 1)
     second = connection(connection_name, place.width_second, place.width)
     return Cell(edges, (first, second), place.width, place.reduction)
-
-
-def network(space: DARTS, arch: Architecture, task: Task, auxiliary: bool = False) -> Network:
-    """Return the untrained evaluation network of an architecture, with an auxiliary head after the second reduction cell if asked for.
-
-    `NoAuxiliaryHead` for images too small for one, `IndivisibleWidth` for a connection that the network cannot have.
-    """
-    return build(space.edges(arch), space.connection_of(arch), space.size(task), task, auxiliary)

@@ -158,17 +158,19 @@ class DARTS:
         return tuple(total.tolist())
 
     def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
-        """Return the untrained evaluation network, for the task's images; with `auxiliary` it has `with_auxiliary(images)`."""
-        from budgetnas.spaces.darts.network import network
+        """Return the untrained evaluation network, for the task's images; with `auxiliary` it has `with_auxiliary(images)`.
 
-        check_genes(self, arch)
-        return network(self, arch, task, auxiliary)
+        Raises `NoAuxiliaryHead` for images too small for one, `IndivisibleWidth` for a connection that the network cannot have.
+        """
+        from budgetnas.spaces.darts.network import build
+
+        return build(self.edges(arch), self.connection_of(arch), self.size(task), task, auxiliary)
 
     def supernet(self, task: Task, options: SupernetOptions) -> Supernet:
         """Return the untrained search network."""
-        from budgetnas.spaces.darts.supernet import supernet
+        from budgetnas.spaces.darts import supernet
 
-        return supernet(self, task, options)
+        return supernet.Supernet(self, self.groups, self.connection, task, options)
 
     @cached_property
     def searched(self) -> tuple[SearchedCell, ...]:

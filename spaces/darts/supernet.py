@@ -23,7 +23,6 @@ layout: see `mixtures/arithmetic.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -36,15 +35,12 @@ from budgetnas.spaces.darts.network import LargeImageStem, SmallImageStem
 from budgetnas.spaces.darts.operations import connection
 from budgetnas.spaces.darts.order import CONNECTIONS, NODES
 from budgetnas.spaces.network import check_images
-from budgetnas.spaces.space import Architecture, SupernetOptions
+from budgetnas.spaces.space import Architecture, Relaxable, SupernetOptions
 from budgetnas.spaces.supernets.arithmetic import check_layout
 from budgetnas.spaces.supernets.cell import MixedCell, check_channels, check_derived, operated_channels
 from budgetnas.spaces.supernets.modules import for_search
 from budgetnas.spaces.supernets.strengths import check_strengths
 from budgetnas.spaces.task import Task
-
-if TYPE_CHECKING:
-    from budgetnas.spaces.darts.space import DARTS
 
 CHANNELS, CELLS = 16, 8
 
@@ -81,16 +77,20 @@ class Position(nn.Module):
 
 
 class Supernet(nn.Module):
-    """The search network of a DARTS space on a task; see the top of the file."""
+    """The search network of a DARTS space on a task; see the top of the file.
 
-    def __init__(self, space: DARTS, task: Task, options: SupernetOptions):
+    Raises ValueError with a message for the user where options do not fit: sizes, channels, groups, layout.
+    """
+
+    def __init__(self, space: Relaxable, groups: int, connection: bool, task: Task, options: SupernetOptions):
         super().__init__()
-        self._space, self._task, self._recompute, self._derived = space, task, options.recompute, options.derived
-        size = Size(_given(options.channels, CHANNELS), _given(options.cells, CELLS), space.groups)
+        self._space, self._connection, self._task = space, connection, task
+        self._recompute, self._derived = options.recompute, options.derived
+        size = Size(_given(options.channels, CHANNELS), _given(options.cells, CELLS), groups)
         check_layout(options.layout)
         check_channels(size.channels, options)
         self.stem = for_search((SmallImageStem if is_small(task) else LargeImageStem)(task.image_channels, size.channels))
-        names = CONNECTIONS if space.connection else ("conv_1x1",)
+        names = CONNECTIONS if connection else ("conv_1x1",)
         self.cells = nn.ModuleList()
         mixed: set[int] = set()
         self._searched = [place.searched for place in places(task, size)]
@@ -112,7 +112,7 @@ class Supernet(nn.Module):
         """
         check_images(images, self._task)
         check_strengths(strengths, self._space.searched)
-        connections = strengths[-1] if self._space.connection else None
+        connections = strengths[-1] if self._connection else None
         first, second = self.stem(images.contiguous(memory_format=torch.channels_last))
         for position, number in zip(self.cells, self._searched, strict=True):
             inputs = (first, second, strengths[number], connections)
@@ -135,8 +135,3 @@ class Supernet(nn.Module):
 
 def _given(value: int | None, default: int) -> int:
     return default if value is None else value
-
-
-def supernet(space: DARTS, task: Task, options: SupernetOptions) -> Supernet:
-    """Return the untrained search network. A `ValueError` for people where options do not fit: sizes, channels, groups, layout."""
-    return Supernet(space, task, options)

@@ -175,9 +175,9 @@ class NASBench201:
 
     def supernet(self, task: Task, options: SupernetOptions) -> Supernet:
         """Return the untrained search network (`supernet.py`)."""
-        from budgetnas.spaces.nasbench201.supernet import supernet
+        from budgetnas.spaces.nasbench201 import supernet
 
-        return supernet(self, task, options)
+        return supernet.Supernet(self, task, options)
 
     def connected_mask(self) -> NDArray[np.bool_]:
         """Return which cells are connected, shape (15625,), by published index."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,21 +22,21 @@ from budgetnas.spaces.nasbench201.mixed_edges import STRIDES, chosen_edges, mixe
 from budgetnas.spaces.nasbench201.network import ResidualBlock, check_side
 from budgetnas.spaces.nasbench201.relaxed import Size
 from budgetnas.spaces.network import check_images
-from budgetnas.spaces.space import Architecture, SupernetOptions
+from budgetnas.spaces.space import Architecture, Relaxable, SupernetOptions
 from budgetnas.spaces.supernets.arithmetic import check_layout
 from budgetnas.spaces.supernets.cell import MixedCell, check_channels, check_derived, operated_channels
 from budgetnas.spaces.supernets.modules import for_search
 from budgetnas.spaces.supernets.strengths import check_strengths
 from budgetnas.spaces.task import Task
 
-if TYPE_CHECKING:
-    from budgetnas.spaces.nasbench201.space import NASBench201
-
 
 class Supernet(nn.Module):
-    """The search network on a task; see the top of the file."""
+    """The search network on a task; see the top of the file.
 
-    def __init__(self, space: NASBench201, task: Task, options: SupernetOptions):
+    Raises ValueError with a message for the user where options do not fit: sizes, channels, layout, images.
+    """
+
+    def __init__(self, space: Relaxable, task: Task, options: SupernetOptions):
         super().__init__()
         self._space, self._task, self._recompute, self._derived = space, task, options.recompute, options.derived
         size = Size.of(task, options.channels, options.cells)
@@ -101,8 +100,3 @@ def _small_layers(size: Size, cells: Iterator[MixedCell]) -> Iterator[nn.Module]
     yield from (next(cells) for _ in range(size.cells))
     yield nn.Sequential(nn.AvgPool2d(2), nn.ReLU(), nn.Conv2d(narrow, wide, 1, bias=False), nn.BatchNorm2d(wide))
     yield from cells
-
-
-def supernet(space: NASBench201, task: Task, options: SupernetOptions) -> Supernet:
-    """Return the untrained search network. A `ValueError` for people where options do not fit: sizes, channels, layout, images."""
-    return Supernet(space, task, options)

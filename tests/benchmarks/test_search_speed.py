@@ -17,7 +17,8 @@ from budgetnas.harness.catalogue.catalogue import find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
 from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.problem import Allowance, Need
-from budgetnas.harness.records.trial import Record, Trial, conduct
+from budgetnas.harness.records.trial import Record, Trial
+from budgetnas.harness.trials.conduct import conduct
 
 
 def _trial(method: str, queries: int, seed: int) -> Trial:

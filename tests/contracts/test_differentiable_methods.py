@@ -16,8 +16,9 @@ from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
-from budgetnas.harness.records.trial import Record, Training, Trial, run_trial
+from budgetnas.harness.records.trial import Record, TrainingSpec, Trial
 from budgetnas.harness.studies.plan import training_of
+from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.spaces.registry import space_of
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ optimiser = { learning_rate = 0.05, clip = 5.0 }
 """
 
 
-def trial_of(method: str, limits: str, seed: int = 0, training: Training | None = None, **settings: Any) -> Trial:
+def trial_of(method: str, limits: str, seed: int = 0, training: TrainingSpec | None = None, **settings: Any) -> Trial:
     landscape, found = landscape_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
     few = {"steps": STEPS} if training is None and "steps" in found.settings({}) else {}
     return Trial(
@@ -115,14 +116,14 @@ def test_repaired_it_is_feasible_wherever_something_is(method: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def training(tmp_path_factory: pytest.TempPathFactory) -> Training:
+def training(tmp_path_factory: pytest.TempPathFactory) -> TrainingSpec:
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "contract.toml").write_text(RECIPE)
     return training_of("supernet", "contract.toml", "digits201", folder)
 
 
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
-def test_in_a_supernet_it_recommends_something_and_the_same_again(method: str, training: Training, tmp_path: Path) -> None:
+def test_in_a_supernet_it_recommends_something_and_the_same_again(method: str, training: TrainingSpec, tmp_path: Path) -> None:
     records = [run_trial(trial_of(method, "several", training=training), tmp_path / str(again))[0] for again in range(2)]
     judged(records[0], landscape_of("nasbench201", "digits201", "amd-epyc"))
     assert records[0]["ranking_class"] == "supernet"

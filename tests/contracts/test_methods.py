@@ -17,7 +17,8 @@ from budgetnas.harness.costs.limits import resolve
 from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
-from budgetnas.harness.records.trial import Record, Trial, conduct
+from budgetnas.harness.records.trial import Record, Trial
+from budgetnas.harness.trials.conduct import conduct
 from budgetnas.harness.trials.contract import check_method
 
 pytestmark = pytest.mark.slow

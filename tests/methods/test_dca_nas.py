@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Limit, Problem, SearchedCell
-from budgetnas.methods.dca_nas import DCANAS, Multipliers, OutsideLookupGraph, envelope, search_limit, sizes
+from budgetnas.harness.problem.lookup import OutsideLookupGraph, envelope, search_limit
+from budgetnas.methods.dca_nas import DCANAS, Multipliers, sizes
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow

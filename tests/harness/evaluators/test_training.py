@@ -24,13 +24,14 @@ from budgetnas.harness.evaluators import registry, training
 from budgetnas.harness.evaluators.registry import evaluation_of, offers
 from budgetnas.harness.evaluators.training import TrainingEvaluator, require_validation
 from budgetnas.harness.problem import Evaluator, Need, Step, SupernetOptions
-from budgetnas.harness.records.trial import Trial, run_trial
+from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.studies.plan import expand
 from budgetnas.harness.studies.study import StudyError, read_study
 from budgetnas.harness.training.images.load import load
 from budgetnas.harness.training.job import CannotRetrain, Job
 from budgetnas.harness.training.recipes.recipe import read_recipe
 from budgetnas.harness.training.result import Trained
+from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.harness.trials.meter import Timed
 from budgetnas.spaces.darts import DARTS
 from budgetnas.spaces.registry import space_of

@@ -18,7 +18,8 @@ from budgetnas.harness.catalogue.catalogue import FoundMethod
 from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need
 from budgetnas.harness.records.identity import canonical_json
-from budgetnas.harness.records.trial import Training, Trial, conduct, failed_record, reason_of, run_trial
+from budgetnas.harness.records.trial import TrainingSpec, Trial, reason_of
+from budgetnas.harness.trials.conduct import conduct, failed_record, run_trial
 from budgetnas.spaces.tables.columnar import TableError
 
 pytestmark = pytest.mark.slow
@@ -56,7 +57,7 @@ CHANGES: dict[str, Any] = {
     "version": "2",
     "table": "b" * 64,
     "seed": 8,
-    "training": Training("supernet", "smoke", "c" * 64, "d" * 64),
+    "training": TrainingSpec("supernet", "smoke", "c" * 64, "d" * 64),
 }
 
 
@@ -68,7 +69,7 @@ def test_every_field_but_the_folder_is_part_of_the_identity() -> None:
 
 
 def test_what_is_trained_and_how_is_part_of_the_identity_but_not_what_a_recipe_is_called() -> None:
-    training = Training("supernet", "smoke", "c" * 64, "d" * 64)
+    training = TrainingSpec("supernet", "smoke", "c" * 64, "d" * 64)
     changes = ({"evaluator": "training"}, {"recipe_checksum": "e" * 64}, {"images": "e" * 64})
     each = [dataclasses.replace(TRIAL, training=dataclasses.replace(training, **change)).identity for change in changes]
     assert len({TRIAL.identity, dataclasses.replace(TRIAL, training=training).identity, *each}) == 5

@@ -14,7 +14,7 @@ import pytest
 from budgetnas.harness.problem import Allowance, Limit
 from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.records.store import Store
-from budgetnas.harness.records.trial import Training, Trial
+from budgetnas.harness.records.trial import TrainingSpec, Trial
 from budgetnas.harness.studies import selection
 from budgetnas.harness.studies.selection import SEED, groups_of, planned, select, with_selections
 from budgetnas.harness.studies.study import StudyError, read_study
@@ -41,7 +41,7 @@ SUPERNET = 'evaluator = "supernet"\nrecipe = "search-smoke"'
 
 
 def trial(seed: int) -> Trial:
-    training = Training("supernet", "search-smoke", "recipe", "images")
+    training = TrainingSpec("supernet", "search-smoke", "recipe", "images")
     return Trial(
         "nasbench201", "digits201", None, (Limit("params", 5e4),), Allowance(), "mean", "darts", (), "v", "", seed, None, training
     )  # fmt: skip
@@ -50,7 +50,8 @@ def trial(seed: int) -> Trial:
 def plan_of(seeds: int, of: int) -> Any:
     trials = tuple(trial(seed) for seed in range(seeds))
     cell = SimpleNamespace(
-        terrain=SimpleNamespace(task=SimpleNamespace(dataset="digits201"), device=None), selection=Training("training", "smoke", "r", "i")
+        terrain=SimpleNamespace(task=SimpleNamespace(dataset="digits201"), device=None),
+        selection=TrainingSpec("training", "smoke", "r", "i"),
     )
     return SimpleNamespace(
         study=SimpleNamespace(selection=SimpleNamespace(of=of)), trials=trials, cells=(cell,), labels={t.identity: "DARTS" for t in trials}

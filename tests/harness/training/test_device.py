@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
+from budgetnas.harness.processes.parallel import map_in_processes
+
 torch = pytest.importorskip("torch")
 
-from budgetnas.harness.processes.parallel import computed  # noqa: E402
 from budgetnas.harness.processes.slot import slot, take_slot  # noqa: E402
 from budgetnas.harness.training.device import compute_device, peak_memory_bytes, reset_peak_memory  # noqa: E402
 
@@ -53,7 +54,7 @@ def test_trials_of_no_worker_take_turns(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_processes_that_compute_side_by_side_are_numbered() -> None:
-    found = {worker for _, worker in computed(partial(slot_of, 100_000), list(range(8)), 2)}
+    found = {worker for _, worker in map_in_processes(partial(slot_of, 100_000), list(range(8)), 2)}
     assert found <= {0, 1} and found
     assert slot() is None  # this process is none of them
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from budgetnas.harness.training.retrain import run_job
+
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -16,10 +18,11 @@ from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.training import stages
 from budgetnas.harness.training.checkpoint import BadCheckpoint
 from budgetnas.harness.training.images.dataset import MissingImages
-from budgetnas.harness.training.job import CannotRetrain, default_recipe, job_of, kept_in, retrain, trainer_of
+from budgetnas.harness.training.job import CannotRetrain, default_recipe, job_of, kept_in, trainer_of
 from budgetnas.harness.training.progress import Progress, silent
 from budgetnas.harness.training.recipes.recipe import Recipe, RecipeError, Validation, read_recipe
 from budgetnas.harness.training.result import BadResult
+from budgetnas.harness.training.retrain import retrain
 from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.space import Architecture
 
@@ -113,20 +116,20 @@ def interrupting_third(progress: Progress) -> None:
 def test_a_folder_of_another_training_is_left_alone(tmp_path: Path) -> None:
     job, other = (job_of("nasbench201", ARCH, "digits201", tiny(), seed) for seed in (0, 1))
     with pytest.raises(Interrupted):
-        job.run(tmp_path, interrupting)
+        run_job(job, tmp_path, interrupting)
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(BadCheckpoint, match="is the checkpoint of another training: its seed is 0, here it is 1; choose another folder"):
         other.run(tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
     told: list[float] = []
-    assert job.run(tmp_path, silent, told.append, keep=True).epochs
+    assert run_job(job, tmp_path, silent, told.append, keep=True).epochs
     assert (tmp_path / "checkpoint.pt").exists() and len(told) == 1 and told[0] > 0
     with pytest.raises(BadResult, match=r"result.json is the result of another training: its seed is 0, here it is 1"):
         other.run(tmp_path)
     for text in ("", "{}", "[]", '{"identity": {}, "epochs": 3}'):
         (tmp_path / "result.json").write_text(text)
         with pytest.raises(BadResult, match=r"result.json is damaged or no result; move it away, or delete it, to train again"):
-            job.run(tmp_path)
+            run_job(job, tmp_path)
         assert (tmp_path / "result.json").read_text() == text
 
 
@@ -153,10 +156,10 @@ def test_a_diverged_training_is_a_result(tmp_path: Path) -> None:
     smoke = read_recipe("smoke")
     wild = tiny(optimiser=smoke.optimiser.model_copy(update={"learning_rate": 1e30, "clip": None}))
     job = job_of("nasbench201", ARCH, "digits201", wild, 0)
-    found = job.run(tmp_path)
+    found = run_job(job, tmp_path)
     assert found.diverged and found.validation == found.test == 10.0
     assert json.loads((tmp_path / "result.json").read_text())["epochs"][-1]["loss"] is None
-    again = job.run(tmp_path)
+    again = run_job(job, tmp_path)
     assert again.kept and again.diverged and again.epochs[-1].loss != again.epochs[-1].loss
 
 
@@ -174,5 +177,5 @@ def test_what_cannot_be_trained_is_one_line(tmp_path: Path) -> None:
     job = job_of("nasbench201", ARCH, "digits201", tiny(), 0)
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotRetrain, match=r"cannot write into .*file/run: Not a directory; choose another folder with --out"):
-        job.run(tmp_path / "file" / "run")
+        run_job(job, tmp_path / "file" / "run")
     assert kept_in(job, tmp_path).parent == tmp_path

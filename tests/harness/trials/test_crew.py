@@ -21,7 +21,8 @@ from budgetnas.harness.catalogue.catalogue import find_method
 from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.problem import Allowance, Limit
 from budgetnas.harness.records.store import RunError, Store
-from budgetnas.harness.records.trial import Trial, run_trial
+from budgetnas.harness.records.trial import Trial
+from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.harness.trials.crew import Confinement, call_confined, run_trials
 from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError

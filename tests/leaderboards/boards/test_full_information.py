@@ -18,7 +18,7 @@ from budgetnas.leaderboards.boards.full_information import (
 )  # fmt: skip
 from budgetnas.leaderboards.boards.outcomes import outcomes
 from budgetnas.leaderboards.boards.pages import write_pages
-from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 from budgetnas.leaderboards.shared.drawing import colours, markers
 
 CLASS = {"ranking_class": "full information", "queries": 40}

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from budgetnas.leaderboards.boards.pages import write_pages
-from budgetnas.leaderboards.errors import LeaderboardError
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ import re
 import pytest
 from scipy.stats import ttest_1samp
 
-from budgetnas.leaderboards.errors import LeaderboardError
 from budgetnas.leaderboards.searches.history_pictures import figures_of, over_seeds
 from budgetnas.leaderboards.searches.pages import write_search_pages
 from budgetnas.leaderboards.searches.rows import flags, over_searches, search_rows
 from budgetnas.leaderboards.shared.curves import best_so_far, curve, most_limited
+from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 pytestmark = pytest.mark.slow
 

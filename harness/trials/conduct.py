@@ -1,0 +1,221 @@
+"""Conducts one seeded trial: a method on a problem, made into one record."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from budgetnas.harness.catalogue.catalogue import FoundMethod, MethodError, find_method
+from budgetnas.harness.costs.costed_space import Terrain
+from budgetnas.harness.costs.oracle import oracle
+from budgetnas.harness.costs.tabulated_space import Landscape, finite, landscape_of
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, evaluation_of
+from budgetnas.harness.problem import AllowanceSpent, Architecture, Limit, Method, Need, Problem
+from budgetnas.harness.records.histories import write_history
+from budgetnas.harness.records.store import RunError
+from budgetnas.harness.records.trial import SCHEMA, Record, Trial, reason_of
+from budgetnas.harness.trials.meter import Key, Meter, Runaway
+from budgetnas.spaces.tables.columnar import TableError
+
+
+def run_trial(trial: Trial, workspace: Path | None = None, watch: Watch | None = None) -> tuple[Record, dict[str, Any]]:
+    """Run a trial and return its record, and what a clock said of it.
+
+    `workspace` is the run's folder, for checkpoints and histories of what is trained; without one, nothing can be resumed. `watch` is told
+    of every step of a search in a supernet. Whatever a method raises makes a failed record with the reason; what is wrong with the trial
+    itself (a table that is not the one planned with, a method of another version) is raised.
+    """
+    if trial.table and landscape_of(trial.space, trial.dataset, trial.device).checksum != trial.table:
+        raise TableError(f"the table of {trial.dataset} changed since the run was planned; start the run again")
+    found = find_method(trial.method, trial.folder)
+    if found.version != trial.version:
+        raise TableError(f"the source of method '{trial.method}' changed since the run was planned; start the run again")
+    # The global generators, which no method should use, get a start that no earlier trial in this process can have touched.
+    random.seed(trial.identity)
+    np.random.seed(int(trial.identity[:8], 16))
+    started = time.perf_counter()
+    evaluation = evaluation_of(trial, workspace, watch)
+    record = _conducted(found, trial, evaluation, workspace)
+    return record, {"trial_seconds": time.perf_counter() - started} | dict(evaluation.timing())
+
+
+def conduct(found: FoundMethod, trial: Trial) -> Record:
+    """Return the record of a search by `found` as the trial describes it."""
+    return _conducted(found, trial, evaluation_of(trial, None), None)
+
+
+def _conducted(found: FoundMethod, trial: Trial, evaluation: Evaluation, workspace: Path | None) -> Record:
+    terrain = evaluation.terrain
+    problem = Problem(terrain.space, terrain.task, trial.device, trial.limits, trial.allowance)
+    meter = Meter(evaluation.evaluator, evaluation.seconds, terrain.space, trial.allowance)
+    outcome = _search(found, trial, problem, meter)
+    if workspace is not None and meter.relaxations:
+        write_history(workspace, trial.identity, meter.relaxations)
+    return _record(found, trial, problem, terrain, meter, outcome)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """How a search went."""
+
+    recommendations: list[tuple[int, float, tuple[Key, ...]]]  # queries, seconds, architectures; changes only
+    report: Mapping[str, float]
+    failure: str = ""
+
+
+def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) -> _Outcome:
+    outcome = _Outcome([], {})
+    try:
+        method: Method = found.make(dict(trial.settings))
+        search: Any = method.search(problem, meter, trial.rng())
+        if not isinstance(search, Iterable):
+            raise TypeError(f"search returned {search!r}; expected a generator, or another iterable, of recommendations")
+        outcome.report = _listen(iter(search), meter, outcome, trial.evaluator == "supernet")
+    except AllowanceSpent:
+        pass  # the normal end of a search that does not count for itself
+    except RunError:
+        raise  # a checkpoint that cannot be used is no fault of the method
+    except (Exception, SystemExit, Runaway) as error:
+        outcome.failure = reason_of(error) + (_place(error, found) if found.plugin else "")
+    return outcome
+
+
+def _place(error: BaseException, found: FoundMethod) -> str:
+    """Return where in a plug-in's own file an error arose, ' (file.py:17)'; '' if it did not pass through there."""
+    file = inspect.getsourcefile(found.cls)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({Path(str(file)).name}:{lines[-1]})" if lines else ""
+
+
+def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome, only_last: bool) -> Mapping[str, float]:
+    """Note every change of the recommendation until the search ends, or the last one; return the search's report.
+
+    A search in a supernet asks no queries that its recommendations could be placed by, and one that goes on from a checkpoint does not
+    make its early ones again: of such a search the last one is kept. Its history has the alphas of every stage.
+    """
+    while True:
+        try:
+            recommended = next(search)
+        except StopIteration as end:
+            return {str(name): float(value) for name, value in dict(end.value or {}).items()}
+        if isinstance(recommended, Architecture):
+            recommended = (recommended,)
+        if not isinstance(recommended, Iterable):
+            raise TypeError(f"search yielded {recommended!r}; expected a tuple of architectures")
+        keys = tuple([meter.key(arch) for arch in recommended])
+        if keys and (not outcome.recommendations or outcome.recommendations[-1][2] != keys):
+            if only_last:
+                outcome.recommendations.clear()
+            outcome.recommendations.append((meter.queries, meter.seconds, keys))
+
+
+def _record(found: FoundMethod, trial: Trial, problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> Record:
+    front = _last(problem, terrain, meter, outcome)
+    final = _choose(front)
+    best = _oracle(terrain, trial.limits)
+    optimum = best["best_by_test"]["test"] if best and best["best_by_test"] else None
+    return _ranking_class(trial, found) | {
+        "schema": SCHEMA,
+        "identity": trial.identity,
+        "trial": trial.payload(),
+        "status": "failed" if outcome.failure else "ok",
+        "failure": outcome.failure,
+        "queries": meter.queries,
+        "repeats": meter.repeats,
+        "simulated_seconds": meter.seconds,
+        "questions": [[kind, keys] for kind, keys in meter.questions()],
+        "recommendations": [{"queries": q, "simulated_seconds": s, "architectures": list(keys)} for q, s, keys in outcome.recommendations],
+        "front": front,
+        "final": final,
+        "oracle": best,
+        "regret": max(optimum - final["test"], 0.0) if final and final["feasible"] and optimum is not None else None,
+        "report": {name: value if math.isfinite(value) else None for name, value in outcome.report.items()},
+    }
+
+
+def _ranking_class(trial: Trial, found: FoundMethod | None) -> dict[str, str]:
+    """Return the class that a trial is ranked in, whatever became of it: what trained, what reads the whole table, else nothing."""
+    if trial.training:
+        return {"ranking_class": trial.evaluator}
+    return {"ranking_class": "full information"} if found is not None and Need.RELAXATION in found.needs else {}
+
+
+def _oracle(terrain: Terrain, limits: tuple[Limit, ...]) -> dict[str, Any] | None:
+    """Return the exact best of the problem, or None where no table knows all accuracies."""
+    if not isinstance(terrain, Landscape):
+        return None
+    best = oracle(terrain, limits)
+    return {
+        "feasible": best.feasible,
+        "best_by_test": _described(terrain, best.best_by_test),
+        "best_by_validation": _described(terrain, best.best_by_validation),
+    }
+
+
+def _last(problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
+    """Return the last recommendation judged, each architecture once; with none, the best feasible architecture asked about."""
+    keys: tuple[Key, ...] = outcome.recommendations[-1][2] if outcome.recommendations else ()
+    if not keys:
+        asked = sorted(meter.answers.items(), key=lambda entry: (-entry[1], entry[0]))
+        keys = next(((key,) for key, _ in asked if _judged(problem, terrain, meter, key)["feasible"]), ())
+    return [_judged(problem, terrain, meter, key) for key in dict.fromkeys(keys)]
+
+
+def _judged(problem: Problem, terrain: Terrain, meter: Meter, key: Key) -> dict[str, Any]:
+    """Return one architecture with its costs and accuracies, and whether and by how much it breaks the limits (None: infinitely).
+
+    Accuracies that no table knows, and that the search did not ask about, are None.
+    """
+    arch, cost = meter.architecture(key), terrain.cost_of(meter.architecture(key))
+    known = terrain.accuracy_of(arch)
+    violation = problem.violation(arch, cost)
+    return {
+        "architecture": key if isinstance(key, int) else list(key),
+        "text": problem.space.encode(arch),
+        "feasible": violation == 0.0,
+        "violation": None if violation == math.inf else violation,
+        "cost": finite(cost),
+        # What the search saw; an architecture that it recommends without having asked is judged by the table's mean.
+        "validation": meter.answers.get(key, known.get("validation")),
+        "asked": key in meter.answers,
+        "test": known.get("test"),
+    }
+
+
+def _choose(front: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the recommendation that counts: of the feasible ones, if any, the best by validation; ties to the lowest index or genes."""
+    if not front:
+        return None
+    feasible = [entry for entry in front if entry["feasible"]]
+    return min(feasible or front, key=lambda entry: (-(entry["validation"] or 0.0), entry["architecture"]))
+
+
+def _described(landscape: Landscape, index: int | None) -> dict[str, Any] | None:
+    if index is None:
+        return None
+    return {"architecture": index, "test": float(landscape.test[index]), "validation": float(landscape.validation[index])}
+
+
+def failed_record(trial: Trial, reason: str) -> Record:
+    """Return the record of a trial whose process ended, hung or ran out of memory before it could write one.
+
+    Nothing has to be there any more, not even the method: then it is of no class but its evaluator's.
+    """
+    try:
+        found = find_method(trial.method, trial.folder)
+    except MethodError:
+        found = None
+    return _ranking_class(trial, found) | {
+        "schema": SCHEMA, "identity": trial.identity, "trial": trial.payload(), "status": "failed", "failure": reason,
+        "queries": 0, "repeats": 0, "simulated_seconds": 0.0, "questions": [], "recommendations": [], "front": [], "final": None,
+        "oracle": None, "regret": None, "report": {},
+    }  # fmt: skip
