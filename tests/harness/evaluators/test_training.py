@@ -27,6 +27,7 @@ from budgetnas.harness.problem import Evaluator, Need, Step, SupernetOptions
 from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.studies.plan import expand
 from budgetnas.harness.studies.study import StudyError, read_study
+from budgetnas.harness.training import retrain as retraining
 from budgetnas.harness.training.images.load import load
 from budgetnas.harness.training.job import CannotRetrain, Job
 from budgetnas.harness.training.recipes.recipe import read_recipe
@@ -105,7 +106,7 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standing:
 
     def put(most: int = 10**6) -> StandIn:
         stand_in = StandIn(most)
-        monkeypatch.setattr(Job, "_by_recipe", lambda *arguments: stand_in(*arguments))
+        monkeypatch.setattr(retraining, "_by_recipe", lambda *arguments: stand_in(*arguments))
         return stand_in
 
     return put
