@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from budgetnas.harness.commands import check, compare, data, leaderboard, lookup_graph, query, retrain, run, search
+from budgetnas.harness.commands import check, compare, data, export, leaderboard, lookup_graph, query, retrain, run, search
 from budgetnas.harness.commands import list as listing
 
 # A wrong command line, whichever click typer brings; its subclass for 'no arguments, here is the help' has no message.
@@ -31,6 +31,7 @@ app.command("oracle")(query.oracle_command)
 app.command("search")(search.search_command)
 app.command("retrain")(retrain.retrain_command)
 app.command("compare")(compare.compare_command)
+app.command("export")(export.export_command)
 app.command("lookup-graph")(lookup_graph.lookup_graph_command)
 app.command("check")(check.check_command)
 app.add_typer(data.app, name="data")

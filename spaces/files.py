@@ -32,6 +32,7 @@ def replacing(path: Path, mode: int = 0o644, sync: bool = False) -> Iterator[Pat
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
+    os.fchmod(handle, 0o600)  # whatever the umask: the block opens the file by its name
     os.close(handle)
     partial = Path(name)
     try:
@@ -85,6 +86,11 @@ def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed processes left in `folder`. Nobody else may be writing there: hold a lock."""
     for leftover in folder.glob(f".*{_PARTIAL}"):
         leftover.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Make sure that what was renamed in a folder outlasts a power failure."""
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

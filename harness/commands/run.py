@@ -60,4 +60,4 @@ def run_command(
     failures = f", {result.failed} of them failed: see `budgetnas leaderboard {store.root}`" if result.failed else ""
     if described.selection is not None:
         typer.echo(f"{choices} networks chosen, each from {described.selection.of} searches; see {store.root / 'selections'}")
-    typer.echo(f"{result.planned} trials ({result.found} were there already){failures}; records in {store.records}")
+    typer.echo(f"{result.planned} trials ({result.found} were there already){failures}; records in {store.database.path}")

@@ -88,7 +88,7 @@ def _answer(record: dict[str, Any], timing: dict[str, Any], limits: str, out: Pa
         "report": record["report"],
         "seconds": timing.get("search_seconds", timing.get("trial_seconds")),
         "search_memory_bytes": timing.get("search_memory_bytes"),
-        "record": str(out / "records" / f"{record['identity']}.json"),
+        "record": str(out / "records.sqlite"),
     }
 
 

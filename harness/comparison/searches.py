@@ -11,7 +11,7 @@ import numpy as np
 
 from budgetnas.harness.comparison.retrain_all import Compared
 from budgetnas.harness.costs.costed_space import terrain_of
-from budgetnas.harness.records.histories import history_path
+from budgetnas.harness.records.histories import read_history
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Relaxable, Space
@@ -59,15 +59,9 @@ def _by_network(comparison: Mapping[str, Any]) -> dict[tuple[str, str, tuple[int
 
 
 def history_of(store: Store, identity: str) -> list[dict[str, float | None]]:
-    """Return the steps that a trial kept, each as `{"step": ..., figure: value, ...}`; none where nothing was relaxed."""
-    path = history_path(store.root, identity)
-    if not path.is_file():
-        return []
-    found = store.read(path)
-    try:
-        return list(found["steps"])
-    except (KeyError, TypeError):
-        raise RunError(f"{path} is no history; delete it") from None
+    """Return the steps that a trial kept, each as `{"step": ..., figure: value, ...}`; an empty list where nothing was relaxed."""
+    found = read_history(store.root, identity)
+    return found["steps"] if found else []
 
 
 def last_figures(steps: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
@@ -133,6 +127,6 @@ def _skip_share(space: Space, arch: Architecture) -> float:
 
 
 def _timing(store: Store, identity: str) -> dict[str, Any]:
-    """Return what a clock said of a trial; nothing where its process ended before it could be asked."""
+    """Return the timing of a trial or a selection; nothing where its process ended before it could measure one."""
     path: Path = store.timings / f"{identity}.json"
-    return dict(store.read(path)) if path.is_file() else {}
+    return dict(store.read(path)) if path.is_file() else store.timing(identity)

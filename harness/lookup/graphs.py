@@ -155,12 +155,12 @@ def build(
     """Return the graphs, running the searches that the store has no record of, `workers` at a time.
 
     The store may be any: records are named by identity, so that a wider or finer grid keeps what was done. `LookupGraphError` says which
-    search failed and why; `RunError` names a record that is damaged.
+    search failed and why, and a failed one runs again the next time; `RunError` names a record that is damaged.
     """
     searches = [[search_of(t, r, limit, seed) for limit in grid.limits for seed in range(grid.seeds)] for t, r, grid in graphs]
     everything = {search.identity: search for each in searches for search in each}
     with store.locked():
-        there = store.done()
+        there = {identity for identity, status in store.statuses().items() if status == "ok"}
         missing = [search for identity, search in everything.items() if identity not in there]
         count = {"done": len(everything) - len(missing)}
         progress(count["done"], len(everything))
@@ -179,14 +179,14 @@ def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store)
         record, (limit,) = store.get(search.identity), search.limits
         if record["status"] != "ok" or not record["final"]:
             reason = record["failure"] or "nothing was delivered"
-            raise LookupGraphError(f"the search under {limit} failed: {reason}; mend it, delete {store.path(search.identity)}, run again")
+            raise LookupGraphError(f"the search under {limit} failed: {reason}; mend its cause and run the command again")
         final = record["final"]
         if final["violation"] is None:  # disconnected, or not supported on the device
             broken.append(limit.upper)
         else:
             nodes.append((limit.upper, final["cost"][resource]))
         steps += record["report"].get("steps") or 0.0
-        seconds += store.read(store.timings / f"{search.identity}.json")["trial_seconds"]
+        seconds += store.timing(search.identity)["trial_seconds"]
     return Graph(
         basis_of(trial), trial.method, trial.space, trial.dataset, trial.device, resource,
         tuple(nodes), tuple(broken), len(searches), int(steps), round(seconds, 1),

@@ -1,23 +1,89 @@
-"""What happened in a search step by step: alphas, losses, entropies, expected costs, kept beside the records."""
+"""What happened in a search step by step: losses, entropies, expected costs and alphas, in a Parquet file beside the records.
+
+A row is a kept step. A column is a figure, empty where the step does not have it; the column `alphas` has a list for each searched cell, of
+a list for each edge, of a value for each operation. The cells with their edges and operations are JSON in the schema's metadata.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from budgetnas.harness.records.store import Store
+from budgetnas.harness.records.database import RunError
+from budgetnas.harness.records.identity import canonical_json
+from budgetnas.spaces.files import replacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FOLDER = "histories"
+Figures = Mapping[str, float | None]
 
 
 def history_path(root: Path, identity: str) -> Path:
     """Return where a run keeps the history of a trial."""
-    return root / "histories" / f"{identity}.json"
+    return root / FOLDER / f"{identity}.parquet"
 
 
 def write_history(root: Path, identity: str, relaxations: Sequence[Any]) -> None:
-    """Write the steps of a trial's last relaxation. `RunError` if the disk refuses."""
-    path = history_path(root, identity)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    last = relaxations[-1]
+    """Write the steps of a trial's last relaxation. Raises `RunError` if the disk refuses."""
+    import pyarrow.parquet as pq
+
+    last, path = relaxations[-1], history_path(root, identity)
     cells = [{"name": cell.name, "edges": cell.edges, "operations": cell.operations} for cell in last.cells]
-    Store(root).write(path, {"cells": cells, "steps": last.history.rows(), "stages": last.history.stages()})
+    try:
+        with replacing(path) as partial:
+            pq.write_table(_table(cells, last.history.rows(), last.history.stages()), partial, compression="zstd")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another folder, and run the study again") from None
+
+
+def _table(cells: Sequence[Mapping[str, Any]], rows: Sequence[Figures], stages: Sequence[Mapping[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    figures = {row["step"]: row for row in rows}
+    alphas = {stage["step"]: stage["alphas"] for stage in stages}
+    steps = sorted({*figures, *alphas})
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "step"]
+    columns = {"step": pa.array(steps, pa.int64()), "figures": pa.array([step in figures for step in steps], pa.bool_())}
+    for name in names:
+        columns[name] = pa.array([figures.get(step, {}).get(name) for step in steps], pa.float64())
+    columns["alphas"] = pa.array([alphas.get(step) for step in steps], pa.list_(pa.list_(pa.list_(pa.float64()))))
+    return pa.table(columns).replace_schema_metadata({"cells": canonical_json(cells)})
+
+
+def read_history(root: Path, identity: str) -> dict[str, Any] | None:
+    """Return `cells`, `steps` (a mapping a kept step, from a figure's name to its value or None) and `stages` (the kept alphas).
+
+    None where nothing was relaxed. Raises `RunError` if the file is damaged. Histories of version 0.2, in JSON, are read too.
+    """
+    path, old = history_path(root, identity), root / FOLDER / f"{identity}.json"
+    if path.is_file():
+        return _read(path)
+    if not old.is_file():
+        return None
+    try:
+        content = json.loads(old.read_text(encoding="utf-8"))
+        return {"cells": list(content["cells"]), "steps": list(content["steps"]), "stages": list(content["stages"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise RunError(f"{old} is no history; delete it") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        cells = json.loads(table.schema.metadata[b"cells"])
+        rows = table.to_pylist()
+        stages = [{"step": row["step"], "alphas": row["alphas"]} for row in rows if row["alphas"] is not None]
+        steps = [{k: v for k, v in row.items() if k not in ("figures", "alphas")} for row in rows if row["figures"]]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        raise RunError(f"{path} is no history; delete it") from None
+    if not all(value is None or math.isfinite(value) for step in steps for value in step.values()):
+        raise RunError(f"{path} is no history; delete it")
+    return {"cells": cells, "steps": steps, "stages": stages}

@@ -26,21 +26,28 @@ def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]
 
     if not (store.root / "plan.json").is_file():
         raise RunError(f"{store.root} holds no run; make one with `budgetnas run STUDY.toml --out {store.root}`")
+    store.take_over()
+    store.check()
     plan = _plan(store)
     contexts = sorted(store.context.glob("*.json"))
     problems = _problems(store, contexts)
-    done = store.done()
-    rows = []
-    for identity, label in sorted(plan["trials"].items()):
-        if identity in done:
-            record = store.get(identity)
+    labels, seen = plan["trials"], dict[str, str]()
+    columns: dict[str, list[Any]] = {}
+    for row in store.rows():
+        if row.identity in labels:
+            record = store.checked(row)
             try:
-                rows.append(_row(record, label, problems, plan))
+                values = _row(record, labels[row.identity], problems, plan)
             except (KeyError, TypeError, AttributeError) as error:
-                raise RunError(f"{store.path(identity)} is damaged ({reason_of(error)}); delete it and run the study again") from None
-    if not rows:
+                raise RunError(
+                    f"the record of trial {row.identity} in {store.root} is damaged ({reason_of(error)}); run the study again"
+                ) from None
+            for name, value in values.items():
+                # Thousands of rows have the same few texts: each is kept once.
+                columns.setdefault(name, []).append(seen.setdefault(value, value) if isinstance(value, str) else value)
+    if not columns:
         raise RunError(f"no trial of {store.root} has ended yet; run the study first")
-    return pd.DataFrame(rows), contexts, plan
+    return pd.DataFrame(columns), contexts, plan
 
 
 def _plan(store: Store) -> dict[str, Any]:

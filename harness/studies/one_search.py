@@ -99,7 +99,7 @@ def search(trial: Trial, folder: Path, watch: Watch | None) -> tuple[Record, dic
     with store.locked():
         # A failure is no result to keep here: whoever asks again has mended something, or wants to see it again.
         if trial.identity in store.done() and store.get(trial.identity)["status"] == "ok":
-            return store.get(trial.identity), dict(store.read(store.timings / f"{trial.identity}.json")), True
+            return store.get(trial.identity), store.timing(trial.identity), True
         record, timing = run_trial(trial, folder, watch)
         store.put(record, timing)
         if record["status"] == "ok":

@@ -44,13 +44,11 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
     with store.locked():
         _require_same_study(plan, store)
         write_plan(plan, store)
-        done = store.done()
-        if retry_failed:
-            again = [t.identity for t in plan.trials if t.identity in done and store.get(t.identity)["status"] == "failed"]
-            store.discard(again)
-            done -= set(again)
+        done = store.statuses()
+        if retry_failed:  # a failed record stays until the new one takes its place
+            done = {identity: status for identity, status in done.items() if status != "failed"}
         found = sum(trial.identity in done for trial in plan.trials)
-        failed = sum(store.get(trial.identity)["status"] == "failed" for trial in plan.trials if trial.identity in done)
+        failed = sum(done.get(trial.identity) == "failed" for trial in plan.trials)
         state = {"done": found, "failed": failed}
         progress(found, len(plan.trials), failed)
 

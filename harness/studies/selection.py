@@ -153,8 +153,7 @@ def _timing(store: Store, group: Group, trained: Sequence[Trained | None]) -> di
     """Return what the choice took in full: the seconds of all its searches and of every brief training, also where they were shared."""
     each = []
     for trial in group.trials:
-        path = store.timings / f"{trial.identity}.json"
-        each.append(store.read(path) if path.is_file() else {})
+        each.append(store.timing(trial.identity))
     searches = sum(float(timing.get("search_seconds", timing.get("trial_seconds", 0.0))) for timing in each)
     trainings = sum(training.seconds for training in trained if training is not None)
     peaks = [float(timing["search_memory_bytes"]) for timing in each if "search_memory_bytes" in timing]

@@ -2,7 +2,7 @@
 
 The project's own methods share workers that live through many trials; a worker whose trial failed is replaced. A plug-in's trial gets a
 process of its own, with a limit on time and memory, so what crashes, hangs or eats memory costs that one trial. Either way the process
-writes the record itself, so that nothing is lost if the run is stopped.
+hands its record over, and only the process that called `run_trials` writes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.records import inbox
+from budgetnas.harness.records.commits import Commits
+from budgetnas.harness.records.store import Row, RunError, Store
 from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.trials import worker as inside
 from budgetnas.harness.trials.conduct import failed_record
@@ -75,25 +77,48 @@ class _Worker:
 
 
 def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement: Confinement | None, done: Done) -> None:
-    """Run trials, each to a record in the store; `done(trial, ok)` is called in this process as each ends.
+    """Run trials, each to a record in the store; `done(trial, ok)` is called in this process when its record has been written.
 
-    With a confinement every trial gets a process of its own. An interruption ends the workers and leaves only whole records. `RunError`
-    and `TableError` if the run cannot go on: a full disk, a table that changed.
+    With a confinement every trial gets a process of its own. After an interruption the workers are ended, and what was finished before is
+    written. Raises `RunError` or `TableError` if the run cannot go on: a full disk, a table that changed.
     """
     waiting = deque(trials)
+    by_identity = {trial.identity: trial for trial in trials}
     crew: list[_Worker] = []
+
+    def written(row: Row) -> None:
+        if row.status == "ok":  # a failed trial that is asked for again goes on where it was
+            store.drop_checkpoints(row.identity)
+        done(by_identity[row.identity], row.status == "ok")
+
+    commits = Commits(store, written)
+    if confinement:
+        _make_inbox(store)
     try:
         while waiting or any(worker.trials for worker in crew):
             with _undisturbed():
                 _hand_over(waiting, crew, workers, store, confinement)
-            _wait(crew)
+            _wait(crew, commits.seconds_left())
             for worker in list(crew):
-                if _settle(worker, store, done):
+                if _settle(worker, store, commits):
                     crew.remove(worker)
                     waiting.extendleft(reversed(worker.trials))
+            commits.write_if_due()
+        commits.write()
+    except BaseException:  # an interruption too: what was finished is kept, and the first error says more than a second one
+        with _undisturbed(), suppress(RunError):
+            commits.write()
+        raise
     finally:
         for worker in crew:
             worker.end()
+
+
+def _make_inbox(store: Store) -> None:
+    try:
+        store.inbox.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write {store.inbox}: {error.strerror}; choose another folder with --out") from None
 
 
 def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confinement: Confinement) -> Any:
@@ -106,7 +131,7 @@ def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confineme
             worker = _start(confinement, inside.serve_call, function, args, confinement.memory_mb)
             stack.callback(worker.end)
         while True:
-            _wait([worker])
+            _wait([worker], None)
             dead = not worker.process.is_alive()
             for raised, value in worker.answers():
                 if raised:
@@ -199,37 +224,40 @@ def _supply(worker: _Worker, waiting: deque[Trial]) -> bool:
     return True
 
 
-def _wait(crew: Sequence[_Worker]) -> None:
-    """Wait until a worker says something, ends, or is overdue."""
+def _wait(crew: Sequence[_Worker], most_seconds: float | None) -> None:
+    """Wait until a worker answers, ends, or is overdue, but no longer than `most_seconds`."""
     patience = min(worker.deadline for worker in crew) - time.monotonic()
+    patience = min(patience, math.inf if most_seconds is None else most_seconds)
     signs: list[Any] = [sign for worker in crew for sign in (worker.link, worker.process.sentinel)]
     connection.wait(signs, None if patience == math.inf else max(patience, 0.0))
 
 
-def _settle(worker: _Worker, store: Store, done: Done) -> bool:
-    """Settle the trials that a worker has ended; return whether it is gone itself. What is left in its `trials` was not begun."""
+def _settle(worker: _Worker, store: Store, commits: Commits) -> bool:
+    """Take the rows of the trials that a worker has ended; return whether it is gone itself. The rest of its `trials` was not begun."""
     dead = not worker.process.is_alive()  # asked before its answers are read, so that its last ones are among them
-    leaving, said = False, ""
+    leaving, reason = False, ""
     for answer in worker.answers():
         if isinstance(answer, TableError) or (isinstance(answer, RunError) and not worker.confinement):
             raise answer
         if isinstance(answer, RunError):
-            said = str(answer)  # perhaps the plug-in's own doing; if it is the disk, writing the failed record will tell
-        elif isinstance(answer, bool) and worker.trials:
-            done(worker.trials.popleft(), answer)
-            leaving = worker.confinement is not None or not answer
+            reason = str(answer)  # perhaps the plug-in's own doing; if it is the disk, writing the failed record will tell
+        elif worker.confinement:
+            leaving = True
+        elif isinstance(answer, Row) and worker.trials:
+            worker.trials.popleft()
+            commits.add(answer)
+            leaving = answer.status != "ok"
     overdue = time.monotonic() > worker.deadline
     if not (dead or overdue or leaving):
         return False
     worker.end()
-    if worker.trials and not leaving:
+    if worker.trials and (worker.confinement or not leaving):
         trial = worker.trials.popleft()
-        reason = said or _cause_of_death(worker.process.exitcode)
+        row = inbox.take(store.root, trial.identity) if worker.confinement else None
+        reason = reason or _cause_of_death(worker.process.exitcode)
         if worker.confinement and overdue and not dead:
             reason = f"no end after {worker.confinement.timeout_seconds:g} s"
-        if not store.path(trial.identity).exists():
-            store.put(failed_record(trial, reason))
-        done(trial, store.get(trial.identity)["status"] == "ok")
+        commits.add(row or Row.of(failed_record(trial, reason)))
     return True
 
 

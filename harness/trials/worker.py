@@ -16,7 +16,8 @@ from typing import Any
 
 from budgetnas.harness.processes.parallel import end_with_parent
 from budgetnas.harness.processes.slot import take_slot
-from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.records import inbox
+from budgetnas.harness.records.database import Row, RunError
 from budgetnas.harness.records.trial import Trial, reason_of
 from budgetnas.harness.trials.conduct import failed_record, run_trial
 from budgetnas.spaces.tables.columnar import TableError
@@ -29,10 +30,10 @@ class Died(RuntimeError):
 
 
 def serve(link: Link, root: Path, slot: int) -> None:
-    """Run the trials that come through `link` until it closes, answering each with True (it went well) or with an error of the run.
+    """Run the trials that come through `link` until it closes, answering each with its row or with an error of the run.
 
     After a failed trial the process ends, and whatever the failure left behind in it goes too. If the process that started this one is
-    killed, the link may close or break at any moment: that ends this one quietly, since the record says all.
+    killed, the link may close or break at any moment: that ends this one quietly, since an unwritten record is made again.
     """
     end_with_parent()
     take_slot(slot)
@@ -41,8 +42,8 @@ def serve(link: Link, root: Path, slot: int) -> None:
             trial: Trial = link.recv()
         except (EOFError, OSError):
             return
-        answer = carry_out(trial, Store(root))
-        if not say(link, answer) or answer is not True:
+        answer = carry_out(trial, root)
+        if not say(link, answer) or not (isinstance(answer, Row) and answer.status == "ok"):
             leave()
 
 
@@ -56,16 +57,21 @@ def say(link: Link, answer: Any) -> bool:
 
 
 def serve_plugin(link: Link, root: Path, slot: int, trial: Trial, memory_mb: int) -> None:
-    """Run one trial of a plug-in, confined; what it prints goes to a log beside its record. Nothing that it left for the exit is run."""
+    """Run one trial of a plug-in, confined; what it prints goes to a log. Nothing that it left for the exit is run.
+
+    Its row goes into the run's inbox, since a plug-in may have closed the link.
+    """
     confine(memory_mb)
     take_slot(slot)
-    answer: bool | Exception
+    answer: Row | Exception
     try:
         redirect(root / "logs" / f"{trial.identity}.txt")
-        answer = carry_out(trial, Store(root))
+        answer = carry_out(trial, root)
+        if isinstance(answer, Row):
+            inbox.leave(root, answer)
     except RunError as error:
         answer = error
-    say(link, answer)  # a plug-in may have closed the link; the record says all
+    say(link, answer if isinstance(answer, Exception) else None)
     leave()
 
 
@@ -83,25 +89,18 @@ def serve_call(link: Link, function: Callable[..., Any], args: tuple[Any, ...], 
     leave()
 
 
-def carry_out(trial: Trial, store: Store) -> bool | Exception:
-    """Run a trial and write its record; return whether it went well, or the error that ends the whole run.
-
-    The whole run ends if its ground is gone: a disk that is full, a table or a source that changed since the run was planned.
-    """
+def carry_out(trial: Trial, root: Path) -> Row | Exception:
+    """Run a trial and return its row, or the error that ends the whole run: a disk that is full, a table or a source that changed."""
     try:
         try:
-            record, timing = run_trial(trial, store.root)
-            store.put(record, timing | {"process": os.getpid(), "python": sys.version.split()[0]})
-            if record["status"] == "ok":  # a failed trial that is asked for again goes on where it was
-                store.drop_checkpoints(trial.identity)
+            record, timing = run_trial(trial, root)
+            return Row.of(record, timing | {"process": os.getpid(), "python": sys.version.split()[0]})
         except (RunError, TableError):
             raise
-        except BaseException as error:  # a plug-in may raise what it likes, and an interruption never comes here: see `local.py`
-            record = failed_record(trial, reason_of(error))
-            store.put(record)
+        except BaseException as error:  # a plug-in may raise what it likes, and an interruption never comes here: see `crew.py`
+            return Row.of(failed_record(trial, reason_of(error)))
     except (RunError, TableError) as error:
         return error
-    return bool(record["status"] == "ok")
 
 
 def confine(memory_mb: int) -> None:

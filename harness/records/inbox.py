@@ -1,0 +1,47 @@
+"""Rows on their way from a confined process to the run: a file each, since a user's method may have closed every pipe.
+
+The process that wrote such a file has run a user's code, so the file is read as data of unknown origin: bounded, checked, never executed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from budgetnas.harness.records.database import Row, RunError
+from budgetnas.harness.records.identity import canonical_json
+from budgetnas.spaces.files import replacing
+
+FOLDER = "inbox"
+LARGEST_BYTES = 2**28
+
+
+def leave(root: Path, row: Row) -> None:
+    """Write a row for the process that keeps the records. Raises `RunError` if the disk refuses."""
+    path = root / FOLDER / row.identity
+    header = canonical_json({"status": row.status, "sha256": row.sha256, "timing": row.timing})
+    try:
+        with replacing(path) as partial:
+            partial.write_bytes(header.encode() + b"\n" + row.content)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another folder, and run the study again") from None
+
+
+def take(root: Path, identity: str) -> Row | None:
+    """Return the row that a trial left, and remove its file; None if it left none, or none that is its record."""
+    path = root / FOLDER / identity
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+            return None
+        header, _, content = path.read_bytes().partition(b"\n")
+        values = json.loads(header)
+        timing = values["timing"]
+        if not isinstance(json.loads(timing), dict):
+            return None
+        row = Row(identity, str(values["status"]), str(values["sha256"]), content, str(timing))
+        row.record()
+        return row
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,110 @@
+"""Runs of version 0.2, with a file a record: they are read as they are, and taken over into the SQLite file when they are first used.
+
+Nothing is deleted. Every record is read, checked and written; then all of them are read back and compared, and only then the folders are
+renamed to `records.v02` and `timings.v02`. A process that is stopped on the way leaves the old folders in place, and the next one begins
+anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from budgetnas.harness.records.database import CHUNK, Database, Row, RunError, is_record
+from budgetnas.spaces.files import sync_folder
+
+RECORDS, TIMINGS = "records", "timings"
+KEPT = ".v02"  # added to the names of the folders that were taken over
+
+
+def is_old(root: Path) -> bool:
+    """Return whether the folder of a run has records of version 0.2 that were not taken over yet."""
+    return (root / RECORDS).is_dir()
+
+
+def old_rows(root: Path) -> Iterator[Row]:
+    """Yield the rows of a folder of version 0.2, in the order of identities. Raises `RunError` that names a damaged file."""
+    for path in sorted((root / RECORDS).glob("*.json")):
+        record = _read(path)
+        if not is_record(record, path.stem):
+            raise RunError(f"{path} is no record of the trial that it is named after; delete it and run the study again")
+        # A process that was stopped while it set the folders aside may have renamed one of the two.
+        timings = [root / folder / path.name for folder in (TIMINGS, TIMINGS + KEPT)]
+        timing: Any = next((_read(file) for file in timings if file.is_file()), {})
+        try:
+            yield Row.of(record, timing, migrated=True)
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{path} is damaged ({error}); delete it and run the study again") from None
+
+
+def migrate(root: Path, database: Database) -> int:
+    """Take over a folder of version 0.2 and return the number of records; 0 where there is nothing to do. The caller holds the lock.
+
+    Raises `RunError` if a record is damaged, or the disk refuses; the old folders are then as they were.
+    """
+    if not is_old(root):
+        return 0
+    database.create()
+    there, count, chunk = database.statuses(), 0, list[Row]()
+    for row in old_rows(root):
+        count += 1
+        if row.identity not in there:
+            chunk.append(row)
+        if len(chunk) == CHUNK:
+            database.write(chunk)
+            chunk.clear()
+    if chunk:
+        database.write(chunk)
+    _compare(root, database)
+    _set_aside(root)
+    return count
+
+
+def _compare(root: Path, database: Database) -> None:
+    """Read every record back and compare it with its file. Raises `RunError` if one is not the same."""
+    kept = database.rows()
+    for expected in old_rows(root):
+        found = next((row for row in kept if row.identity >= expected.identity), None)
+        try:
+            same = found is not None and found.json() == expected.json()
+        except ValueError:
+            same = False
+        if not same:
+            raise RunError(
+                f"{root / RECORDS / expected.identity}.json and the record of that trial in {database.path} are not the same; "
+                "move one of the two away and try again"
+            )
+
+
+def _set_aside(root: Path) -> None:
+    """Rename the old folders. A timing that is not a record's (of a selection, the versions of packages) stays where it was."""
+    records, timings = root / RECORDS, root / TIMINGS
+    try:
+        if timings.is_dir() and not (root / (TIMINGS + KEPT)).exists():
+            timings.rename(root / (TIMINGS + KEPT))
+        timings.mkdir(exist_ok=True)
+        identities = {path.name for path in records.glob("*.json")}
+        for path in sorted((root / (TIMINGS + KEPT)).glob("*.json")):
+            if path.name not in identities and not (timings / path.name).exists():
+                path.rename(timings / path.name)
+        records.rename(_free(root / (RECORDS + KEPT)))  # last: from now on nothing is left to do
+        sync_folder(root)
+    except OSError as error:
+        raise RunError(f"cannot set aside the old records in {root}: {error.strerror}; make room or mend the permissions") from None
+
+
+def _free(path: Path) -> Path:
+    """Return the path, with a number where it is taken: version 0.2 may have been used again in a folder that was taken over."""
+    number = 1
+    while path.with_name(path.name + (f"-{number}" if number > 1 else "")).exists():
+        number += 1
+    return path.with_name(path.name + (f"-{number}" if number > 1 else ""))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise RunError(f"{path} is damaged ({error}); delete it and run the study again") from None
