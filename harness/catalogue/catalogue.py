@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from budgetnas.harness.problem import Method, Need
+from budgetnas.harness.problem.fields import hashed_fields
 from budgetnas.harness.records.identity import canonical_json
 
 ENTRY_POINTS = "budgetnas.methods"
@@ -49,7 +50,10 @@ class FoundMethod:
         return bool(getattr(self.cls, "deterministic", False))
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all settings, defaults filled in. `MethodError` names one that the method does not have or that has the wrong type."""
+        """Return all settings, defaults filled in, but for a default that a later version added (`since`).
+
+        `MethodError` names a setting that the method does not have or that has the wrong type.
+        """
         fields = {field.name: field for field in dataclasses.fields(self.cls) if field.init}
         kinds = _kinds(self.cls)
         for name, value in given.items():
@@ -66,7 +70,8 @@ class FoundMethod:
             except (TypeError, ValueError, RecursionError, AttributeError) as error:
                 reason = f"setting '{name}' of method '{self.reference}' is no plain value ({error})"
                 raise MethodError(f"{reason}; use numbers, text, truth values, and lists of them") from None
-        return chosen
+        hashed = hashed_fields(method)
+        return {name: value for name, value in chosen.items() if name in hashed}
 
     def make(self, settings: Mapping[str, Any]) -> Method:
         """Return the method with settings. `MethodError` carries the method's own objection."""

@@ -1,6 +1,7 @@
 """Everything a method may import besides the space: problem, limit, allowance, evaluator, relaxation, and what methods share."""
 
 from budgetnas.harness.problem.alphas import check_adam, repaired, summary
+from budgetnas.harness.problem.fields import since
 from budgetnas.harness.problem.problem import (
     Allowance,
     AllowanceSpent,
@@ -17,5 +18,5 @@ from budgetnas.spaces.task import Task
 
 __all__ = [
     "Allowance", "AllowanceSpent", "Architecture", "Evaluator", "Limit", "Method", "Need", "Problem", "Relaxation", "Search",
-    "SearchedCell", "Stateful", "Step", "SupernetOptions", "Task", "check_adam", "repaired", "summary",
+    "SearchedCell", "Stateful", "Step", "SupernetOptions", "Task", "check_adam", "repaired", "since", "summary",
 ]  # fmt: skip

@@ -1,17 +1,20 @@
-"""One seeded trial: a method on a problem, made into one record."""
+"""A trial: a method with its settings on a problem with a seed, and the identity that all of this decides."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from budgetnas.harness.problem import Allowance, Limit
-from budgetnas.harness.records.identity import identity_of
+from budgetnas.harness.problem.fields import hashed_fields
+from budgetnas.harness.records.identity import canonical_json, identity_of
 
 SCHEMA = 1
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -45,6 +48,7 @@ class Trial:
     seed: int
     folder: Path | None = None
     training: TrainingSpec | None = None  # None asks a table
+    _identity: str = field(default="", init=False, repr=False, compare=False)  # once it is known
 
     @property
     def evaluator(self) -> str:
@@ -61,7 +65,7 @@ class Trial:
             "dataset": self.dataset,
             "device": self.device,
             "limits": [{"resource": x.resource, "lower": x.lower, "upper": None if x.upper == math.inf else x.upper} for x in self.limits],
-            "allowance": asdict(self.allowance),
+            "allowance": hashed_fields(self.allowance),
             "validation": self.validation,
             "method": {"name": self.method, "settings": dict(self.settings), "version": self.version},
             "table": self.table,
@@ -70,8 +74,27 @@ class Trial:
 
     @property
     def identity(self) -> str:
-        """The sha256 of the canonical JSON of all that decides the trial."""
-        return identity_of(self.payload())
+        """The sha256 of the canonical JSON of all that decides the trial; computed once."""
+        if not self._identity:
+            object.__setattr__(self, "_identity", identity_of(self.payload()))
+        return self._identity
+
+    def with_seeds(self, seeds: Sequence[int]) -> list[Trial]:
+        """Return this trial with each of some seeds. Their identities are computed together: the hash goes on from the text they share."""
+        payload = self.payload()
+        texts = {name: canonical_json(value) for name, value in payload.items()}
+        before = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts) if name < "seed")
+        behind = "".join(f',"{name}":{texts[name]}' for name in sorted(texts) if name > "seed")
+        start, end = hashlib.sha256(f'{{{before},"seed":'.encode()), f"{behind}}}"
+        shared = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("seed", "_identity")}
+        trials = []
+        for seed in seeds:
+            digest = start.copy()
+            digest.update(f"{seed}{end}".encode())
+            trial = Trial(**shared, seed=seed)
+            object.__setattr__(trial, "_identity", digest.hexdigest())
+            trials.append(trial)
+        return trials
 
     def rng(self) -> np.random.Generator:
         """Return the trial's own generator, seeded with its identity."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,18 +66,22 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
     for (part, found), chosen, label, (_, file), looked in zip(methods, settings, labels, given, graphs, strict=True):
         skipped += _lacking(part.name, found, offered, study.problem.evaluator)
         able = [cell for cell in cells if found.needs <= offered[cell.terrain.space.name]]
-        for plain in _trials(study, able, found, chosen, folder):
+        for plain, seeds in _first_trials(study, able, found, chosen, folder):
             try:
                 of_trial = [] if looked is None else graphs_of(plain, looked, str(file))
-                trial = plain if looked is None else looked_up(plain, of_trial)
-                check_problem(found, trial)
+                first = plain if looked is None else looked_up(plain, of_trial)
+                check_problem(found, first)
             except ValueError as error:
                 raise StudyError(f"{reference}: '{label}': {error}") from None
-            if trial.identity in trials:
-                raise StudyError(f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one")
-            trials[trial.identity] = trial
-            called[trial.identity] = label
-            read |= {trial.identity: of_trial} if of_trial else {}
+            for trial in first.with_seeds(seeds):
+                if trial.identity in trials:
+                    raise StudyError(
+                        f"{reference}: '{called[trial.identity]}' and '{label}' are one method with the same settings; keep one"
+                    )
+                trials[trial.identity] = trial
+                called[trial.identity] = label
+                if of_trial:
+                    read[trial.identity] = of_trial
     return Plan(study, tuple(cells), tuple(trials.values()), called, tuple(skipped), read, reference)
 
 
@@ -191,14 +195,18 @@ def _unsupported(group: list[str], device: str) -> str:
     return next((name for name in named if name in DEVICE_RESOURCES and name not in device_of(device).metrics), "")
 
 
-def _trials(study: Study, cells: list[Cell], found: FoundMethod, settings: dict[str, Any], folder: Path) -> Iterator[Trial]:
+def _first_trials(
+    study: Study, cells: list[Cell], found: FoundMethod, settings: dict[str, Any], folder: Path
+) -> Iterator[tuple[Trial, Sequence[int]]]:
+    """Yield, for every problem, the trial of the first seed, and all seeds."""
     problem = study.problem
-    # A method that draws nothing says the same every time, unless the table shows it another training seed.
+    # A method that draws nothing does the same for every seed, unless the table shows it another training seed.
     once = found.deterministic and problem.validation == "mean" and problem.evaluator == "table"
+    seeds = [0] if once else study.seed_list
     for cell in cells:
         for bounds in cell.bounds:
-            for seed in [0] if once else study.seed_list:
-                yield Trial(
+            yield (
+                Trial(
                     space=cell.terrain.space.name,
                     dataset=cell.terrain.task.dataset,
                     device=cell.terrain.device,
@@ -209,7 +217,9 @@ def _trials(study: Study, cells: list[Cell], found: FoundMethod, settings: dict[
                     settings=tuple(sorted(settings.items())),
                     version=found.version,
                     table=cell.terrain.checksum,
-                    seed=seed,
+                    seed=seeds[0],
                     folder=folder if found.plugin else None,
                     training=cell.training,
-                )
+                ),
+                seeds,
+            )

@@ -141,7 +141,7 @@ class Recipe(RecipePart):
     @property
     def checksum(self) -> str:
         """The sha256 of all values, defaults filled in; the source, a citation, is none of them."""
-        return identity_of(self.model_dump(mode="json", exclude={"source"}))
+        return identity_of({name: value for name, value in self.hashed_values().items() if name != "source"})
 
     def augmentation_on(self, dataset: str) -> Augmentation:
         """Return the augmentation of a dataset."""

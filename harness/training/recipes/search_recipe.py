@@ -41,7 +41,7 @@ class SearchRecipe(RecipePart):
     @property
     def checksum(self) -> str:
         """The sha256 of all values, defaults filled in; the source, a citation, is none of them."""
-        return identity_of(self.model_dump(mode="json", exclude={"source"}))
+        return identity_of({name: value for name, value in self.hashed_values().items() if name != "source"})
 
     def rate(self, epoch: int, epochs: int) -> float:
         """Return the learning rate of an epoch, counted from 0, of so many."""
