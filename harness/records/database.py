@@ -79,7 +79,7 @@ class Row:
             text = inflate.decompress(self.content, LARGEST_RECORD)
         except zlib.error:
             raise ValueError("it was changed or damaged") from None
-        if inflate.unconsumed_tail or hashlib.sha256(text).hexdigest() != self.sha256:
+        if not inflate.eof or inflate.unused_data or hashlib.sha256(text).hexdigest() != self.sha256:
             raise ValueError("it was changed or damaged")
         return text
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -92,7 +93,7 @@ def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement:
         done(by_identity[row.identity], row.status == "ok")
 
     commits = Commits(store, written)
-    if confinement:
+    if confinement and trials:
         _make_inbox(store)
     try:
         while waiting or any(worker.trials for worker in crew):
@@ -112,6 +113,8 @@ def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement:
     finally:
         for worker in crew:
             worker.end()
+        if confinement:
+            shutil.rmtree(store.inbox, ignore_errors=True)
 
 
 def _make_inbox(store: Store) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import golden_identities as golden
 import pytest
 
+from budgetnas.harness.records.store import Store
 from budgetnas.harness.studies.study import own_studies
 
 GOLDEN = json.loads(golden.FILE.read_text(encoding="utf-8"))
@@ -65,13 +66,17 @@ def _copy(name: str, tmp_path: Path) -> Path:
     return run
 
 
+def _old_records(run: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes().rstrip(b"\n") for path in sorted((run / "records").glob("*.json"))}
+
+
 def _records(run: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in sorted((run / "records").glob("*.json"))}
+    return {row.identity: row.json() for row in Store(run).rows()}
 
 
 def test_a_run_of_version_02_is_resumed_byte_for_byte(command: Callable[..., object], tmp_path: Path) -> None:
     run = _copy("table-seed", tmp_path)
-    before = _records(run)
+    before = _old_records(run)
     assert len(before) == 24
     for identity in list(before)[::3]:  # as if the run had been stopped early; failures and a user's method are among them
         (run / "records" / f"{identity}.json").unlink()
@@ -92,7 +97,7 @@ def test_a_run_of_version_02_is_shown(command: Callable[..., object], tmp_path: 
 def test_searches_of_version_02_are_found_and_shown(command: Callable[..., object], tmp_path: Path) -> None:
     _require_torch()
     run = _copy("searched", tmp_path)
-    before = _records(run)
+    before = _old_records(run)
     result = command("run", str(golden.HERE / "studies" / "searched.toml"), "--out", str(run))
     assert "4 trials (4 were there already)" in result.stdout, result.stderr  # type: ignore[attr-defined]
     assert _records(run) == before

@@ -96,9 +96,9 @@ def test_a_run_and_its_pages(command: Command, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
     result = command("run", "small.toml", "--workers", "1")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "2 trials (0 were there already); records in runs/small/records\n"
+    assert result.stdout == "2 trials (0 were there already); records in runs/small/records.sqlite\n"
     assert "2/2" in result.stderr
-    assert command("run", "small.toml").stdout == "2 trials (2 were there already); records in runs/small/records\n"
+    assert command("run", "small.toml").stdout == "2 trials (2 were there already); records in runs/small/records.sqlite\n"
     pages = command("leaderboard", "runs/small", "--out", "pages")
     assert pages.returncode == 0, pages.stderr
     assert (tmp_path / "pages" / "README.md").is_file() and "pages/README.md" in pages.stdout
@@ -108,7 +108,10 @@ def test_a_run_with_failures_says_how_many_and_ends_well(command: Command, tmp_p
     (tmp_path / "small.toml").write_text(STUDY + f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Exits"\n')
     result = command("run", "small.toml", "--out", "out")
     assert result.returncode == 0
-    assert result.stdout == "4 trials (0 were there already), 2 of them failed: see `budgetnas leaderboard out`; records in out/records\n"
+    assert (
+        result.stdout
+        == "4 trials (0 were there already), 2 of them failed: see `budgetnas leaderboard out`; records in out/records.sqlite\n"
+    )
     again = command("run", "small.toml", "--out", "out", "--retry-failed")
     assert again.stdout.startswith("4 trials (2 were there already), 2 of them failed")
 

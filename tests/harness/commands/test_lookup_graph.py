@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from budgetnas.harness.lookup.files import read_graphs
+from budgetnas.harness.records.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     (graph,) = read_graphs(tmp_path / "made" / "graphs.json")
     assert [limit for limit, _ in graph.nodes] == [1.5, 8.0]
     assert {path.suffix for path in (tmp_path / "made").iterdir()} == {".json", ".csv", ".png"}
-    records = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
+    records = {row.identity: row.timing for row in Store(tmp_path / "runs" / "small-lookup").rows()}
     assert command("run", "small.toml", "--workers", "1").returncode == 0
     assert command("leaderboard", "runs/small").returncode == 0
     page = (tmp_path / "runs" / "small" / "leaderboards" / "README.md").read_text()
@@ -60,7 +61,7 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     found = json.loads(command(*one).stdout)
     assert found["status"] == "ok" and found["report"]["lookup_searches"] == 2.0  # one search reads the graphs of a study too
     assert command(*arguments).returncode == 0
-    assert records == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "small-lookup" / "records").iterdir()}
+    assert records == {row.identity: row.timing for row in Store(tmp_path / "runs" / "small-lookup").rows()}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from budgetnas.harness.records.store import Store
+
 pytestmark = pytest.mark.slow
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -78,7 +80,7 @@ def test_what_cannot_be_done_is_one_line(command: Command, tmp_path: Path, case:
     result = command(*words, cwd=tmp_path)
     assert result.returncode in (1, 2)
     assert said in result.stderr and len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
-    assert not list(tmp_path.rglob("records/*.json"))
+    assert not list(tmp_path.rglob("records.sqlite"))
 
 
 def test_a_search_in_a_supernet_shows_its_steps_and_what_the_table_knows(command: Command, recipe: Callable[[int], Path]) -> None:
@@ -106,5 +108,5 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_the_same(command: Command
     if process.returncode:  # it may have ended before
         assert "run the same command to go on" in said
     resumed = json.loads(command(*IN_SUPERNET, "--out", "cut", "--json", cwd=folder).stdout)
-    records = [(folder / answer["record"]).read_bytes() for answer in (whole, resumed)]
+    records = [Store((folder / answer["record"]).parent).row(answer["identity"]).json() for answer in (whole, resumed)]
     assert records[0] == records[1]

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from budgetnas.harness.records.store import Store
+
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -341,9 +343,9 @@ def test_a_run_that_is_killed_outright_goes_on_where_it_was(tmp_path: Path) -> N
     had = results()
     assert len(had) >= 3
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    (path,) = (tmp_path / "run" / "records").iterdir()
-    record = json.loads(path.read_text())
-    timing = json.loads((tmp_path / "run" / "timings" / path.name).read_text())
+    (row,) = Store(tmp_path / "run").rows()
+    record = row.record()
+    timing = json.loads(row.timing)
     assert record["status"] == "ok" and record["queries"] == len(results()) == 12
     assert {name: results()[name] for name in had} == had
     # The worker may have finished one more before it noticed that the run had ended.

@@ -113,7 +113,7 @@ def test_a_graph_has_a_node_for_every_search_in_parallel_as_one_after_the_other(
     assert [limit for limit, _ in latency.nodes] == [limit for limit in GRID.limits for _ in range(3)]
     assert GRID.limits[0] == 1.5 and GRID.limits[-1] == 4.0
     assert (latency.searches, latency.steps, params.steps) == (12, 84, 21)
-    clocks = [json.loads(path.read_text())["trial_seconds"] for path in (tmp_path / "serial" / "timings").iterdir()]
+    clocks = [json.loads(row.timing)["trial_seconds"] for row in Store(tmp_path / "serial").rows()]
     assert len(clocks) == 15 and latency.seconds + params.seconds == pytest.approx(sum(clocks), abs=0.1)
     landscape = landscape_of("nasbench201", "closed-form", "closed-form")
     assert {delivered for _, delivered in latency.nodes} <= set(landscape.resource("latency_ms").tolist())
@@ -138,14 +138,15 @@ def test_what_has_a_record_is_not_searched_again(trial: Trial, tmp_path: Path, m
 
 def test_damage_and_failure_are_said_in_a_line(trial: Trial, tmp_path: Path) -> None:
     built(trial, tmp_path / "graphs")
-    record = sorted((tmp_path / "graphs" / "records").glob("*.json"))[0]
-    record.write_text(record.read_text()[:-20])
-    with pytest.raises(RunError, match=re.escape(str(record))):
+    store = Store(tmp_path / "graphs")
+    row = next(store.rows())
+    store.write_rows([replace(row, content=row.content[:-20])])
+    with pytest.raises(RunError, match=f"the record of trial {row.identity} .* was changed or damaged"):
         built(trial, tmp_path / "graphs")
     failing = trial_in(tmp_path, fails=True)
     with pytest.raises(
         LookupGraphError,
-        match=r"the search under .*<=1.5 failed: RuntimeError: it was told to \(overshooting.py:\d+\); mend it, delete .*json",
+        match=r"the search under .*<=1.5 failed: RuntimeError: it was told to \(overshooting.py:\d+\); mend its cause and run the",
     ):
         built(failing, tmp_path / "failing")
 

@@ -1,7 +1,10 @@
+"""The folder of a run: records that are there when the call returns, one process at a time, one line for whatever is wrong."""
+
+from __future__ import annotations
+
 import fcntl
-import json
 import multiprocessing
-import stat
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from budgetnas.harness.records.identity import canonical_json, identity_of
-from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.records.store import Row, RunError, Store
 
 PAYLOAD = {"seed": 1}
 IDENTITY = identity_of(PAYLOAD)
@@ -23,78 +26,103 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_a_record_is_canonical_and_readable_by_others(store: Store) -> None:
+def change(store: Store, **values: object) -> None:
+    """Edit the row of the one record, as somebody with a database tool would."""
+    connection = sqlite3.connect(store.database.path)
+    with connection:
+        for name, value in values.items():
+            connection.execute(f"UPDATE records SET {name} = ?", (value,))
+    connection.close()
+
+
+def test_a_record_is_kept_as_canonical_json_with_its_timing(store: Store) -> None:
     store.put(RECORD, {"trial_seconds": 0.5})
-    path = store.records / f"{IDENTITY}.json"
-    assert path.read_text(encoding="utf-8") == canonical_json(RECORD) + "\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    assert json.loads((store.timings / f"{IDENTITY}.json").read_text()) == {"trial_seconds": 0.5}
+    assert store.row(IDENTITY).json() == canonical_json(RECORD).encode()
+    assert (store.timing(IDENTITY), store.timing("0" * 64)) == ({"trial_seconds": 0.5}, {})
     assert store.get(IDENTITY) == RECORD
-    assert store.done() == {IDENTITY}
+    assert (store.done(), store.statuses()) == ({IDENTITY}, {IDENTITY: "ok"})
+
+
+def test_a_store_that_was_never_written_holds_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    assert (store.done(), list(store.rows()), store.timing(IDENTITY), store.holds_records()) == (set(), [], {}, False)
+    assert not store.root.exists()
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(store: Store) -> None:
-    target = store.records / "x.json"
+    target = store.root / "x.json"
     target.write_text("old")
     for value in ({"text": "\udc80"}, {"number": float("nan")}, {"object": object()}):
         with pytest.raises((ValueError, TypeError)):
             store.write(target, value)
+        with pytest.raises((ValueError, TypeError)):
+            store.put(RECORD | {"report": value})
     assert target.read_text() == "old"
-    assert [path.name for path in store.records.iterdir()] == ["x.json"]
+    assert {path.name for path in store.root.iterdir()} == {"x.json", "records.sqlite", "timings", "context"}
+    assert store.done() == set()
 
 
 @pytest.mark.parametrize(
-    "damage",
+    "record",
     [
-        "",
-        '{"identity": "abc", "sta',
-        "[]",
-        "null",
-        "{}",
-        "[" * 100_000,
-        canonical_json(RECORD | {"identity": "0" * 64}),
-        canonical_json(RECORD | {"status": "fine"}),
-        canonical_json(RECORD | {"trial": {"seed": 2}}),
-        canonical_json(RECORD).replace('"seed":1', '"seed":NaN'),
+        {},
+        RECORD | {"identity": "0" * 64},
+        RECORD | {"status": "fine"},
+        RECORD | {"trial": {"seed": 2}},
+        RECORD | {"status": "failed"},
     ],
 )
-def test_a_damaged_record_is_named_with_the_remedy(store: Store, damage: str) -> None:
-    store.path(IDENTITY).write_text(damage)
-    with pytest.raises(RunError, match=f"{IDENTITY}.*delete it and run the study again"):
+def test_a_record_of_another_trial_or_status_is_refused_by_name(store: Store, record: dict[str, object]) -> None:
+    store.put(RECORD)
+    other = Row.of({"identity": "x", "status": "y"} | record)
+    change(store, content=other.content, sha256=other.sha256)
+    with pytest.raises(RunError, match=f"the record of trial {IDENTITY} in .* cannot be used: it is not the record of the trial"):
         store.get(IDENTITY)
 
 
-def test_bytes_that_are_no_text_and_a_folder_in_the_place_of_a_record(store: Store) -> None:
-    store.path(IDENTITY).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RunError, match="is damaged"):
-        store.get(IDENTITY)
-    store.path(IDENTITY).unlink()
-    store.path(IDENTITY).mkdir()
-    with pytest.raises(RunError, match="is damaged"):
+def test_a_changed_record_is_refused_by_name(store: Store) -> None:
+    store.put(RECORD)
+    content = store.row(IDENTITY).content
+    other = Row.of(RECORD | {"report": {"better": 1.0}}).content
+    for damaged in (content[:-1], content[:-1] + bytes([content[-1] ^ 1]), b"", b"\xff\xfe", other):
+        change(store, content=damaged)
+        with pytest.raises(RunError, match=f"{IDENTITY}.* it was changed or damaged; save the others with `budgetnas export .* --recover`"):
+            store.get(IDENTITY)
+
+
+def test_a_record_of_an_unknown_format_is_refused_by_name(store: Store) -> None:
+    store.put(RECORD)
+    change(store, format=2)
+    with pytest.raises(RunError, match=f"{IDENTITY}.* its format is 2, and this version of budgetnas reads 1: update budgetnas"):
         store.get(IDENTITY)
 
 
 def test_a_missing_record_says_how_to_get_it(store: Store) -> None:
-    with pytest.raises(RunError, match="is missing; run the study again"):
+    with pytest.raises(RunError, match=r"is missing in .*; run the study again"):
         store.get(IDENTITY)
 
 
-@pytest.mark.parametrize("blocked", ["run", "run/records", "run/timings", "run/context", "run/.lock"])
+@pytest.mark.parametrize("blocked", ["run", "run/timings", "run/context", "run/.lock"])
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, blocked: str) -> None:
     place = tmp_path / blocked
     place.parent.mkdir(parents=True, exist_ok=True)
     if blocked.endswith(".lock"):
-        place.mkdir()
+        place.symlink_to(tmp_path / "nowhere" / "lock")
     else:
         place.write_text("in the way")
     with pytest.raises(RunError, match=r"cannot write the run into .*; choose another folder with --out"), Store(tmp_path / "run").locked():
         pytest.fail("the run was begun")
 
 
-def test_a_write_into_a_folder_that_went_away_is_an_error_of_the_run(store: Store) -> None:
-    store.records.rmdir()
-    with pytest.raises(RunError, match=r"cannot write .*No such file or directory"):
+def test_a_folder_that_went_away_is_an_error_of_the_run(store: Store) -> None:
+    store.database.path.unlink()
+    for folder in (store.timings, store.context, store.root):
+        folder.rmdir()
+    with pytest.raises(RunError, match=r"cannot read or write .*unable to open database file"):
         store.put(RECORD)
+    store.root.write_text("a file")
+    with pytest.raises(RunError, match=r"cannot write .*plan.json"):
+        store.write(store.root / "plan.json", {})
 
 
 def test_only_one_may_hold_a_run(store: Store) -> None:
@@ -105,13 +133,14 @@ def test_only_one_may_hold_a_run(store: Store) -> None:
 
 
 def hold(root: Path, held: object) -> None:
+    """Hold a run as version 0.2 did."""
     with (root / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         held.send(True)  # type: ignore[attr-defined]
         held.recv()  # type: ignore[attr-defined]
 
 
-def test_a_lock_goes_with_the_process_that_held_it(store: Store) -> None:
+def test_a_lock_of_version_02_counts_and_goes_with_the_process_that_held_it(store: Store) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=hold, args=(store.root, theirs))
     process.start()
@@ -128,10 +157,12 @@ def test_a_lock_goes_with_the_process_that_held_it(store: Store) -> None:
 
 def test_half_written_files_are_removed_and_whole_ones_kept(store: Store) -> None:
     store.put(RECORD)
-    for folder in (store.root, store.records, store.timings, store.context):
+    store.inbox.mkdir()
+    (store.inbox / IDENTITY).write_text("of a trial whose run was killed")
+    for folder in (store.root, store.timings, store.context):
         (folder / ".0123456789abcdef.xyz.partial").write_text("{")
     with store.locked():
-        assert not list(store.root.rglob("*.partial"))
+        assert not list(store.root.rglob("*.partial")) and not store.inbox.exists()
         assert store.done() == {IDENTITY}
 
 
@@ -143,12 +174,18 @@ def test_discarded_records_are_gone_and_others_stay(store: Store) -> None:
     assert store.done() == set()
 
 
+def test_a_record_that_is_written_again_counts_its_attempts(store: Store) -> None:
+    store.put(RECORD | {"status": "failed"})
+    store.put(RECORD)
+    assert (store.row(IDENTITY).attempts, store.get(IDENTITY)["status"]) == (2, "ok")
+
+
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system without room, which only the superuser may make."""
     place = tmp_path / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)], capture_output=True, check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "none", str(place)], capture_output=True, check=False).returncode:
         pytest.skip("no small file system can be mounted here")
     try:
         yield place
@@ -159,7 +196,12 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_error_and_leaves_no_half_file(full_disk: Path) -> None:
     store = Store(full_disk / "run")
     store.create()
+    store.put(RECORD)
     with pytest.raises(RunError, match="No space left on device; make room"):
-        store.write(store.records / "large.json", "x" * 200_000)
+        store.write(store.root / "large.json", "x" * 400_000)
+    others = [{"seed": seed, "text": "".join(identity_of(seed + n) for n in range(100))} for seed in range(2, 60)]
+    with pytest.raises(RunError, match="No space left on device; make room"):
+        store.write_rows([Row.of({"identity": identity_of(each), "status": "ok", "trial": each}) for each in others])
     assert not list(store.root.rglob("*.partial"))
-    assert store.done() == set()
+    assert store.done() == {IDENTITY} and store.get(IDENTITY) == RECORD
+    store.check()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from budgetnas.harness.records.store import RunError, Store
+from budgetnas.harness.records.store import Row, RunError, Store
 from budgetnas.harness.records.table import _lookup_grid, read_records
 from budgetnas.harness.studies.plan import expand
 from budgetnas.harness.studies.run import run
@@ -120,7 +121,12 @@ def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def damage(store: Store, part: str, change: Any) -> None:
-    path = {"plan": store.root / "plan.json", "context": next(store.context.iterdir()), "record": store.path(min(store.done()))}[part]
+    if part == "record":
+        row = min(store.rows(), key=lambda row: row.identity)
+        store.discard([row.identity])
+        store.write_rows([replace(row, content=b"") if isinstance(change, str) else Row.of(change(row.record()))])
+        return
+    path = {"plan": store.root / "plan.json", "context": next(store.context.iterdir())}[part]
     value = json.loads(path.read_text())
     path.write_text(change if isinstance(change, str) else json.dumps(change(value)))
 
@@ -136,14 +142,14 @@ def damage(store: Store, part: str, change: Any) -> None:
         ("context", "[]", "is no context of a run; run the study again"),
         ("context", lambda context: context | {"problems": [3]}, "is no context of a run"),
         ("context", lambda context: context | {"problems": []}, "the context of trial .* is missing; run the study again"),
-        ("record", "", "is damaged"),
-        ("record", lambda record: record | {"status": "x"}, "is no record of the trial"),
-        ("record", lambda record: record | {"final": {"test": 3}}, "is damaged .*; delete it and run the study again"),
-        ("record", lambda record: record | {"questions": 3}, "is damaged .*; delete it and run the study again"),
+        ("record", "", "cannot be used: it was changed or damaged"),
+        ("record", lambda record: record | {"status": "x"}, "cannot be used: it is not the record of the trial"),
+        ("record", lambda record: record | {"final": {"test": 3}}, r"the record of trial \w+ in .* is damaged .*; run the study again"),
+        ("record", lambda record: record | {"questions": 3}, r"the record of trial \w+ in .* is damaged .*; run the study again"),
         (
             "record",
             lambda record: {name: record[name] for name in record if name != "front"},
-            "is damaged .*; delete it and run the study again",
+            r"the record of trial \w+ in .* is damaged .*; run the study again",
         ),
     ],
 )

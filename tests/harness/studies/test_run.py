@@ -57,8 +57,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def marks(folder: Path) -> dict[str, tuple[int, int]]:
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.glob("*.json")}
+def records(out: Path) -> dict[str, bytes]:
+    return {row.identity: row.json() for row in Store(out).rows()}
+
+
+def marks(out: Path) -> dict[str, tuple[str, int]]:
+    """Return what tells a record that stayed from one that was written again: its timing, the process among it, and its attempts."""
+    return {row.identity: (row.timing, row.attempts) for row in Store(out).rows()}
 
 
 def test_one_worker_and_two_write_the_same_bytes_and_a_second_run_does_nothing(tmp_path: Path) -> None:
@@ -67,25 +72,26 @@ def test_one_worker_and_two_write_the_same_bytes_and_a_second_run_does_nothing(t
     assert (result, shown[0], shown[-1]) == (RunResult(40, 0, 0, ()), (0, 40, 0), (40, 40, 0))
     assert [done for done, _, _ in shown] == list(range(41))
     conduct(study, tmp_path / "two", workers=2)
-    for part in ("records", "context"):
-        assert contents(tmp_path / "one" / part) == contents(tmp_path / "two" / part)
+    assert records(tmp_path / "one") == records(tmp_path / "two")
+    assert contents(tmp_path / "one" / "context") == contents(tmp_path / "two" / "context")
     assert (tmp_path / "one" / "plan.json").read_bytes() == (tmp_path / "two" / "plan.json").read_bytes()
-    assert {path.name for path in (tmp_path / "one" / "timings").iterdir()} == {*contents(tmp_path / "one" / "records"), "provenance.json"}
-    before = marks(tmp_path / "one" / "records")
+    assert all(json.loads(timing)["trial_seconds"] > 0 for timing, _ in marks(tmp_path / "one").values())
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {".lock", "records.sqlite", "plan.json", "context", "timings"}
+    before = marks(tmp_path / "one")
     assert conduct(study, tmp_path / "one", workers=2) == (RunResult(40, 40, 0, ()), [(40, 40, 0)])
-    assert marks(tmp_path / "one" / "records") == before
+    assert marks(tmp_path / "one") == before
 
 
 def test_a_larger_study_keeps_what_is_there_and_a_smaller_one_leaves_it(tmp_path: Path) -> None:
     conduct(study_in(tmp_path, seeds=2), tmp_path / "out")
-    before = marks(tmp_path / "out" / "records")
+    before = marks(tmp_path / "out")
     result, _ = conduct(study_in(tmp_path, seeds=4), tmp_path / "out", workers=2)
     assert (result.planned, result.found) == (16, 8)
-    after = marks(tmp_path / "out" / "records")
+    after = marks(tmp_path / "out")
     assert len(after) == 16 and before.items() <= after.items()
     result, _ = conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
     assert (result.planned, result.found) == (4, 4)
-    assert marks(tmp_path / "out" / "records") == after
+    assert marks(tmp_path / "out") == after
     assert len(json.loads((tmp_path / "out" / "plan.json").read_text())["trials"]) == 4
 
 
@@ -116,10 +122,11 @@ def test_a_failed_trial_stays_a_result_unless_it_is_to_be_tried_again(tmp_path: 
     mended.touch()
     result, _ = conduct(study, tmp_path / "out")
     assert (result.found, result.failed, tries.read_text()) == (6, 2, "xx")
-    kept = marks(tmp_path / "out" / "records")
+    kept = marks(tmp_path / "out")
     result, shown = conduct(study, tmp_path / "out", retry_failed=True)
     assert (result.found, result.failed, tries.read_text(), shown[0]) == (4, 0, "xxxx", (4, 6, 0))
-    now = marks(tmp_path / "out" / "records")
+    assert sorted(attempts for _, attempts in marks(tmp_path / "out").values()) == [1, 1, 1, 1, 2, 2]
+    now = marks(tmp_path / "out")
     assert len([name for name in kept if now[name] == kept[name]]) == 4
 
 
@@ -132,7 +139,7 @@ def test_a_changed_plugin_is_run_again_beside_its_old_records(tmp_path: Path) ->
         file.write("\n# mended\n")
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "6 trials (4 were there already)" in again.stdout
-    assert len(marks(tmp_path / "out" / "records")) == 8
+    assert len(marks(tmp_path / "out")) == 8
 
 
 def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
@@ -142,7 +149,7 @@ def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
     result, _ = conduct(study, tmp_path / "out")
     plan = json.loads((tmp_path / "out" / "plan.json").read_text())
     assert (plan["study"], plan["title"], plan["deterministic"]) == ("mine", "mine", ["greedy"])
-    assert set(plan["trials"]) == {path.stem for path in (tmp_path / "out" / "records").iterdir()}
+    assert set(plan["trials"]) == set(records(tmp_path / "out"))
     assert sorted(set(plan["trials"].values())) == ["greedy", "random_search", "regularized_evolution"]
     assert plan["skipped"] == list(result.skipped) and "needs relaxation" in plan["skipped"][0]
     provenance = json.loads((tmp_path / "out" / "timings" / "provenance.json").read_text())
@@ -151,12 +158,12 @@ def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
 
 def test_the_run_of_another_study_is_not_taken_over(tmp_path: Path) -> None:
     conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
-    before = contents(tmp_path / "out" / "records"), (tmp_path / "out" / "plan.json").read_bytes()
+    before = records(tmp_path / "out"), (tmp_path / "out" / "plan.json").read_bytes()
     other = tmp_path / "other.toml"
     other.write_text(study_in(tmp_path, seeds=1).read_text().replace('name = "mine"', 'name = "theirs"', 1))
     with pytest.raises(RunError, match=r"out holds the run of the study 'mine', not 'theirs'; choose another folder with --out"):
         conduct(other, tmp_path / "out")
-    assert before == (contents(tmp_path / "out" / "records"), (tmp_path / "out" / "plan.json").read_bytes())
+    assert before == (records(tmp_path / "out"), (tmp_path / "out" / "plan.json").read_bytes())
 
 
 def test_contexts_of_an_earlier_plan_go(tmp_path: Path) -> None:
@@ -167,16 +174,15 @@ def test_contexts_of_an_earlier_plan_go(tmp_path: Path) -> None:
     assert list(contents(store.context)) == ["nasbench201-closed-form-closed-form.json"]
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", "{}"])
-def test_a_damaged_record_ends_the_run_in_one_line_before_anything_is_done(tmp_path: Path, damage: str) -> None:
-    study = study_in(tmp_path, seeds=1)
+def test_a_damaged_file_ends_the_run_in_one_line_before_anything_is_done(tmp_path: Path) -> None:
+    study, path = study_in(tmp_path, seeds=1), tmp_path / "out" / "records.sqlite"
     conduct(study, tmp_path / "out")
-    victim = min((tmp_path / "out" / "records").iterdir())
-    victim.write_text(damage)
-    with pytest.raises(RunError, match=f"{victim.stem}.*delete it and run the study again"):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match=r"records\.sqlite is cut off or damaged .*export .*--recover"):
         conduct(study, tmp_path / "out")
-    victim.unlink()
-    assert conduct(study, tmp_path / "out")[0].found == 3
+    path.write_bytes(whole)
+    assert conduct(study, tmp_path / "out")[0].found == 4
 
 
 def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
@@ -205,7 +211,7 @@ def start(study: Path, out: Path) -> subprocess.Popen[str]:
 
 def wait_for_records(process: subprocess.Popen[str], out: Path, count: int) -> None:
     end = time.monotonic() + PATIENCE_S
-    while len(list(out.glob("records/*.json"))) < count or not (out / "plan.json").exists():
+    while len(Store(out).done()) < count or not (out / "plan.json").exists():
         assert time.monotonic() < end and process.poll() is None, process.communicate()
         time.sleep(0.002)  # a poll, not a wait for the clock
 
@@ -238,14 +244,14 @@ def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_
     study, out = study_in(tmp_path, seeds, method), tmp_path / "out"
     conduct(study, tmp_path / "straight", workers=2)
     for number, group, more in stops:
-        before = marks(out / "records")
+        before = marks(out)
         process = start(study, out)
         wait_for_records(process, out, len(before) + more)
         family = psutil.Process(process.pid).children(recursive=True)
         (os.killpg if group else os.kill)(process.pid, number)
         said, complained = process.communicate(timeout=PATIENCE_S)
         gone(family)
-        after = marks(out / "records")
+        after = marks(out)
         assert before.items() <= after.items()
         assert len(after) < planned, "it was over before it could be stopped: the study must be longer"
         assert said == ""
@@ -254,13 +260,13 @@ def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_
         else:
             assert process.returncode == 128 + number and "Traceback" not in complained
             assert complained.rstrip().split("\n")[-1] == "budgetnas: stopped; what is done is kept, run the same command to go on"
-    before = marks(out / "records")
+    before = marks(out)
     finished = start(study, out)
     said, complained = finished.communicate(timeout=PATIENCE_S)
     assert (finished.returncode, complained.count("Traceback")) == (0, 0)
     assert f"{planned} trials ({len(before)} were there already); records in" in said
-    assert before.items() <= marks(out / "records").items()
-    assert contents(out / "records") == contents(tmp_path / "straight" / "records")
+    assert before.items() <= marks(out).items()
+    assert records(out) == records(tmp_path / "straight")
     assert not list(out.rglob("*.partial"))
 
 
@@ -279,7 +285,7 @@ def test_a_plugin_that_hangs_ends_with_the_run_that_is_stopped(tmp_path: Path, n
     process.send_signal(number)
     process.communicate(timeout=PATIENCE_S)
     gone(family)
-    assert len(marks(tmp_path / "out" / "records")) == 4
+    assert len(marks(tmp_path / "out")) == 4
 
 
 def test_two_commands_at_once(tmp_path: Path) -> None:
@@ -298,7 +304,7 @@ def test_two_commands_at_once(tmp_path: Path) -> None:
 
 
 def records_of(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted((out / "records").iterdir())]
+    return [row.record() for row in Store(out).rows()]
 
 
 def test_a_study_of_plugins_from_a_repository_with_folders_named_like_ours(tmp_path: Path) -> None:
