@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from budgetnas.harness.toml_files import TomlTable
 
 Whole = Annotated[int, Field(ge=0, le=1000)]
 
 
-class RecipePart(BaseModel):
-    """A table of a recipe: every key is known, of the exact type, and never changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Augmentation(RecipePart):
+class Augmentation(TomlTable):
     """`[augmentation]`: zeros of `crop` pixels around an image, cropped back at random; `flip`, left to right, one image in two.
 
     `cutout` clears a square of so many pixels a side around a random pixel (DeVries and Taylor 2017). For images in files only:
