@@ -105,6 +105,15 @@ def test_an_error_of_the_disk_passes_through_and_the_old_file_stays(tmp_path: Pa
     assert path.read_text() == "old" and names(tmp_path) == ["a.txt"]
 
 
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_full_disk_keeps_the_old_file_and_no_half_one(small_disk: Callable[[int], Path], sync: bool) -> None:
+    path = small_disk(64) / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(OSError, match="No space left on device"):
+        write_text(path, "x" * 200_000, sync)
+    assert path.read_text() == "old" and names(path.parent) == ["a.txt"]
+
+
 def test_the_file_is_synced_before_the_rename_and_the_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     replace = Path.replace
