@@ -1,5 +1,6 @@
 """From the manifest to the tables: what is downloaded, what is kept of what was there, and what a failure leaves."""
 
+import errno
 import hashlib
 import json
 import os
@@ -281,6 +282,21 @@ def test_the_data_folder_is_held_by_one_at_a_time(home: Path) -> None:
         pass
     with alone():
         assert home.is_dir() and list(home.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        def lock(descriptor: int, blocking: bool) -> bool:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("filelock.lock_descriptor", lock)
+
+    refuse(errno.ENOLCK)
+    with alone():
+        assert home.is_dir()
+    refuse(errno.EIO)
+    with pytest.raises(TableError, match=r"cannot use the data folder .*: Input/output error; set BUDGETNAS_DATA"), alone():
+        pass
 
 
 def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
