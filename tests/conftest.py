@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ settings.load_profile("budgetnas")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
+SmallDisk = Callable[[int], Path]
+PROGRAM = [sys.executable, "-c", "from budgetnas.harness.cli import main; main()"]
 
 
 @pytest.fixture(scope="session")
@@ -77,18 +81,67 @@ def command(tmp_path: Path) -> Command:
     def run(
         *arguments: str, home: Path | None = None, cwd: Path | None = None, timeout: float = 120, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        places = {"BUDGETNAS_DATA": str(home or tmp_path / "no-data"), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", *arguments],
+            [*PROGRAM, *arguments],
             capture_output=True,
             text=True,
             cwd=cwd or tmp_path,
             timeout=timeout,
-            env=os.environ | places | environment,
+            env=surroundings(home or tmp_path / "no-data") | environment,
             check=False,
         )
 
     return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `budgetnas ARGUMENTS` as `command` does, and return its process at once; it is killed if it outlasts the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str, home: Path | None = None, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd or tmp_path,
+            env=surroundings(home or tmp_path / "no-data") | environment,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        with process:
+            process.kill()
+
+
+def surroundings(home: Path) -> dict[str, str]:
+    """Return the environment of a command: its data home, a wide terminal, one thread."""
+    return os.environ | {"BUDGETNAS_DATA": str(home), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """Mount a disk of so many kilobytes, which only the superuser may do; elsewhere the test is skipped."""
+    mounted: list[Path] = []
+
+    def mount(kilobytes: int) -> Path:
+        disk = tmp_path / f"disk-{len(mounted)}"
+        disk.mkdir()
+        done = shutil.which("mount") and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(disk)], capture_output=True, text=True, check=False
+        )
+        if not done or done.returncode:
+            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip() if done else 'there is no mount'}")
+        mounted.append(disk)
+        return disk
+
+    yield mount
+    for disk in mounted:
+        if subprocess.run(["umount", str(disk)], capture_output=True, check=False).returncode:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -233,18 +233,36 @@ def test_the_package_folder_holds_links_to_the_folders_of_code() -> None:
     assert set(included) == {*ROOMS, "src/budgetnas/__init__.py", "src/budgetnas/py.typed"}
 
 
-BLOCKED = """
+TORCH = ("torch", "torchvision")
+# What pages, two methods and the look-up graphs' drawings need; a search and its records need none of it.
+PAGES = ("pandas", "matplotlib", "moocore", "optuna", "pymoo", "scikit_posthocs", "statsmodels")
+BLOCKER = """
+import importlib.metadata
 import sys
+
+NAMES = {names}
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "torchvision"):
-            raise ModuleNotFoundError(f"No module named '{name}' (blocked)", name=name)
+        if name.split(".")[0] in NAMES:
+            raise ModuleNotFoundError(f"No module named '{{name}}' (blocked)", name=name)
+
+def distribution(name, found=importlib.metadata.distribution):
+    if name.replace("-", "_") in NAMES:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return found(name)
 
 sys.meta_path.insert(0, Blocked())
+importlib.metadata.distribution = distribution
 """
-COMMAND = BLOCKED + "from budgetnas.harness.cli import main\ntry:\n    main()\nfinally:\n    assert 'torch' not in sys.modules\n"
-SITE = BLOCKED  # as sitecustomize, so that the worker processes of a run are without torch too
+COMMAND = """
+import sys
+from budgetnas.harness.cli import main
+try:
+    main()
+finally:
+    assert not set(sys.modules) & set({names}), sorted(sys.modules)
+"""
 STUDY = """
 name = "small"
 seeds = 2
@@ -256,38 +274,48 @@ allowance = { queries = 15 }
 """
 
 
-def without_torch(folder: Path, *arguments: str) -> str:
+def without(names: Sequence[str], folder: Path, *arguments: str, code: str = COMMAND) -> subprocess.CompletedProcess[str]:
+    """Run a command where packages are not installed, its worker processes neither: a sitecustomize blocks them."""
     (folder / "site").mkdir(exist_ok=True)
-    (folder / "site" / "sitecustomize.py").write_text(SITE)
+    (folder / "site" / "sitecustomize.py").write_text(BLOCKER.format(names=names))
     paths = os.pathsep.join([str(folder / "site"), *([os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [])])
     environment = os.environ | {"PYTHONPATH": paths, "BUDGETNAS_DATA": str(folder / "no-data"), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, cwd=folder, env=environment, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    program = [sys.executable, "-c", code.format(names=names), *arguments]
+    return subprocess.run(program, capture_output=True, text=True, cwd=folder, env=environment, check=False)
 
 
-def test_torch_is_really_blocked(tmp_path: Path) -> None:
-    result = subprocess.run([sys.executable, "-c", BLOCKED + "import torch"], capture_output=True, text=True, check=False)
-    assert "(blocked)" in result.stderr
+def output(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", [*TORCH, *PAGES])
+def test_they_are_really_blocked(tmp_path: Path, name: str) -> None:
+    assert "(blocked)" in without((name,), tmp_path, code=f"import {name}").stderr
+    assert "PackageNotFoundError" in without((name,), tmp_path, code=f"import importlib.metadata as m; m.version('{name}')").stderr
 
 
 def test_help_needs_no_torch_and_no_heavy_library(tmp_path: Path) -> None:
-    heavy = ("torch", "pandas", "scipy", "matplotlib", "pymoo", "optuna", "pyarrow")
-    lines = ("import sys", "sys.argv = ['budgetnas', '--help']", "from budgetnas.harness.cli import main")
-    code = "\n".join([*lines, "try:", "    main()", "finally:", f"    print(sorted(set(sys.modules) & set({heavy})))"])
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "[]"
-    assert "leaderboard" in without_torch(tmp_path, "--help")
+    heavy = (*TORCH, *PAGES, "scipy", "pyarrow")
+    assert "leaderboard" in output(without(heavy, tmp_path, "--help"))
 
 
 @pytest.mark.slow
 def test_a_tabular_study_and_its_leaderboard_run_without_torch(tmp_path: Path) -> None:
     methods = "".join(f'[[method]]\nname = "{path.stem}"\n' for path in sources("methods") if path.name != "__init__.py")
     (tmp_path / "small.toml").write_text(STUDY + methods)
-    assert "failed" not in without_torch(tmp_path, "run", "small.toml", "--out", "out")
-    assert "begin with" in without_torch(tmp_path, "leaderboard", "out")
+    assert "failed" not in output(without(TORCH, tmp_path, "run", "small.toml", "--out", "out"))
+    assert "begin with" in output(without(TORCH, tmp_path, "leaderboard", "out"))
     assert list((tmp_path / "out" / "leaderboards").rglob("*.md"))
-    without_torch(tmp_path, "list", "methods")
-    assert "keeps the contract" in without_torch(tmp_path, "check", "local_search")
+    output(without(TORCH, tmp_path, "list", "methods"))
+    assert "keeps the contract" in output(without(TORCH, tmp_path, "check", "local_search"))
+
+
+@pytest.mark.slow
+def test_questions_and_a_study_need_nothing_that_only_pages_need(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(STUDY + '[[method]]\nname = "random_search"\n')
+    done = without(PAGES, tmp_path, "run", "small.toml", "--out", "out", "--workers", "2")
+    assert "4 trials" in output(done) and "failed" not in done.stdout
+    assert "accuracy" in output(without(PAGES, tmp_path, "query", "nasbench201", "0", "--dataset", "digits201"))
+    assert "feasible" in output(without(PAGES, tmp_path, "oracle", "nasbench201", "--dataset", "digits201", "--limit", "params<=600k"))
+    assert "keeps the contract" in output(without(PAGES, tmp_path, "check", "random_search"))

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from budgetnas.harness.commands.progress import Bars
 
 _LOGGED_EVERY_SECONDS = 60.0  # where there is no terminal for a bar
 
@@ -63,22 +66,9 @@ def build_command(
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
     """Give a function (done, total): it draws a bar with the time left, or writes a line a minute where there is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # The speed of the last ten minutes: the first results after a start come late.
-    with Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=600) as progress:
-        task = progress.add_task(name, total=None)
-        log = _Log(name)
-
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-            if not console.is_terminal:
-                log.tell(done, total)
-
-        yield show
+    with Bars() as bars:
+        bars.show(name)
+        yield partial(bars.show, name) if bars.console.is_terminal else _Log(name).tell
 
 
 class _Log:

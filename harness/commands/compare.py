@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from budgetnas.harness.commands.progress import Bars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,14 +148,9 @@ def _deviation(one: Compared, validated: bool) -> float:
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
     """Give a function that shows how many are done of how many, with the time left, where standard error is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bars = (TextColumn("retraining"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*bars, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("retraining", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+    with Bars() as bars:
+        bars.show("retraining")
+        yield partial(bars.show, "retraining")
 
 
 def _write(target: Path, files: Mapping[str, str]) -> None:

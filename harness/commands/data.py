@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from budgetnas.harness.commands.build import build_command
+from budgetnas.harness.commands.progress import Amount, Bars
 
 if TYPE_CHECKING:
     from budgetnas.spaces.tables.columnar import Table
@@ -162,10 +162,10 @@ def fetch(
     from budgetnas.spaces.tables.columnar import Table
     from budgetnas.spaces.tables.upstream.fetch import fetch, manifest
 
-    with _progress() as bar:
+    with Bars(Amount.BYTES) as bars:
 
         def show(entry: Entry, done: int, total: int | None) -> None:
-            bar(Path(entry.path).name, done, total)
+            bars.show(Path(entry.path).name, done, total)
 
         fetched = fetch(manifest(), base_url or None, show)
     typer.echo(f"{len(fetched.received)} files downloaded, {len(fetched.present)} were here already; all checksums are right")
@@ -191,9 +191,9 @@ def import_(
         if not path.exists():
             raise TableError(f"there is no {path}; name a file or folder that exists")
     for path in paths:
-        with warnings.catch_warnings(record=True) as caught, _progress(counts_bytes=False) as bar:
+        with warnings.catch_warnings(record=True) as caught, Bars() as bars:
             warnings.simplefilter("always")
-            found = import_upstream(path, force, partial(bar, path.name))
+            found = import_upstream(path, force, partial(bars.show, path.name))
         notes = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
         with alone():
             merged = {}
@@ -215,32 +215,3 @@ def _what_was_added(source: Path, old: Table | None, new: Table, table: Table) -
     replaced = [name for name in new if name not in added and table.sources[name] == new.sources[name]]
     kinds = ", ".join(_quantities(added + replaced)) or "nothing new"
     return f"{source}: {new.space}, {len(added)} columns added, {len(replaced)} replaced in {table_path(new.space)} ({kinds})"
-
-
-@contextmanager
-def _progress(counts_bytes: bool = True) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Give a function (name, done, total) that draws bars on the terminal, on stderr; it draws nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True)
-    amount = (DownloadColumn(), TransferSpeedColumn()) if counts_bytes else (MofNCompleteColumn(),)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *amount, TimeRemainingColumn())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-
-        def show(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield show

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from budgetnas.harness.commands.progress import Bars
 
+if TYPE_CHECKING:
     from budgetnas.harness.records.trial import Trial
     from budgetnas.harness.studies.study import Study
 
@@ -39,9 +39,6 @@ def lookup_graph_command(
     Search limits are evenly spaced in the logarithm. It may be stopped at any moment and run again; searches that were done, also on
     another grid, are kept.
     """
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
     from budgetnas.harness.lookup.files import read_graphs, write_graphs
     from budgetnas.harness.lookup.graphs import Grid, LookupGraphError, build, default_range, wanted
     from budgetnas.harness.records.store import Store
@@ -50,7 +47,6 @@ def lookup_graph_command(
 
     described, folder = read_study(study)
     store = Store(out or default_folder(f"{described.name}-lookup"))
-    console = Console(stderr=True)
     for file, trials in _named(described, folder, study):
         if file.exists():
             read_graphs(file)  # a file that cannot be added to is said before hours of searches
@@ -61,19 +57,15 @@ def lookup_graph_command(
             graphs.append((trial, resource, grid))
         if not graphs:
             raise LookupGraphError(f"{study}: no problem has an upper limit, so there is nothing to look up")
-        with Bars(console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("searches")
-            made = build(graphs, store, workers or os.cpu_count() or 1, partial(_show, progress, bar))
+        with Bars() as bars:
+            bars.show("searches")
+            made = build(graphs, store, workers or os.cpu_count() or 1, partial(bars.show, "searches"))
         write_graphs(made, file)
         for graph in made:
             lost = f" ({len(graph.left_out)} delivered no network)" if graph.left_out else ""
             made_of = f"{graph.searches} searches{lost}, {graph.steps:,} steps, {graph.seconds:.0f} s"
             typer.echo(f"{graph.title}: covers limits {graph.covered}; {made_of}")
         typer.echo(f"see {file}, {file.with_suffix('.csv').name} and {file.with_suffix('.png').name}")
-
-
-def _show(progress: Progress, bar: TaskID, done: int, total: int) -> None:
-    progress.update(bar, completed=done, total=total)
 
 
 def _named(study: Study, folder: Path, reference: str) -> Iterator[tuple[Path, list[Trial]]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from budgetnas.harness.commands.progress import Bars
 
 
 def run_command(
@@ -22,7 +25,6 @@ def run_command(
 ) -> None:
     """Run every trial of a study that has no record yet. It may be stopped at any moment and run again: nothing done is done twice."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from budgetnas.harness.records.store import Store
     from budgetnas.harness.studies.plan import expand
@@ -36,27 +38,18 @@ def run_command(
     console = Console(stderr=True)
     for line in plan.skipped:
         console.print(f"left out: {line}", highlight=False, markup=False, soft_wrap=True)
-    bars = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failures]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*bars, console=console) as progress:
-        bar = progress.add_task("trials", total=len(plan.trials), failures="")
+    workers = workers or os.cpu_count() or 1
+    with Bars(everywhere=True) as bars:
+        bars.show("trials", 0, len(plan.trials))
 
         def show(done: int, planned: int, failed: int) -> None:
-            progress.update(bar, completed=done, total=planned, failures=f"{failed} failed" if failed else "")
+            bars.show("trials", done, planned, f"{failed} failed" if failed else "")
 
-        result = run(plan, store, workers or os.cpu_count() or 1, retry_failed, show)
+        result = run(plan, store, workers, retry_failed, show)
         if described.selection is not None:
-            brief = progress.add_task("brief trainings", total=None, failures="")
-            choices = select(
-                plan, store, workers or os.cpu_count() or 1, lambda done, in_all: progress.update(brief, completed=done, total=in_all)
-            )
-            progress.update(brief, visible=False)
+            bars.show("brief trainings")
+            choices = select(plan, store, workers, partial(bars.show, "brief trainings"))
+            bars.hide("brief trainings")
     failures = f", {result.failed} of them failed: see `budgetnas leaderboard {store.root}`" if result.failed else ""
     if described.selection is not None:
         typer.echo(f"{choices} networks chosen, each from {described.selection.of} searches; see {store.root / 'selections'}")

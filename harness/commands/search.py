@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from budgetnas.harness.commands.progress import progress_of
 from budgetnas.harness.commands.query import AsJson, SpaceName
 from budgetnas.harness.commands.setting_option import settings_of
 
@@ -122,13 +123,12 @@ def _live(title: str) -> Iterator[Watch]:
     """Give a function (step, figures): it draws a bar with the time left and the latest figures, or writes a line now and then."""
     from rich.console import Console, Group
     from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
     from rich.text import Text
 
     console = Console(stderr=True)
     # The figures stand below the bar and may take several lines: cut off at the right, the costs would never be seen.
-    progress, latest = Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console), Text("")
-    task, told = progress.add_task("", total=None), [time.monotonic() - _LOGGED_EVERY_SECONDS]
+    progress, latest = progress_of(console), Text("")
+    task, told = progress.add_task("", total=None, text=""), [time.monotonic() - _LOGGED_EVERY_SECONDS]
     with Live(Group(Text(title), progress, latest), console=console) if console.is_terminal else nullcontext():
 
         def watch(step: Step, figures: Mapping[str, float]) -> None:

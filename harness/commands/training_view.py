@@ -6,6 +6,8 @@ import math
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from budgetnas.harness.commands.progress import Amount, progress_of
+
 if TYPE_CHECKING:
     from budgetnas.harness.training.job import Job
     from budgetnas.harness.training.progress import Progress
@@ -16,15 +18,12 @@ class TrainingView:
 
     def __init__(self, job: Job):
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
 
         self._job = job
         self._console = Console(stderr=True, highlight=False)
         self._terminal = self._console.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
-        self._bar = Bar(*columns, console=self._console, disable=not self._terminal, transient=True)
-        self._task = self._bar.add_task("training", total=1.0)
+        self._bar = progress_of(self._console, Amount.SHARE, drawn=self._terminal, transient=True)
+        self._task = self._bar.add_task("training", total=1.0, text="")
 
     def __enter__(self) -> TrainingView:
         self._bar.start()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 from budgetnas.harness.processes.parallel import ProcessEnded, map_in_processes
 from budgetnas.harness.records.identity import canonical_json, identity_of
-from budgetnas.spaces.tables.columnar import TableError, replacing
+from budgetnas.spaces.files import Busy, exclusive, remove_leftovers, write_text
 from budgetnas.spaces.tables.home import data_home
 
 
@@ -72,11 +70,13 @@ class Chunks:
     def write(self, number: int, results: Mapping[int, Any]) -> None:
         """Write a chunk's results. `BuildError` if the disk refuses."""
         named = {str(item): result for item, result in results.items()}
+        path = self.path(number)
         try:
-            with replacing(self.path(number)) as partial:
-                partial.write_text(canonical_json({"results": named, "sha256": identity_of(named)}) + "\n", encoding="utf-8")
-        except TableError as error:
-            raise BuildError(f"{error}; make room and run the command again: it goes on where it stopped") from None
+            write_text(path, canonical_json({"results": named, "sha256": identity_of(named)}) + "\n", sync=True)
+        except OSError as error:
+            raise BuildError(
+                f"cannot write {path}: {error.strerror}; make room and run the command again: it goes on where it stopped"
+            ) from None
 
     def all(self) -> dict[int, Any]:
         """Return all results by item. `BuildError` if some are missing."""
@@ -93,20 +93,18 @@ class Chunks:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the folder, made if need be, against another process. `BuildError` if one holds it. Leftovers of an interrupted one go."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder, os.O_RDONLY)
-        except OSError as error:
-            raise BuildError(f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for leftover in self.folder.glob(".*.partial"):
-                leftover.unlink(missing_ok=True)
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(exclusive(self.folder, wait=False))
+            except Busy:
+                raise BuildError(f"another process is at work in {self.folder}; wait until it has finished") from None
+            except OSError as error:
+                raise BuildError(
+                    f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written"
+                ) from None
+            remove_leftovers(self.folder)
             yield
-        except BlockingIOError:
-            raise BuildError(f"another process is at work in {self.folder}; wait until it has finished") from None
-        finally:
-            os.close(handle)
 
 
 def resume(chunks: Chunks, compute: Callable[[int], Any], workers: int, show: Callable[[int, int], None]) -> None:

@@ -14,11 +14,12 @@ from budgetnas.harness.digits201.card import card_text
 from budgetnas.harness.digits201.chunks import BuildError
 from budgetnas.harness.digits201.latency import RUNS, device_name, latency_chunks, processor
 from budgetnas.harness.training.recipes.digits201_recipe import Recipe, digits201_recipe
+from budgetnas.spaces.files import write_text
 from budgetnas.spaces.nasbench201 import small_network
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import SIZE
 from budgetnas.spaces.tables.accuracy import SPLITS, accuracy_column, seconds_column
-from budgetnas.spaces.tables.columnar import Column, Table, TableError, replacing
+from budgetnas.spaces.tables.columnar import Column, Table, TableError
 from budgetnas.spaces.tables.hardware import cost_column, network_column
 
 DATASET = small_network.DIGITS201.dataset
@@ -75,8 +76,9 @@ def write_table(folder: Path) -> list[Path]:
     paths = [folder / f"{DATASET}.parquet", folder / f"{DATASET}.md"]
     try:
         table.write(paths[0])
-        with replacing(paths[1]) as partial:
-            partial.write_text(card_text(table, accuracy_chunks().all()), encoding="utf-8")
+        write_text(paths[1], card_text(table, accuracy_chunks().all()), sync=True)
     except TableError as error:
         raise BuildError(str(error)) from None
+    except OSError as error:
+        raise BuildError(f"cannot write {paths[1]}: {error.strerror}; the old file, if any, is untouched") from None
     return paths

@@ -15,6 +15,7 @@ from typing import Any
 from budgetnas.harness.lookup.graphs import Graph, LookupGraphError
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.records.store import RunError
+from budgetnas.spaces.files import replacing, write_text
 
 SCHEMA = 2
 
@@ -29,12 +30,10 @@ def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
     kept = [graph for graph in (read_graphs(path) if path.exists() else []) if graph.place not in made]
     everything = [*kept, *graphs]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(canonical_json(content_of(everything)) + "\n", encoding="utf-8")
-        partial.replace(path)
-        path.with_suffix(".csv").write_text(graphs_csv(everything), encoding="utf-8", newline="\n")
-        draw(everything, path.with_suffix(".png"))
+        write_text(path, canonical_json(content_of(everything)) + "\n")
+        write_text(path.with_suffix(".csv"), graphs_csv(everything))
+        with replacing(path.with_suffix(".png")) as partial:
+            draw(everything, partial)
     except OSError as error:
         raise RunError(f"cannot write the look-up graphs to {path}: {error.strerror}; choose another file with --out") from None
 
@@ -117,4 +116,4 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
         lost = f"; {len(graph.left_out)} of {graph.searches} searches delivered no network" if graph.left_out else ""
         axes.set_title(textwrap.fill(told + lost, 52), fontsize=9)
         axes.set(xlabel=f"search limit K' [{graph.resource}]", ylabel=f"cost K of the network [{graph.resource}]")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})

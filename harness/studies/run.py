@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from budgetnas import __version__
@@ -103,7 +104,16 @@ def write_plan(plan: Plan, store: Store) -> None:
         store.write(store.root / GRAPHS, content_of(list(everything.values())))
     else:
         (store.root / GRAPHS).unlink(missing_ok=True)  # of an earlier plan
-    store.write(store.timings / "provenance.json", {"budgetnas": __version__} | {name: version(name) for name in _PROVENANCE})
+    store.write(store.timings / "provenance.json", {"budgetnas": __version__} | _versions())
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages that a run may use, of those that are installed."""
+    found = {}
+    for name in _PROVENANCE:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _graph_seconds(plan: Plan) -> dict[str, float]:

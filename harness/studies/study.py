@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from budgetnas.harness.toml_files import TomlFiles, TomlTable
 
 Name = Annotated[str, Field(min_length=1)]
 MOST_SEEDS = 1_000_000
@@ -17,18 +18,17 @@ class StudyError(ValueError):
     """A study file that cannot be read or does not make sense; the message names the file, the key and what was expected."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+_FILES = TomlFiles(StudyError, "study", "a path")
 
 
-class AllowancePart(_Part):
+class AllowancePart(TomlTable):
     """`allowance = {queries = 200, seconds = 1e6}`; what is left out is not limited, but one of them must be given."""
 
     queries: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
 
 
-class ProblemPart(_Part):
+class ProblemPart(TomlTable):
     """`[problem]`: every space with every dataset, every device and every group of limits is a problem.
 
     `space` is a name, or a list of names. Limits are resolved in each space by itself: a share `@qNN` is of that space's own networks.
@@ -37,7 +37,7 @@ class ProblemPart(_Part):
 
     space: Name | Annotated[list[Name], Field(min_length=1)] = "nasbench201"
     datasets: Annotated[list[Name], Field(min_length=1)]
-    devices: list[Name] = []
+    devices: list[Name] = Field(default_factory=list)
     limits: Annotated[list[str | list[str]], Field(min_length=1)]
     allowance: AllowancePart = AllowancePart(queries=200)
     validation: Literal["mean", "seed"] = "mean"
@@ -93,21 +93,21 @@ class MethodPart(BaseModel):
         return dict(self.model_extra or {})
 
 
-class PluginPart(_Part):
+class PluginPart(TomlTable):
     """`[plugin]`: what a trial of a user's own method may take before it is ended."""
 
     timeout_seconds: Annotated[float, Field(gt=0, le=1e7)] = 600.0
     memory_mb: Annotated[int, Field(ge=64, le=2**30)] = 2048
 
 
-class SelectionPart(_Part):
+class SelectionPart(TomlTable):
     """`[selection]`: one network of so many searches, the best by validation after a brief training by `recipe` (DARTS's own selection)."""
 
     of: Annotated[int, Field(ge=2, le=1000)] = 4
     recipe: Name
 
 
-class Study(_Part):
+class Study(TomlTable):
     """A study. `seeds` is how many, or a list of them."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -141,9 +141,6 @@ class Study(_Part):
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
 
 
-_PARTS: dict[str, type[BaseModel]] = {"problem": ProblemPart, "allowance": AllowancePart, "plugin": PluginPart, "selection": SelectionPart}
-
-
 def own_studies() -> list[str]:
     """Return the names of the studies that come with the project."""
     return sorted(
@@ -156,36 +153,12 @@ def read_study(reference: str) -> tuple[Study, Path]:
 
     `StudyError` names the file, the key and what was expected.
     """
-    path = Path(reference)
-    folder = path.resolve().parent
-    try:
-        if not path.exists() and reference in own_studies():
-            text = resources.files("budgetnas.harness.studies").joinpath(f"{reference}.toml").read_text(encoding="utf-8")
-            folder = Path.cwd()
-        else:
-            text = path.read_text(encoding="utf-8-sig")  # as some editors save it
-    except FileNotFoundError:
-        raise StudyError(f"there is no study {reference}; give a path, or one of {', '.join(own_studies())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise StudyError(f"{reference} cannot be read: {reason}; give a study file, or one of {', '.join(own_studies())}") from None
+    if reference in own_studies() and not Path(reference).exists():
+        folder = Path.cwd()
+        text = resources.files("budgetnas.harness.studies").joinpath(f"{reference}.toml").read_text(encoding="utf-8")
+    else:
+        text = _FILES.text(reference, own_studies())
+        folder = Path(reference).resolve().parent
     if not text.strip():
         raise StudyError(f"{reference} is empty; a study has a name, [problem] and at least one [[method]]")
-    try:
-        return Study.model_validate(tomllib.loads(text)), folder
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise StudyError(f"{reference} is no TOML: {error}") from None
-    except ValidationError as error:
-        raise StudyError(f"{reference}: {_objection(error)}") from None
-
-
-def _objection(error: ValidationError) -> str:
-    """Return the first thing that is wrong with a study: its key and what was expected there."""
-    # A key that is misspelt is also missing; the misspelling says more.
-    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-    key = ".".join(map(str, first["loc"])) or "study"
-    if first["type"] == "extra_forbidden":
-        part = _PARTS[str(first["loc"][-2])] if len(first["loc"]) > 1 else Study
-        return f"{key}: there is no such key; expected one of {', '.join(part.model_fields)}"
-    given = "" if first["type"] in ("missing", "value_error", "too_short") else f", not {first['input']!r:.60}"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
+    return _FILES.parsed(reference, text, Study), folder

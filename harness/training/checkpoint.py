@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 
 from budgetnas.harness.records.store import RunError
+from budgetnas.spaces.files import replacing
 
 # How a file begins; then come the sha256 of the rest and a line's end. torch itself does not notice a changed byte of a tensor.
 _START = b"budgetnas checkpoint 1\n"
@@ -33,21 +32,11 @@ def save(path: Path, identity: Mapping[str, Any], payload: Mapping[str, Any]) ->
     content = io.BytesIO()
     torch.save({"identity": dict(identity), "payload": dict(payload)}, content)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, written = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise BadCheckpoint(f"cannot write the checkpoint {path}: {error.strerror}; choose another folder with --out") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
+        with replacing(path, sync=True) as partial, partial.open("wb") as stream:
             stream.write(_START + hashlib.sha256(content.getbuffer()).hexdigest().encode() + b"\n")
             stream.write(content.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(written).replace(path)
     except OSError as error:
         raise BadCheckpoint(f"cannot write the checkpoint {path}: {error.strerror}; choose another folder with --out") from None
-    finally:
-        Path(written).unlink(missing_ok=True)
 
 
 def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

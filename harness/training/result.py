@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.training.progress import Epoch
+from budgetnas.spaces.files import write_text
 
 FILE = "result.json"
 
@@ -53,14 +53,10 @@ def to_json(trained: Trained) -> dict[str, Any]:
 
 def write(folder: Path, trained: Trained) -> None:
     """Write the result into a folder, whole or not at all; `BadResult` if it cannot be written."""
-    written = folder / f".{FILE}.{os.getpid()}"
     try:
-        written.write_text(canonical_json(to_json(trained)) + "\n", encoding="utf-8")
-        written.replace(folder / FILE)
+        write_text(folder / FILE, canonical_json(to_json(trained)) + "\n")
     except OSError as error:
         raise BadResult(f"cannot write {folder / FILE}: {error.strerror}; make room, or choose another folder with --out") from None
-    finally:
-        written.unlink(missing_ok=True)
 
 
 def read(folder: Path, identity: Mapping[str, Any]) -> Trained | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +12,7 @@ from budgetnas.harness.training.job import Announce, CannotRetrain, Job, job_of,
 from budgetnas.harness.training.progress import Show, silent
 from budgetnas.harness.training.recipes.recipe import Recipe
 from budgetnas.harness.training.result import Trained
+from budgetnas.spaces.files import exclusive, remove_leftovers
 from budgetnas.spaces.space import Architecture, Enumerable
 
 CHECKPOINTS = ("checkpoint.pt", "checkpoint-all.pt")
@@ -84,14 +83,10 @@ def retrain(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Make a folder, and let one process at a time work in it."""
-    lock = folder / ".lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise CannotRetrain(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder / ".lock", wait=True))
+        except OSError as error:
+            raise CannotRetrain(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from None
+        remove_leftovers(folder)
         yield
-    finally:
-        os.close(descriptor)

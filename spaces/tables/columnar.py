@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from budgetnas.spaces.files import replacing
 
 FORMAT = 1
 MAX_ROWS = 10_000_000  # far beyond any benchmark table: a small file that states more would only fill the memory
@@ -146,10 +146,12 @@ class Table:
         header: dict[str, Any] = {"format": FORMAT, "space": self.space, "rows": self.rows, "columns": columns}
         header["sha256"] = _header_digest(header)
         data = pa.table({name: self._loaded[name] for name in names}).replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True)})
-        with replacing(path) as partial:
-            pq.write_table(
-                data, partial, compression="zstd", use_dictionary=False, write_statistics=False, column_encoding="BYTE_STREAM_SPLIT"
-            )
+        options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False, "column_encoding": "BYTE_STREAM_SPLIT"}
+        try:
+            with replacing(path, sync=True) as partial:
+                pq.write_table(data, partial, **options)
+        except OSError as error:
+            raise TableError(f"cannot write {path}: {error.strerror or _first_line(error)}; the old file, if any, is untouched") from None
 
 
 def _checked(data: Any, name: str, rows: int, digest: str) -> Column | None:
@@ -217,41 +219,6 @@ def _well_formed(header: Mapping[str, Any]) -> bool:
         return False
     described = all(isinstance(c, dict) and isinstance(c.get("sha256"), str) and isinstance(c.get("source"), str) for c in columns.values())
     return described and isinstance(header.get("space"), str)
-
-
-class replacing:  # noqa: N801 - reads as a verb: `with replacing(path) as partial`
-    """Give a temporary file beside `path` that takes its place when the block ends well and is removed when it does not."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> Path:
-        """Create the temporary file; `TableError` if the folder cannot be written."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
-        except OSError as error:
-            raise TableError(f"cannot write {self.path}: {error.strerror or error}; the old file, if any, is untouched") from None
-        os.close(handle)
-        self.partial = Path(name)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        """Put the new file in place, or remove it and turn an error of the disk into a `TableError`."""
-        try:
-            if error is None:
-                with self.partial.open("rb") as written:
-                    os.fsync(written.fileno())
-                self.partial.chmod(0o644)
-                self.partial.replace(self.path)
-        except OSError as late:
-            error = late
-        finally:
-            self.partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise TableError(
-                f"cannot write {self.path}: {error.strerror or _first_line(error)}; the old file, if any, is untouched"
-            ) from None
 
 
 def _first_line(error: BaseException) -> str:

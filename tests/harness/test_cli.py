@@ -18,6 +18,7 @@ from budgetnas import __version__
 pytestmark = pytest.mark.slow
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 PLUGINS = Path(__file__).parent / "plugins"
 STUDY = """
 name = "small"
@@ -124,20 +125,14 @@ def test_what_is_left_out_is_said(command: Command, tmp_path: Path) -> None:
     assert f"left out: method '{PLUGINS}/breaking.py:AsksForMore': {needs}\n" in result.stderr
 
 
-def test_a_disk_that_is_full_or_closed_is_one_line(command: Command, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_or_closed_is_one_line(command: Command, tmp_path: Path, small_disk: Callable[[int], Path]) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
     (tmp_path / "file").write_text("")
     assert "cannot write the run into file: " in complaint(command("run", "small.toml", "--out", "file"))
     assert "cannot write the run into file/below: " in complaint(command("run", "small.toml", "--out", "file/below"))
-    small = tmp_path / "disk"
-    small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], capture_output=True, check=False).returncode:
-        pytest.skip("no small file system can be mounted here")
-    try:
-        assert "No space left on device; make room" in complaint(command("run", "small.toml", "--out", str(small / "out")))
-        assert not list(small.rglob("*.partial"))
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    small = small_disk(64)
+    assert "No space left on device; make room" in complaint(command("run", "small.toml", "--out", str(small / "out")))
+    assert not list(small.rglob("*.partial"))
 
 
 @pytest.mark.parametrize(
@@ -186,16 +181,9 @@ def test_a_check_that_is_not(command: Command, tmp_path: Path) -> None:
     assert "broken  recommends something feasible whenever it asked about something feasible" in result.stdout
 
 
-def test_a_reader_that_goes_away_is_no_accident(command: Command, tmp_path: Path) -> None:
-    code = "from budgetnas.harness.cli import main; main()"
+def test_a_reader_that_goes_away_is_no_accident(start: Start) -> None:
     for arguments in (["query", "nasbench201", "5", "--dataset", "closed-form"], ["list", "devices"], ["--help"]):
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"BUDGETNAS_DATA": str(tmp_path)},
-        )
+        process = start(*arguments)
         assert process.stdout and process.stderr
         process.stdout.close()
         complained = process.stderr.read()
@@ -203,13 +191,10 @@ def test_a_reader_that_goes_away_is_no_accident(command: Command, tmp_path: Path
         assert complained == "" and process.returncode in (0, 1, 141)
 
 
-def test_an_interrupted_check_ends_its_method_too(tmp_path: Path) -> None:
+def test_an_interrupted_check_ends_its_method_too(start: Start, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     (tmp_path / "hangs.py").write_text(f"import time, os\nopen({str(marker)!r}, 'w').write(str(os.getpid()))\ntime.sleep(1000)")
-    code = "from budgetnas.harness.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "check", "hangs.py:Mine"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = start("check", "hangs.py:Mine")
     while not (marker.exists() and marker.read_text()):
         assert process.poll() is None
     family = psutil.Process(process.pid).children(recursive=True)

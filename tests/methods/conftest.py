@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import searching
 
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need, Problem, SearchedCell, Step, SupernetOptions
 from budgetnas.spaces.task import task_of
@@ -135,12 +136,7 @@ class Conductor:
     closed_form = ClosedForm
 
     def __call__(self, method: Any, problem: Problem, evaluator: Any, seed: int = 0) -> Search:
-        search, found = method.search(problem, evaluator, np.random.default_rng(seed)), []
-        while True:
-            try:
-                found += next(search)
-            except StopIteration as end:
-                return found, end.value
+        return searching.conduct(method, problem, evaluator, seed)
 
 
 @pytest.fixture

@@ -2,85 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from searching import LANDSCAPE, LIMITS, SPACE, ask
 
-from budgetnas.harness.costs.tabulated_space import Landscape
-from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
-from budgetnas.harness.trials.meter import Meter
+from budgetnas.harness.problem import Limit
 from budgetnas.methods.local_search import LocalSearch, _Walk
-from budgetnas.methods.random_search import RandomSearch
-from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.space import neighbours, sample
-from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
-from budgetnas.spaces.task import task_of
-
-SPACE = NASBench201()
-LANDSCAPE = Landscape(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
-LIMITS = {
-    "none": (),
-    "one": (Limit("latency_ms", 2.0),),
-    "several": (Limit("latency_ms", 2.5), Limit("energy_mj", 12.0), Limit("params", lower=3e5)),
-    "both ends": (Limit("macs", 6e7, 3e7), Limit("latency_ms", lower=2.0)),
-}
-EMPTY = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
-
-
-def ask(limits: tuple[Limit, ...], queries: int | None) -> tuple[Problem, Meter]:
-    problem = Problem(SPACE, task_of(DATASET), DEVICE, limits, Allowance(queries))
-    return problem, Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(queries))
-
-
-def run(
-    limits: tuple[Limit, ...], queries: int | None = 200, seed: int = 0, method: Method | None = None
-) -> tuple[list[Architecture], Meter]:
-    """Return what was recommended, in order, and the meter that saw the questions."""
-    problem, meter = ask(limits, queries)
-    found = []
-    try:
-        for (arch,) in (method or LocalSearch()).search(problem, meter, np.random.default_rng(seed)):
-            found.append(arch)
-    except AllowanceSpent:
-        pass
-    return found, meter
-
-
-@pytest.mark.parametrize("first_improvement", [True, False])
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ...], first_improvement: bool) -> None:
-    found, meter = run(limits, method=LocalSearch(first_improvement))
-    admitted = LANDSCAPE.admitted(limits)
-    assert meter.queries == min(200, admitted.sum())
-    assert meter.repeats == 0
-    assert all(admitted[list(meter.answers)])
-    records = list(np.maximum.accumulate(list(meter.answers.values())))
-    assert [LANDSCAPE.validation[SPACE.index(arch)] for arch in found] == sorted(set(records))
-
-
-def test_a_seed_decides_everything_and_no_global_state_is_touched() -> None:
-    before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
-    first, again, other = (run(LIMITS["one"], seed=seed)[1].log for seed in (3, 3, 4))
-    assert first == again
-    assert first != other
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # type: ignore[union-attr]
-
-
-def test_reaches_a_tiny_region_by_smaller_violations_and_ends() -> None:
-    limits = (Limit("latency_ms", lower=6.2),)
-    assert 0 < LANDSCAPE.admitted(limits).sum() < 10
-    found, meter = run(limits, queries=None, method=LocalSearch(patience=50))
-    assert found
-    assert LANDSCAPE.admitted(limits)[list(meter.answers)].all()
-
-
-def test_ends_without_a_question_where_nothing_is_feasible() -> None:
-    assert not LANDSCAPE.admitted(EMPTY).any()
-    found, meter = run(EMPTY)
-    assert (found, meter.queries) == ([], 0)
 
 
 @pytest.mark.parametrize("first_improvement", [True, False])
@@ -131,12 +59,3 @@ def test_a_descent_costs_nothing_and_ends_feasible_or_where_no_neighbour_violate
 def test_patience_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="patience of local search is 0 restarts; give 1 or more"):
         LocalSearch(patience=0)
-
-
-@pytest.mark.parametrize("limits", [(), (Limit("latency_ms", 3.0),)], ids=["none", "one"])
-def test_better_than_random_search(limits: tuple[Limit, ...]) -> None:
-    """Were it no better, it would pass with a probability of 1 in 1,000 (one-sided Mann-Whitney test over 20 seeds each)."""
-    bests = [
-        [max(run(limits, seed=seed, method=method)[1].answers.values()) for seed in range(20)] for method in (LocalSearch(), RandomSearch())
-    ]
-    assert mannwhitneyu(*bests, alternative="greater").pvalue < 1e-3

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from searching import DIGITS, relax
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.problem import Allowance, Limit, Need, Problem, Step, SupernetOptions
+from budgetnas.harness.problem import Limit, Need, Step, SupernetOptions
 from budgetnas.methods.pc_darts import PCDARTS
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
 EPOCHS, STEPS_AN_EPOCH = 50, 4
 
 
@@ -65,13 +64,7 @@ class Supernet(TableEvaluator):
 
 def run(method: PCDARTS, limits: tuple[Limit, ...] = ()) -> tuple[list[Any], Any, Weighted]:
     evaluator = Supernet(DIGITS)
-    problem = Problem(DIGITS.space, DIGITS.task, DIGITS.device, limits, Allowance(200))
-    search, found = method.search(problem, evaluator, np.random.default_rng(0)), []
-    while True:
-        try:
-            found += next(search)
-        except StopIteration as end:
-            return found, end.value, evaluator.made
+    return *relax(method, limits, evaluator=evaluator), evaluator.made
 
 
 def test_it_asks_for_a_quarter_of_the_channels_and_for_edge_weights() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -10,9 +10,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from searching import DIGITS, relax
 
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need, Problem, Step, SupernetOptions
 from budgetnas.methods.rc_darts import RCDARTS, _costs, kept_cost, nearness, project
@@ -22,23 +23,8 @@ from budgetnas.spaces.task import task_of
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = pytest.mark.slow
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
 SHORT: dict[str, Any] = {"steps": 200}
 NO_LIMIT: tuple[Limit, ...] = ()
-
-
-def run(
-    method: Any, limits: tuple[Limit, ...] = NO_LIMIT, seed: int = 0, landscape: Landscape = DIGITS
-) -> tuple[list[Architecture], Mapping[str, float]]:
-    """Return what was recommended, in order, and the figures at the end."""
-    problem = Problem(landscape.space, landscape.task, landscape.device, limits, Allowance(200))
-    search, found = method.search(problem, TableEvaluator(landscape), np.random.default_rng(seed)), []
-    while True:
-        try:
-            (arch,) = next(search)
-        except StopIteration as end:
-            return found, end.value
-        found.append(arch)
 
 
 def relaxation_of(limits: tuple[Limit, ...], seed: int = 0, scale: float = 1.0, kind: Any = "auto") -> tuple[Any, Any]:
@@ -228,7 +214,7 @@ def test_a_search_is_free_steps_and_projections_in_turn() -> None:
     """Against a plain loop: Adam on the loss, and after every fourth step the projection, lambda falling."""
     limits = resolve(DIGITS, ["latency_ms@q25"]).limits
     settings = {"free_steps": 4, "warm_up": 2, "most_of_search": 1.0, "projection_steps": 30, "lambda_start": 5.0, "lambda_end": 0.5}
-    found, figures = run(RCDARTS(steps=14, **cast(Any, settings)), limits)
+    found, figures = relax(RCDARTS(steps=14, **cast(Any, settings)), limits)
     relaxation, costs = relaxation_of(limits, scale=1e-3)
     (alphas,) = relaxation.alphas
     optimizer = torch.optim.Adam([alphas], 3e-4, (0.5, 0.999), weight_decay=1e-3)
@@ -279,8 +265,8 @@ LIMITS = ("latency_ms@q10", "latency_ms@q25", "latency_ms@q50", "params<=2000")
 @pytest.mark.parametrize("text", LIMITS)
 def test_the_exact_ending_is_the_feasible_cell_at_the_least_distance(text: str) -> None:
     limits = resolve(DIGITS, [text]).limits
-    plain, figures = run(RCDARTS(**SHORT), limits)
-    found, exact = run(RCDARTS(**SHORT, exact=True), limits)
+    plain, figures = relax(RCDARTS(**SHORT), limits)
+    found, exact = relax(RCDARTS(**SHORT, exact=True), limits)
     assert found[: len(plain)] == plain and len(found) == len(plain) + 1
     assert exact == {**figures, "repaired": float(found[-1] != plain[-1])}
     assert DIGITS.admitted(limits)[DIGITS.space.index(found[-1])]
@@ -298,15 +284,15 @@ def test_the_exact_ending_is_the_feasible_cell_at_the_least_distance(text: str) 
     squared = np.array([[nearest_squared(row, operation) for operation in range(5)] for row in alphas.tolist()])
     admitted = [DIGITS.space.at(int(index)) for index in np.flatnonzero(DIGITS.admitted(limits))]
     distances = [squared[np.arange(6), list(arch.genes)].sum() for arch in admitted]
-    free, _ = run(RCDARTS(steps=200, projection_steps=0, exact=True), limits)
+    free, _ = relax(RCDARTS(steps=200, projection_steps=0, exact=True), limits)
     assert squared[np.arange(6), list(free[-1].genes)].sum() == pytest.approx(min(distances), abs=1e-5)
 
 
 def test_feasibility_is_told_before_and_after_and_the_last_projection_does_nothing() -> None:
     limits = resolve(DIGITS, ["latency_ms@q10"]).limits
-    _, figures = run(RCDARTS(**SHORT), limits)
+    _, figures = relax(RCDARTS(**SHORT), limits)
     assert figures["feasible_before_projection"] == figures["feasible_after_projection"] == 0.0
-    strong, figures = run(RCDARTS(steps=200, free_steps=10, warm_up=1, lambda_start=100.0, lambda_end=1.0, projection_steps=3000), limits)
+    strong, figures = relax(RCDARTS(steps=200, free_steps=10, warm_up=1, lambda_start=100.0, lambda_end=1.0, projection_steps=3000), limits)
     assert figures["expected_latency_ms"] <= limits[0].upper * 1.01
     assert figures["feasible_after_projection"] == float(DIGITS.admitted(limits)[DIGITS.space.index(strong[-1])])
 
@@ -333,8 +319,8 @@ def test_a_projection_that_makes_the_cell_feasible_is_told_from_one_that_found_i
         "learning_rate": 0.005,
     }
     limits = resolve(DIGITS, ["params@q25"]).limits
-    _, heavy = run(RCDARTS(lambda_start=1000.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
-    _, none = run(RCDARTS(lambda_start=0.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
+    _, heavy = relax(RCDARTS(lambda_start=1000.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
+    _, none = relax(RCDARTS(lambda_start=0.0, projection_steps=4000, projection_rate=3e-3, **settings), limits)
     assert (heavy["feasible_before_projection"], heavy["feasible_after_projection"]) == (0.0, 1.0)
     assert none["feasible_before_projection"] == none["feasible_after_projection"] == 0.0
 
@@ -342,16 +328,16 @@ def test_a_projection_that_makes_the_cell_feasible_is_told_from_one_that_found_i
 def test_without_limits_it_is_darts() -> None:
     from budgetnas.methods.darts import DARTS
 
-    found, figures = run(RCDARTS(**SHORT))
-    darts, of_darts = run(DARTS(steps=200))
+    found, figures = relax(RCDARTS(**SHORT))
+    darts, of_darts = relax(DARTS(steps=200))
     assert found[-1] == darts[-1] and figures["last_projection_steps"] == 0.0
     assert {name: figures[name] for name in of_darts} == of_darts
 
 
 def test_where_nothing_is_feasible_the_recommendation_stays() -> None:
     limits = (Limit("params", 1.0),)
-    found, figures = run(RCDARTS(steps=20, exact=True), limits)
-    assert found == run(RCDARTS(steps=20), limits)[0] and figures["repaired"] == 0.0
+    found, figures = relax(RCDARTS(steps=20, exact=True), limits)
+    assert found == relax(RCDARTS(steps=20), limits)[0] and figures["repaired"] == 0.0
 
 
 @pytest.mark.parametrize("text", LIMITS[:3])
@@ -359,7 +345,7 @@ def test_exact_and_repaired_recommendations_are_feasible_for_every_seed(text: st
     limits = resolve(DIGITS, [text]).limits
     for seed in range(3):
         for method in (RCDARTS(steps=60, exact=True), RCDARTS(steps=60, repair=True)):
-            found, _ = run(method, limits, seed)
+            found, _ = relax(method, limits, seed)
             assert DIGITS.admitted(limits)[DIGITS.space.index(found[-1])]
 
 
@@ -368,7 +354,7 @@ def test_the_exact_ending_is_feasible_on_real_devices(real_tables: Path, device:
     landscape = landscape_of("nasbench201", "cifar10", device)
     for text in ("latency_ms@q10", "latency_ms@q50"):
         limits = resolve(landscape, [text]).limits
-        found, _ = run(RCDARTS(steps=60, exact=True), limits, landscape=landscape)
+        found, _ = relax(RCDARTS(steps=60, exact=True), limits, landscape=landscape)
         assert landscape.admitted(limits)[landscape.space.index(found[-1])]
 
 

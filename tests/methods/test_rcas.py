@@ -13,16 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from searching import LANDSCAPE, LIMITS, SPACE, Blocks, Rated, ask
 
-from budgetnas.harness.costs.tabulated_space import Landscape
-from budgetnas.harness.evaluators.table import TableEvaluator
-from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Need, Problem
-from budgetnas.harness.trials.meter import Meter
+from budgetnas.harness.problem import Allowance, Architecture, Limit, Problem
 from budgetnas.methods.rcas import RCAS, Chosen, Element, _Networks, _order, lazy_greedy
 from budgetnas.spaces.chains import FBNet
-from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.registry import space_of
-from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_table
+from budgetnas.spaces.tables.closed_form import DATASET, DEVICE
 from budgetnas.spaces.tables.columnar import Table
 from budgetnas.spaces.tables.home import table_path
 from budgetnas.spaces.tables.operators import OPERATORS, operator_keys
@@ -178,55 +175,12 @@ def test_the_queue_ranks_what_is_free_and_gains_first_and_what_has_no_known_cost
 # RCAS as a search, on small spaces made for the purpose.
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """A space of `arity`; position i unfilled is value 0."""
-
-    arity: tuple[int, ...]
-    cut: frozenset[tuple[int, ...]] = frozenset()  # disconnected ones
-    name: str = "blocks"
-
-    @property
-    def identity(self) -> Architecture | None:
-        return Architecture(self.name, (0,) * len(self.arity))
-
-    def connected(self, arch: Architecture) -> bool:
-        return arch.genes not in self.cut
-
-
 class Unfillable(Blocks):
     """A space without an identity."""
 
     @property
     def identity(self) -> Architecture | None:
         return None
-
-
-@dataclass
-class Rated:
-    """An evaluator over functions of the genes. It keeps its questions, and refuses new ones beyond its seconds, one a question."""
-
-    accuracy_of: Callable[[tuple[int, ...]], float]
-    cost_of: Callable[[tuple[int, ...]], Mapping[str, float]]
-    seconds: float = math.inf
-    asked: list[tuple[int, ...]] = field(default_factory=list)
-
-    offers = frozenset({Need.ACCURACY})
-
-    def cost(self, arch: Architecture) -> Mapping[str, float]:
-        return self.cost_of(arch.genes)
-
-    def accuracy(self, arch: Architecture) -> float:
-        if arch.genes not in self.asked and len(set(self.asked)) + 1 > self.seconds:
-            raise AllowanceSpent("spent")
-        self.asked.append(arch.genes)
-        return self.accuracy_of(arch.genes)
-
-    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        return [self.accuracy(arch) for arch in archs]
-
-    def relaxation(self, options: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
 
 
 def run(
@@ -365,21 +319,13 @@ def test_an_allowance_that_ends_in_the_first_pass_leaves_the_best_one_asked(cove
 
 # RCAS on cells.
 
-SPACE = NASBench201()
-LANDSCAPE = Landscape(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
-LIMITS = {
-    "none": (),
-    "one": (Limit("latency_ms", 2.0),),
-    "several": (Limit("latency_ms", 2.5), Limit("energy_mj", 12.0), Limit("params", lower=3e5)),
-    "both ends": (Limit("macs", 6e7, 3e7), Limit("latency_ms", lower=2.0)),
-    "no MACs at all": (Limit("macs", 1.0),),
-}
+ON_CELLS = LIMITS | {"no MACs at all": (Limit("macs", 1.0),)}
 
 
 @pytest.mark.parametrize("queries", [1, 10, 30, 200])
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("limits", ON_CELLS.values(), ids=ON_CELLS)
 def test_on_cells_it_keeps_to_allowance_and_limits(limits: tuple[Limit, ...], queries: int) -> None:
-    meter = Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(queries))
+    _, meter = ask(limits, queries)
     found, figures = run(SPACE, meter, limits, Allowance(queries))
     admitted = LANDSCAPE.admitted(limits)
     indices = [SPACE.index(Architecture(SPACE.name, genes)) for genes in found]
@@ -392,7 +338,7 @@ def test_on_cells_it_keeps_to_allowance_and_limits(limits: tuple[Limit, ...], qu
 
 def test_on_cells_the_best_of_its_runs_is_returned() -> None:
     limits = (Limit("latency_ms", 3.0),)
-    meter = Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(None))
+    _, meter = ask(limits, None)
     found, figures = run(SPACE, meter, limits, Allowance(None))
     unfilled, admitted = SPACE.identity.genes, LANDSCAPE.admitted(limits)
     elements = [Element(i, value) for i, gene in enumerate(unfilled) for value in range(5) if value != gene]

@@ -2,158 +2,21 @@
 
 from __future__ import annotations
 
-import random
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
 import numpy as np
 import optuna
 import pytest
-from scipy.stats import mannwhitneyu
+from searching import LIMITS, SEVEN_CELLS, SPACE, ask, run, validations
 
-from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Evaluator, Limit, Method, Need, Problem
+from budgetnas.harness.problem import Architecture
 from budgetnas.methods.tpe import TPE, _Known, _study, _Suggestions
-from budgetnas.spaces.nasbench201.space import NASBench201
-from budgetnas.spaces.space import sample
-from budgetnas.spaces.tables.accuracy import accuracy
-from budgetnas.spaces.tables.closed_form import closed_form_table
-from budgetnas.spaces.tables.hardware import device_cost
-from budgetnas.spaces.task import task_of
 
 pytestmark = pytest.mark.slow
 
-SPACE = NASBench201()
-TABLE = closed_form_table()
-ACCURACY = accuracy(TABLE, "closed-form", "validation").tolist()
-PARAMS, MACS = (column.tolist() for column in SPACE.complexities(task_of("closed-form")))
-LATENCY_MS, ENERGY_MJ = (device_cost(TABLE, name, "closed-form", "closed-form").tolist() for name in ("latency_ms", "energy_mj"))
-
-LIMITS = {
-    "none": (),
-    "one": (Limit("latency_ms", 2.0),),
-    "several": (Limit("latency_ms", 2.5), Limit("energy_mj", 12.0), Limit("params", lower=3e5)),
-    "lower only": (Limit("params", lower=7e5),),
-    "both ends": (Limit("macs", 6e7, 3e7), Limit("latency_ms", lower=2.0)),
-    "seven cells": (Limit("latency_ms", lower=6.2),),
-}
-IMPOSSIBLE = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
-
-
-class ClosedForm:
-    """An evaluator over the closed-form table that refuses a new accuracy beyond its allowance and keeps every question."""
-
-    offers = frozenset({Need.ACCURACY})
-
-    def __init__(self, allowance: int):
-        self.allowance = allowance
-        self.questions: list[int] = []
-
-    def cost(self, arch: Architecture) -> dict[str, float]:
-        i = SPACE.index(arch)
-        return {"params": PARAMS[i], "macs": MACS[i], "latency_ms": LATENCY_MS[i], "energy_mj": ENERGY_MJ[i]}
-
-    def accuracy(self, arch: Architecture) -> float:
-        i = SPACE.index(arch)
-        if i not in self.questions and len(set(self.questions)) >= self.allowance:
-            raise AllowanceSpent(f"{self.allowance} queries are spent")
-        self.questions.append(i)
-        return ACCURACY[i]
-
-    def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        return [self.accuracy(arch) for arch in archs]
-
-    def relaxation(self, options: Mapping[str, Any]) -> Any:
-        raise NotImplementedError
-
-
-def run(
-    method: Method, limits: tuple[Limit, ...], seed: int, allowance: int = 200
-) -> tuple[ClosedForm, list[tuple[Architecture, ...]], bool]:
-    """Return what was asked, every recommendation, and whether the search ended by itself instead of by its allowance."""
-    evaluator = ClosedForm(allowance)
-    problem = Problem(SPACE, task_of("closed-form"), "closed-form", limits, Allowance(allowance))
-    recommendations = []
-    try:
-        for recommendation in method.search(problem, evaluator, np.random.default_rng(seed)):
-            recommendations.append(recommendation)
-    except AllowanceSpent:
-        return evaluator, recommendations, False
-    return evaluator, recommendations, True
-
-
-def feasible(index: int, limits: tuple[Limit, ...]) -> bool:
-    arch = SPACE.at(index)
-    return SPACE.connected(arch) and all(limit.excess(ClosedForm(0).cost(arch)[limit.resource]) == 0 for limit in limits)
-
-
-class Random:
-    """Random search in its plainest form, to compare with."""
-
-    needs = frozenset({Need.ACCURACY})
-
-    def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        best, asked = -np.inf, set()
-        while True:
-            arch = sample(problem.space, rng)
-            if arch not in asked and problem.feasible(arch, evaluator.cost(arch)):
-                asked.add(arch)
-                found = evaluator.accuracy(arch)
-                if found > best:
-                    best = found
-                    yield (arch,)
-
-
-class Handful:
-    """A space of six architectures, all connected, in which a gene has no choice."""
-
-    name = "handful"
-    arity = (2, 1, 3)
-    identity = None
-
-    def connected(self, arch: Architecture) -> bool:
-        return True
-
-
-class OfHandful(ClosedForm):
-    """Accuracy is the sum of the genes, 'params' the first."""
-
-    def cost(self, arch: Architecture) -> dict[str, float]:
-        return {"params": float(arch.genes[0])}
-
-    def accuracy(self, arch: Architecture) -> float:
-        self.questions.append(arch.genes[0] * 3 + arch.genes[2])
-        return float(sum(arch.genes))
-
-
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_the_same_seed_asks_the_same_and_another_does_not(limits: tuple[Limit, ...]) -> None:
-    first, again, other = (run(TPE(), limits, seed, allowance=60) for seed in (1, 1, 2))
-    assert first[0].questions == again[0].questions
-    assert first[1:] == again[1:]
-    assert first[0].questions != other[0].questions
-
-
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_every_query_is_feasible_and_new(limits: tuple[Limit, ...]) -> None:
-    evaluator, _, _ = run(TPE(), limits, seed=3, allowance=80)
-    assert evaluator.questions
-    assert all(feasible(index, limits) for index in evaluator.questions)
-    assert len(set(evaluator.questions)) == len(evaluator.questions) <= 80
-
-
-@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_it_recommends_the_best_feasible_one_asked(limits: tuple[Limit, ...]) -> None:
-    evaluator, recommendations, _ = run(TPE(), limits, seed=5, allowance=80)
-    (last,) = recommendations[-1]
-    assert ACCURACY[SPACE.index(last)] == max(ACCURACY[index] for index in evaluator.questions)
-
 
 def test_suggestions_are_feasible_and_new_where_optunas_own_are_not() -> None:
-    problem = Problem(SPACE, task_of("closed-form"), "closed-form", LIMITS["one"], Allowance(None))
     waste = {}
     for constrained in (True, False):
-        known = _Known(problem, ClosedForm(0))
+        known = _Known(*ask(LIMITS["one"], None))
         study = _study(TPE(), known, np.random.default_rng(0))
         if not constrained:
             study.sampler = optuna.samplers.TPESampler(seed=0, multivariate=True, n_startup_trials=20, constant_liar=False)
@@ -162,7 +25,7 @@ def test_suggestions_are_feasible_and_new_where_optunas_own_are_not() -> None:
         for _ in range(40):
             genes, trial = suggestions.ask(TPE()._draw(known, rng))
             known.told.add(genes)
-            study.tell(trial, ACCURACY[SPACE.index(Architecture(SPACE.name, genes))])
+            study.tell(trial, *validations([Architecture(SPACE.name, genes)]))
         waste[constrained] = 0
         for _ in range(30):
             genes, trial = suggestions.ask(None)
@@ -174,58 +37,10 @@ def test_suggestions_are_feasible_and_new_where_optunas_own_are_not() -> None:
 
 def test_infeasible_trials_lead_to_a_first_feasible_one() -> None:
     # With `draws=1` at most 220 draws are uniform: they alone would meet one of 7 cells among 15,625 in one search of ten.
-    found = [bool(run(TPE(draws=1), LIMITS["seven cells"], seed)[1]) for seed in range(6)]
-    assert all(found)
+    assert all(run(TPE(draws=1), SEVEN_CELLS, seed).asked for seed in range(6))
 
 
-def test_an_allowance_of_one_is_used() -> None:
-    evaluator, recommendations, ended = run(TPE(), LIMITS["one"], seed=0, allowance=1)
-    assert len(evaluator.questions) == len(recommendations) == 1
-    assert not ended
-
-
-def test_impossible_limits_end_the_search_without_a_query() -> None:
-    evaluator, recommendations, ended = run(TPE(), IMPOSSIBLE, seed=0)
-    assert (evaluator.questions, recommendations, ended) == ([], [], True)
-
-
-def test_a_tiny_feasible_region_ends_the_search() -> None:
-    region = {index for index in range(SPACE.size) if feasible(index, LIMITS["seven cells"])}
-    evaluator, recommendations, ended = run(TPE(), LIMITS["seven cells"], seed=0)
-    assert len(region) == 7
-    assert ended
-    assert recommendations
-    assert set(evaluator.questions) <= region
-
-
-def test_a_space_of_six_is_asked_whole_and_the_search_ends() -> None:
-    evaluator = OfHandful(allowance=1000)
-    problem = Problem(Handful(), task_of("closed-form"), None, (), Allowance(None))  # type: ignore[arg-type]  # only what a method uses
-    recommendations = list(TPE().search(problem, evaluator, np.random.default_rng(0)))
-    assert sorted(evaluator.questions) == [0, 1, 2, 3, 4, 5]
-    assert Architecture("handful", (1, 0, 2)) in recommendations[-1]
-
-
-def test_it_touches_no_global_state_prints_nothing_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    before = random.getstate(), repr(np.random.get_state()), optuna.logging.get_verbosity()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        first, _, _ = run(TPE(), LIMITS["one"], seed=4, allowance=40)
-    assert (random.getstate(), repr(np.random.get_state()), optuna.logging.get_verbosity()) == before
-    assert tuple(capfd.readouterr()) == ("", "")
-    random.seed(123)
-    np.random.seed(123)
-    second, _, _ = run(TPE(), LIMITS["one"], seed=4, allowance=40)
-    assert first.questions == second.questions
-
-
-def test_it_beats_random_search() -> None:
-    # A rank test over seeds at level 0.01: a method no better than random search would pass one time in a hundred.
-    limits = (Limit("latency_ms", 2.5),)
-    mine, chance = ([best_found(method, limits, seed) for seed in range(12)] for method in (TPE(), Random()))
-    assert mannwhitneyu(mine, chance, alternative="greater").pvalue < 0.01
-
-
-def best_found(method: Method, limits: tuple[Limit, ...], seed: int) -> float:
-    _, recommendations, _ = run(method, limits, seed, allowance=60)
-    return max(ACCURACY[SPACE.index(arch)] for arch in recommendations[-1])
+def test_optunas_log_level_is_left_alone() -> None:
+    before = optuna.logging.get_verbosity()
+    run(TPE(), LIMITS["one"], queries=1)
+    assert optuna.logging.get_verbosity() == before

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from budgetnas.harness.toml_files import TomlTable
 
 Whole = Annotated[int, Field(ge=0, le=1000)]
 
 
-class RecipePart(BaseModel):
-    """A table of a recipe: every key is known, of the exact type, and never changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    def hashed_values(self) -> dict[str, Any]:
-        """Return the values that identities include, as JSON has them: all but keys of later versions that have their default.
-
-        A key that a later version adds is marked by `Field(json_schema_extra={"since": "0.3"})`.
-        """
-        values = self.model_dump(mode="json")
-        for name, info in type(self).model_fields.items():
-            value, extra = getattr(self, name), info.json_schema_extra
-            if isinstance(extra, dict) and "since" in extra and value == info.get_default(call_default_factory=True):
-                del values[name]
-            elif isinstance(value, RecipePart):
-                values[name] = value.hashed_values()
-            elif isinstance(value, dict):
-                values[name] |= {key: each.hashed_values() for key, each in value.items() if isinstance(each, RecipePart)}
-        return values
-
-
-class Augmentation(RecipePart):
+class Augmentation(TomlTable):
     """`[augmentation]`: zeros of `crop` pixels around an image, cropped back at random; `flip`, left to right, one image in two.
 
     `cutout` clears a square of so many pixels a side around a random pixel (DeVries and Taylor 2017). For images in files only:

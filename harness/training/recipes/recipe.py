@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Collection
 from functools import cache
 from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from budgetnas.harness.records.identity import identity_of
-from budgetnas.harness.training.images.augmentation import Augmentation, RecipePart
+from budgetnas.harness.toml_files import TomlFiles, TomlTable
+from budgetnas.harness.training.images.augmentation import Augmentation
 from budgetnas.spaces.task import TASKS
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 MOST_THREADS = 256
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class RecipeError(ValueError):
     """A recipe that cannot be read or does not make sense; the message names the file, the key and what was expected."""
 
 
-class Optimiser(RecipePart):
+_FILES = TomlFiles(RecipeError, "recipe")
+
+
+class Optimiser(TomlTable):
     """`[optimiser]`: stochastic gradient descent; `clip` is the largest norm of all gradients together."""
 
     learning_rate: Annotated[float, Field(gt=0)]
@@ -36,7 +36,7 @@ class Optimiser(RecipePart):
     clip: Annotated[float, Field(gt=0)] | None = None
 
 
-class Schedule(RecipePart):
+class Schedule(TomlTable):
     """`[schedule]`: half a `cosine` to zero; `steps`: times `factor` at the epochs `at`; `exponential`: times `factor` each epoch.
 
     The cosine moves with every `each`, a step or an epoch.
@@ -63,7 +63,7 @@ class Schedule(RecipePart):
         return self.factor**epoch
 
 
-class Validation(RecipePart):
+class Validation(TomlTable):
     """`[validation]`: which images a network is judged by before anybody looks at the test images.
 
     A `share` of the training (or test) images, or so many `per_class` of the training images; 0 is none, and then all are trained on.
@@ -86,7 +86,7 @@ class Validation(RecipePart):
         return self
 
 
-class Subset(RecipePart):
+class Subset(TomlTable):
     """`[images]`: how many images of each part at most, every class by its share, drawn with `seed`; left out, all of them."""
 
     train: Count | None = None
@@ -95,14 +95,14 @@ class Subset(RecipePart):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Override(RecipePart):
+class Override(TomlTable):
     """`[on.DATASET.augmentation]`, `[on.DATASET.validation]`: what holds on one dataset instead of the recipe's own."""
 
     augmentation: Augmentation | None = None
     validation: Validation | None = None
 
 
-class Recipe(RecipePart):
+class Recipe(TomlTable):
     """All that a training depends on besides the network, the images and the seed.
 
     `auxiliary_weight`: of the loss of an auxiliary head, where the space has one. `drop_path`: the probability that a path is dropped,
@@ -180,18 +180,7 @@ def read_recipe(reference: str) -> Recipe:
     """
     if reference in own_recipes():
         return _parsed(reference, _folder().joinpath(f"{reference}.toml").read_text(encoding="utf-8"))
-    return _parsed(reference, text_of(reference, "recipe", own_recipes()))
-
-
-def text_of(reference: str, what: str, known: Collection[str]) -> str:
-    """Return the text of a recipe's file; `RecipeError` says what is wrong with it, and which recipes come with the project."""
-    try:
-        return Path(reference).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(f"there is no {what} {reference}; give the path of a TOML file, or one of {', '.join(known)}") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise RecipeError(f"{reference} cannot be read: {reason}; give a recipe file, or one of {', '.join(known)}") from None
+    return _parsed(reference, _FILES.text(reference, own_recipes()))
 
 
 def _folder() -> Any:
@@ -199,42 +188,4 @@ def _folder() -> Any:
 
 
 def _parsed(reference: str, text: str) -> Recipe:
-    return parsed(reference, text, Recipe)
-
-
-def parsed(reference: str, text: str, model: type[Model]) -> Model:
-    """Return a recipe of some kind from its text; `RecipeError` names the file, the key and what was expected there."""
-    try:
-        return model.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{reference} is no TOML: {error}") from None
-    except ValidationError as error:
-        raise RecipeError(f"{reference}: {objection(error, model)}") from None
-
-
-def objection(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return the first thing that is wrong with a file: its key, what was expected there, and what stands there."""
-    # A key that is misspelt is also missing; the misspelling says more.
-    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-    key = ".".join(map(str, first["loc"])) or "recipe"
-    if first["type"] == "extra_forbidden":
-        return f"{key}: there is no such key; expected one of {', '.join(_keys(model, first['loc'][:-1]))}"
-    given = "" if first["type"] in ("missing", "value_error", "too_short") else f", not {first['input']!r:.60}"
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the table at a path: of the model itself, or of the model that a field of it holds."""
-    for name in path:
-        field = model.model_fields.get(str(name))
-        if field is None:  # the name of a dataset, between `on` and its tables
-            continue
-        inner = [kind for kind in _kinds(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        model = inner[0] if inner else model
-    return list(model.model_fields)
-
-
-def _kinds(annotation: Any) -> list[Any]:
-    from typing import get_args
-
-    return [annotation, *(kind for part in get_args(annotation) for kind in _kinds(part))]
+    return _FILES.parsed(reference, text, Recipe)

@@ -10,11 +10,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from budgetnas.harness.records.identity import identity_of
-from budgetnas.harness.training.images.augmentation import Augmentation, RecipePart
-from budgetnas.harness.training.recipes.recipe import MOST_THREADS, Count, Optimiser, Subset, parsed, text_of
+from budgetnas.harness.toml_files import TomlFiles, TomlTable
+from budgetnas.harness.training.images.augmentation import Augmentation
+from budgetnas.harness.training.recipes.recipe import MOST_THREADS, Count, Optimiser, RecipeError, Subset
+
+_FILES = TomlFiles(RecipeError, "search recipe")
 
 
-class SearchRecipe(RecipePart):
+class SearchRecipe(TomlTable):
     """All that a search in a supernet depends on besides the method, the space, the images and the seed.
 
     `channels` and `cells` are the supernet's (nasbench201 counts cells a stage); left out, the space's own for searching. One half of the
@@ -55,7 +58,7 @@ def own_search_recipes() -> dict[str, SearchRecipe]:
     found = {}
     for entry in sorted(resources.files("budgetnas.harness.training").joinpath("recipes").iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith("search-") and entry.name.endswith(".toml"):
-            recipe = parsed(entry.name, entry.read_text(encoding="utf-8"), SearchRecipe)
+            recipe = _FILES.parsed(entry.name, entry.read_text(encoding="utf-8"), SearchRecipe)
             found[recipe.name] = recipe
     return found
 
@@ -67,4 +70,4 @@ def read_search_recipe(reference: str) -> SearchRecipe:
     """
     if reference in own_search_recipes():
         return own_search_recipes()[reference]
-    return parsed(reference, text_of(reference, "search recipe", own_search_recipes()), SearchRecipe)
+    return _FILES.parsed(reference, _FILES.text(reference, own_search_recipes()), SearchRecipe)

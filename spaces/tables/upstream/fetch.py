@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from budgetnas.spaces.files import Busy, exclusive
 from budgetnas.spaces.tables.columnar import Column, DamagedTable, Table, TableError
 from budgetnas.spaces.tables.home import data_home, table_path
 from budgetnas.spaces.tables.upstream.convert import convert
@@ -140,21 +139,16 @@ def joined(table: Table, preferred: Table, notes: list[str]) -> Table:
 def alone() -> Iterator[None]:
     """Hold the data folder, made if need be, against other processes that would write to it. `TableError` if one holds it already."""
     home = data_home()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        folder = os.open(home, os.O_RDONLY)
-    except OSError as error:
-        raise TableError(
-            f"cannot use the data folder {home}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written"
-        ) from None
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network file systems have no locks; there the user sees to it.
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            os.close(folder)
+    with ExitStack() as stack:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(home, wait=False))
+        except Busy:
             raise TableError(f"another budgetnas process is writing to {home}; wait until it has finished") from None
-    try:
+        except OSError as error:
+            # Some network file systems have no locks; there the user sees to it.
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise TableError(
+                    f"cannot use the data folder {home}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written"
+                ) from None
         yield
-    finally:
-        os.close(folder)

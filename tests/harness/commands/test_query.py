@@ -1,14 +1,12 @@
 """`budgetnas query` and `budgetnas oracle`: their JSON, and what a wrong command line is answered."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from budgetnas.harness.cli import main
 from budgetnas.harness.costs.oracle import pareto_front
 from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.spaces.nasbench201.order import SIZE
@@ -21,22 +19,6 @@ CELL_0 = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_
 DEVICES = ["edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga"]
 QUERY_KEYS = ("space", "dataset", "arch", "index", "connected", "params", "macs", "accuracy", "latency_ms", "energy_mj")
 Answer = Callable[..., Any]
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Run the command in this process, in a data home without tables unless the test has chosen one: (exit code, output, errors)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["budgetnas", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path / "no-data"))
-    monkeypatch.setenv("COLUMNS", "200")
-    return run
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """`budgetnas query` where there is no table: what is computed of an architecture of any space, and every way to ask wrongly."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from budgetnas.harness.cli import main
 from budgetnas.harness.commands import query
 from budgetnas.spaces.darts import DARTS
 from budgetnas.spaces.darts.published import GENOTYPES
@@ -19,22 +16,6 @@ from budgetnas.spaces.task import TASKS, Task
 CELL_0 = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
 Ran = Callable[..., tuple[int, str, str]]
 Answer = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ran:
-    """Run the command in this process, without tables: (exit code, output, errors)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["budgetnas", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
-
-    monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path / "no-data"))
-    monkeypatch.setenv("COLUMNS", "200")
-    return run
 
 
 @pytest.fixture

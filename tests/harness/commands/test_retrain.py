@@ -20,6 +20,7 @@ from budgetnas.spaces.tables.home import shipped_path
 pytestmark = pytest.mark.slow
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 GENOTYPE = "Genotype(normal=[('sep_conv_3x3', 0)], normal_concat=range(2, 6), reduce=[], reduce_concat=[])"
 
@@ -206,12 +207,10 @@ def test_by_a_recipe_of_one_s_own_beside_the_table(command: Command, tmp_path: P
     assert "its seed is 0, here it is 1; choose another folder with --out" in one_line(command(*asked, "--seed", "1"))
 
 
-def test_an_interrupted_training_goes_on(command: Command, tmp_path: Path, trains: None) -> None:
+def test_an_interrupted_training_goes_on(command: Command, start: Start, tmp_path: Path, trains: None) -> None:
     (tmp_path / "own.toml").write_text(RECIPE)
     asked = ("retrain", "nasbench201", CELL, "--recipe", "own.toml")
-    code = "from budgetnas.harness.cli import main; main()"
-    arguments = [sys.executable, "-u", "-c", code, *asked, "--out", "broken"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    with start(*asked, "--out", "broken") as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 1 of 4"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from budgetnas.harness.records.store import Store
 pytestmark = pytest.mark.slow
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 RECIPE = """
 name = "tiny"
 version = 1
@@ -95,12 +95,11 @@ def test_a_search_in_a_supernet_shows_its_steps_and_what_the_table_knows(command
     assert not list((folder / "runs" / "search").rglob("search.pt"))  # what was kept to go on from is gone with the record
 
 
-def test_a_search_that_is_interrupted_goes_on_and_ends_the_same(command: Command, recipe: Callable[[int], Path]) -> None:
+def test_a_search_that_is_interrupted_goes_on_and_ends_the_same(command: Command, start: Start, recipe: Callable[[int], Path]) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     folder = recipe(12)
     whole = json.loads(command(*IN_SUPERNET, "--out", "whole", "--json", cwd=folder).stdout)
-    program = [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", *IN_SUPERNET, "--out", "cut"]
-    process = subprocess.Popen(program, cwd=folder, stderr=subprocess.PIPE, text=True)
+    process = start(*IN_SUPERNET, "--out", "cut", cwd=folder)
     while not list((folder / "cut").rglob("search.pt")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -316,25 +313,14 @@ def test_a_network_that_diverges_is_as_accurate_as_guessing(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_outright_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_outright_goes_on_where_it_was(tmp_path: Path, command: Callable[..., Any], start: Callable[..., Any]) -> None:
     """A real run, ended by SIGKILL in the midst of its search, with real trainings."""
     trials_of(tmp_path, STUDY.replace("queries = 60", "queries = 12"))
-    command = [
-        sys.executable,
-        "-c",
-        "from budgetnas.harness.cli import main; main()",
-        "run",
-        "study.toml",
-        "--workers",
-        "1",
-        "--out",
-        "run",
-    ]
-    environment = os.environ | {"BUDGETNAS_DATA": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arguments, home = ("run", "study.toml", "--workers", "1", "--out", "run"), tmp_path / "home"
+    process = start(*arguments, home=home)
 
     def results() -> dict[str, int]:
-        return {path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "home").glob("trained/*/result.json")}
+        return {path.parent.name: path.stat().st_mtime_ns for path in home.glob("trained/*/result.json")}
 
     while len(results()) < 3 and process.poll() is None:
         time.sleep(0.02)
@@ -342,7 +328,7 @@ def test_a_run_that_is_killed_outright_goes_on_where_it_was(tmp_path: Path) -> N
     process.wait()
     had = results()
     assert len(had) >= 3
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert command(*arguments, home=home, timeout=600).returncode == 0
     (row,) = Store(tmp_path / "run").rows()
     record = row.record()
     timing = json.loads(row.timing)

@@ -52,6 +52,7 @@ def test_it_is_trained_once_and_resumed_to_the_same_result(tmp_path: Path, monke
     with pytest.raises(Interrupted):
         retrain("nasbench201", ARCH, "digits201", tiny(), 3, tmp_path / "broken", interrupting)
     (folder,) = (tmp_path / "broken").iterdir()
+    (folder / ".checkpoint.pt.abc.partial").touch()  # as a killed process leaves it
     assert (folder / "checkpoint.pt").exists() and not (folder / "result.json").exists()
     second = retrain("nasbench201", ARCH, "digits201", tiny(), 3, tmp_path / "broken")
     assert (second.epochs, second.validation, second.test) == (first.epochs, first.validation, first.test)
@@ -119,13 +120,13 @@ def test_a_folder_of_another_training_is_left_alone(tmp_path: Path) -> None:
         run_job(job, tmp_path, interrupting)
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     with pytest.raises(BadCheckpoint, match="is the checkpoint of another training: its seed is 0, here it is 1; choose another folder"):
-        other.run(tmp_path)
+        run_job(other, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
     told: list[float] = []
     assert run_job(job, tmp_path, silent, told.append, keep=True).epochs
     assert (tmp_path / "checkpoint.pt").exists() and len(told) == 1 and told[0] > 0
     with pytest.raises(BadResult, match=r"result.json is the result of another training: its seed is 0, here it is 1"):
-        other.run(tmp_path)
+        run_job(other, tmp_path)
     for text in ("", "{}", "[]", '{"identity": {}, "epochs": 3}'):
         (tmp_path / "result.json").write_text(text)
         with pytest.raises(BadResult, match=r"result.json is damaged or no result; move it away, or delete it, to train again"):

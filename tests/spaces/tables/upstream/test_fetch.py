@@ -1,10 +1,10 @@
 """From the manifest to the tables: what is downloaded, what is kept of what was there, and what a failure leaves."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -284,6 +284,21 @@ def test_the_data_folder_is_held_by_one_at_a_time(home: Path) -> None:
         assert home.is_dir() and list(home.iterdir()) == []
 
 
+def test_a_file_system_without_locks_is_written_to_all_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        def lock(descriptor: int, blocking: bool) -> bool:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("filelock.lock_descriptor", lock)
+
+    refuse(errno.ENOLCK)
+    with alone():
+        assert home.is_dir()
+    refuse(errno.EIO)
+    with pytest.raises(TableError, match=r"cannot use the data folder .*: Input/output error; set BUDGETNAS_DATA"), alone():
+        pass
+
+
 def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "home"):
@@ -294,31 +309,19 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypat
 
 
 def test_a_disk_too_small_for_the_table_keeps_the_old_one(
-    tmp_path: Path, mirror: Path, times: Entry, serve: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
+    small_disk: Callable[[int], Path], mirror: Path, times: Entry, serve: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    done = (
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True)
-        if shutil.which("mount")
-        else None
-    )
-    if done is None or done.returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    try:
-        monkeypatch.setenv("BUDGETNAS_DATA", str(disk))
-        noise = np.random.default_rng(0).normal(size=SIZE)
-        table_of(seed=(noise, "NATS-tss"), mean=(noise + 1.0, "NATS-tss")).write(table_path("nasbench201"))
-        old = table_path("nasbench201").read_bytes()
-        # Room is left for the download, but not for a second table beside the first.
-        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-        (disk / "ballast").write_bytes(b"x" * (free - (times.bytes or 0) - 100_000))
-        with pytest.raises(TableError, match=r"cannot write .*nasbench201\.parquet: .*No space left on device") as error:
-            run([times], serve(mirror))
-        assert "\n" not in str(error.value)
-        files = {path.name for path in disk.rglob("*") if path.is_file()}
-        assert files == {"nasbench201.parquet", "ballast", "cifar10_perfmetrics.txt"}
-        assert table_path("nasbench201").read_bytes() == old
-    finally:
-        if subprocess.run(["umount", str(disk)], capture_output=True).returncode:
-            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    disk = small_disk(1024)
+    monkeypatch.setenv("BUDGETNAS_DATA", str(disk))
+    noise = np.random.default_rng(0).normal(size=SIZE)
+    table_of(seed=(noise, "NATS-tss"), mean=(noise + 1.0, "NATS-tss")).write(table_path("nasbench201"))
+    old = table_path("nasbench201").read_bytes()
+    # Room is left for the download, but not for a second table beside the first.
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "ballast").write_bytes(b"x" * (free - (times.bytes or 0) - 100_000))
+    with pytest.raises(TableError, match=r"cannot write .*nasbench201\.parquet: .*No space left on device") as error:
+        run([times], serve(mirror))
+    assert "\n" not in str(error.value)
+    files = {path.name for path in disk.rglob("*") if path.is_file()}
+    assert files == {"nasbench201.parquet", "ballast", "cifar10_perfmetrics.txt"}
+    assert table_path("nasbench201").read_bytes() == old

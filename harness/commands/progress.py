@@ -1,0 +1,85 @@
+"""The progress bar of every command: what is done of how much, and the time left. On standard error."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+
+class Amount(Enum):
+    """What a bar counts."""
+
+    ITEMS = auto()
+    BYTES = auto()
+    SHARE = auto()  # between 0 and 1
+
+
+def progress_of(console: Console, amount: Amount = Amount.ITEMS, drawn: bool = True, transient: bool = False) -> Progress:
+    """Return rich's display of bars: each has its name, the bar, how much is done, an extra text and the time left.
+
+    A task added to it needs `text=`, which may be empty.
+    """
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.table import Column
+
+    amounts: dict[Amount, tuple[ProgressColumn, ...]] = {
+        Amount.ITEMS: (MofNCompleteColumn(),),
+        Amount.BYTES: (DownloadColumn(), TransferSpeedColumn()),
+        Amount.SHARE: (TaskProgressColumn(),),
+    }
+    times = (TimeElapsedColumn(), TimeRemainingColumn()) if amount is Amount.ITEMS else (TimeRemainingColumn(),)
+    # On a narrow terminal texts are wrapped: figures at the right that were cut off would never be seen.
+    name, text = (TextColumn(f"{{task.{field}}}", markup=False, table_column=Column()) for field in ("description", "fields[text]"))
+    # Items may take minutes each, and the first results after a start come late: their speed is that of the last ten minutes.
+    period = 600.0 if amount is Amount.ITEMS else 30.0
+    columns = (name, BarColumn(), *amounts[amount], text, *times)
+    return Progress(*columns, console=console, disable=not drawn, transient=transient, speed_estimate_period=period)
+
+
+class Bars:
+    """Bars on standard error, one for each name that `show` receives, while the context lasts.
+
+    Args:
+        amount: what the bars count.
+        everywhere: write the last state of the bars where standard error is no terminal; by default nothing is written there.
+    """
+
+    def __init__(self, amount: Amount = Amount.ITEMS, everywhere: bool = False):
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+        self._progress = progress_of(self.console, amount, drawn=everywhere or self.console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def show(self, name: str, done: float = 0, total: float | None = None, text: str = "") -> None:
+        """Draw the bar of that name: `done` of `total`, None if that is not known yet, and a text beside it."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, text=text)
+        self._progress.update(self._tasks[name], completed=done, total=total, text=text)
+
+    def hide(self, name: str) -> None:
+        """Take the bar of that name away."""
+        self._progress.update(self._tasks[name], visible=False)
