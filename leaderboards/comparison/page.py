@@ -1,62 +1,81 @@
-"""The comparison of queried and retrained accuracies as Markdown and CSV."""
+"""The comparison of known and retrained accuracies as a page, a CSV file and lines for the terminal."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from budgetnas.harness.comparison.agreement import CONFIDENCE, FEWEST_RANKED, Mean, Noise
-from budgetnas.harness.comparison.candidates import Candidate, methods_of
-from budgetnas.harness.comparison.retrain_all import Agreement, Compared, Side, agreements, known_figure, recipe_for, retrained_figure
-from budgetnas.harness.training.recipes.recipe import Recipe
-from budgetnas.harness.training.recipes.table_recipes import difference_line, table_recipe
+import pandas as pd
 
-PICTURE = "compare.png"
-_COLUMNS = (
-    "space", "dataset", "arch", "found_by", "evaluation_seed", "recipe", "test_queried", "validation_early_stopped",
-    "test_retrained", "validation_retrained", "diverged", "training_seconds",
+from budgetnas.leaderboards.comparison.agreement import FEWEST_RANKED, Agreement, Mean, Noise, agreements, mean_of
+from budgetnas.leaderboards.comparison.picture import comparison_picture
+from budgetnas.leaderboards.comparison.rows import Known, Network, by_dataset, networks_of
+from budgetnas.leaderboards.shared.documents import LeaderboardError, write
+from budgetnas.leaderboards.shared.statistics import LEVEL, Estimate, Interval
+from budgetnas.leaderboards.shared.tables import NO_INTERVAL, csv_text, escape, estimate, markdown_table, number, several
+
+PAGE, CSV, PICTURE = "compare.md", "compare.csv", "compare.png"
+CSV_COLUMNS = (
+    "space", "dataset", "index", "arch", "found_by", "evaluation_seed", "recipe", "test_queried", "validation_queried",
+    "test_queried_same_seed", "validation_queried_same_seed", "validation_early_stopped", "test_retrained", "validation_retrained",
+    "diverged", "training_seconds",
 )  # fmt: skip
 FEWEST_FIGURES = 3  # of two figures Student's t gives an interval as wide as the scale
-_WORDS = {"queried": "queried test accuracy", "early_stopped": "early-stopped validation accuracy"}
+_NAMES: dict[Known, str] = {"queried": "queried test accuracy", "early_stopped": "early-stopped validation accuracy"}
 
 
-def csv_of(compared: Sequence[Compared]) -> str:
-    """Return a row for every network and evaluation seed."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for one in compared:
-        candidate = one.candidate
-        found_by = "; ".join(f"{each.method} on {each.problem}, seed {each.seed}" for each in candidate.findings)
-        for training in one.trainings:
-            writer.writerow(
-                [
-                    candidate.space, candidate.dataset, candidate.text, found_by, training.identity["seed"], training.identity["recipe"],
-                    _figure(candidate.queried), _figure(candidate.early_stopped), _figure(training.test),
-                    "" if training.validation is None else _figure(training.validation), int(training.diverged), f"{training.seconds:.6g}",
-                ]
-            )  # fmt: skip
-    return text.getvalue()
+def write_comparison_pages(table: pd.DataFrame, out: Path, command: str, left_out: Sequence[str] = ()) -> list[str]:
+    """Write `compare.md`, `compare.csv` and `compare.png` into `out`.
+
+    Args:
+        table: a row for each network and evaluation seed, with the columns of `rows.COLUMNS`.
+        out: the folder, made where it is missing.
+        command: what made the comparison.
+        left_out: a line for each dataset that could not be compared.
+
+    Returns:
+        Lines for the terminal: how well the figures of each space and dataset agree.
+
+    Raises:
+        LeaderboardError: a column is missing, the table is empty, or `out` cannot be written.
+    """
+    networks = networks_of(table)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write(out / CSV, comparison_csv(table))
+        write(out / PAGE, comparison_page(networks, command, left_out))
+        comparison_picture(networks, out / PICTURE)
+    except OSError as error:
+        raise LeaderboardError(f"cannot write the comparison into {out}: {error.strerror}; choose another folder with --out") from None
+    return summary_lines(networks)
 
 
-def _figure(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
+def comparison_csv(table: pd.DataFrame) -> str:
+    """Return a row for every network and evaluation seed, with `CSV_COLUMNS`; cells are empty where nothing is known."""
+    plain = {"index": "Int64", "evaluation_seed": "Int64", "diverged": "Int64"}
+    rows = table[list(CSV_COLUMNS)].astype(plain).astype(object).to_dict("records")
+    return csv_text([{str(name): None if pd.isna(value) else _rounded(value) for name, value in row.items()} for row in rows])
 
 
-def page_of(compared: Sequence[Compared], recipe: str | None, every: bool, command: str, left_out: Sequence[str]) -> str:
-    """Return the comparison as Markdown; `every` says that all searches' networks were retrained, not the winners only."""
+def _rounded(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def comparison_page(networks: Sequence[Network], command: str, left_out: Sequence[str] = ()) -> str:
+    """Return the comparison as Markdown: how well the figures of each space and dataset agree, and a table of the networks."""
+    winners = networks[0].won is not None
     chosen = (
-        "What every search recommended, feasible or not, each network once"
-        if every
-        else "Of every problem and method, the feasible recommendation that is best by validation over the seeds, each network once"
+        "Of every problem and method, the feasible recommendation that is best by validation over the seeds, each network once"
+        if winners
+        else "What every search recommended, feasible or not, each network once"
     )
     lines = [
         "# Queried against retrained",
         "",
-        f"{chosen}, trained from scratch with every evaluation seed. Made by `{command}`; every figure is in [compare.csv](compare.csv). "
-        f"Square brackets hold {100 * CONFIDENCE:.0f} % intervals by Student's t.",
+        f"{chosen}, trained from scratch with every evaluation seed. Made by `{command}`; every figure is in [{CSV}]({CSV}). "
+        f"Square brackets hold {100 * LEVEL:.0f} % intervals by Student's t.",
         "",
         *[line for text in left_out for line in (f"> {text}", "")],
         f"![Retrained accuracy of every network, with the figure known before it]({PICTURE})",
@@ -65,115 +84,155 @@ def page_of(compared: Sequence[Compared], recipe: str | None, every: bool, comma
         "On the dashed line, where there is one, both figures are equal.*",
         "",
     ]
-    for key in dict.fromkeys((one.candidate.space, one.candidate.dataset) for one in compared):
-        lines += _section([one for one in compared if (one.candidate.space, one.candidate.dataset) == key], recipe_for(*key, recipe))
+    for of_dataset in by_dataset(networks):
+        lines += _section(of_dataset)
     return "\n".join(lines)
 
 
-def _section(compared: Sequence[Compared], recipe: str | Recipe) -> Iterator[str]:
-    space, dataset = compared[0].candidate.space, compared[0].candidate.dataset
-    seeds = [training.identity["seed"] for training in compared[0].trainings]
-    yield f"## {space} on {dataset}"
+def summary_lines(networks: Sequence[Network]) -> list[str]:
+    """Return for each space and dataset how well its figures agree, or that its networks were retrained if nothing was known of them."""
+    groups = by_dataset(networks)
+    datasets = Counter(group[0].dataset for group in groups)
+    lines = []
+    for group in groups:
+        space, dataset = group[0].space, group[0].dataset
+        name = dataset if datasets[dataset] == 1 else f"{space} on {dataset}"
+        said = [_summary(found, len(group)) for found in agreements(group)]
+        if not group[0].same_seeds:
+            said.insert(0, f"{several(len(group), 'network')} retrained by {group[0].recipe}")
+        lines += [f"{name}: {said[0]}", *[f"  {text}" for text in said[1:]]]
+    return lines
+
+
+def _section(networks: Sequence[Network]) -> Iterator[str]:
+    first = networks[0]
+    found = agreements(networks)
+    yield f"## {first.space} on {first.dataset}"
     yield ""
-    yield f"Recipe {compared[0].trainings[0].identity['recipe']}, evaluation seeds {', '.join(map(str, seeds))}. " + _protocol(
-        space, dataset, recipe
-    )
+    yield f"Recipe {first.recipe}, {_seeds(first.seeds)}. {first.protocol}".rstrip()
     yield ""
-    if diverged := sum(training.diverged for one in compared for training in one.trainings):
-        yield f"{diverged} trainings diverged; they count with the accuracy of guessing."
+    if diverged := sum(network.diverged for network in networks):
+        verb = "diverged; it counts" if diverged == 1 else "diverged; they count"
+        yield f"{several(diverged, 'training')} {verb} with the accuracy of guessing."
         yield ""
-    for found in agreements(compared):
-        yield f"- {sentence(found, len(compared))}"
-    if not agreements(compared):
+    for each in found:
+        yield f"- {_summary(each, len(networks))} {_noise(each)}".rstrip()
+    if not found:
         yield "- No table knows these networks on this dataset, and no search trained them alone: retrained figures stand by themselves."
     yield ""
-    yield from _table(compared)
+    if any(each.equal < each.compared for each in found):
+        yield (
+            "Another kind of processor, or another version of PyTorch, rounds sums otherwise: then a retraining is a new draw, and differs "
+            "as two seeds do."
+        )
+        yield ""
+    yield _table(networks)
+    yield ""
+    yield from _notes(networks)
 
 
-def _protocol(space: str, dataset: str, recipe: str | Recipe) -> str:
-    if isinstance(recipe, str):
-        return "The table's own trainer: on the kind of machine that made the table, retrained figures equal the table's of the same seed."
-    if table_recipe(space, dataset) is None:
-        return ""
-    return difference_line(space, dataset, recipe)
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"evaluation seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def sentence(found: Agreement, networks: int) -> str:
-    """Return an agreement in words."""
-    count = found.difference.count
-    beside = _beside(found.side)
-    said = [
-        f"{count} of {networks} networks have both figures: {beside} is {found.difference.value:+.2f} points on average"
-        f" ({_interval_words(found.difference)})"
-    ]
-    if not math.isnan(found.kendall):
-        said.append(f"over networks, Kendall's tau-b is {found.kendall:.2f} and Spearman's coefficient {found.spearman:.2f}")
-    elif count < FEWEST_RANKED:
-        said.append(f"fewer than {FEWEST_RANKED} networks have no ranking to compare")
+def _summary(found: Agreement, networks: int) -> str:
+    """Return an agreement in one sentence; `networks` is how many there are in all."""
+    if found.compared:
+        counted = f"{several(found.networks, 'network')}, {found.equal} of {found.compared} accuracies equal to the table's precision"
     else:
-        said.append("ranks cannot be compared: the networks do not differ")
-    text = "; ".join(said) + "."
-    if found.side == "queried":
-        text += " " + _noise_words("The table's own seeds", found.known) if found.known else " The table keeps means over seeds only."
-    if found.retrained:
-        text += " " + _noise_words("The evaluation seeds", found.retrained)
+        counted = f"{found.networks} of {several(networks, 'network')} have both figures"
+    if not math.isnan(found.kendall):
+        ranks = f"Kendall's tau-b {found.kendall:.3f}, Spearman {found.spearman:.3f}"
+    elif found.networks < FEWEST_RANKED:
+        ranks = f"fewer than {FEWEST_RANKED} networks have no ranking to compare"
+    else:
+        ranks = "ranks cannot be compared: the networks do not differ"
+    return (
+        f"{counted}; retrained minus {_NAMES[found.known]} {_signed(found.difference.value, 3)} points on average "
+        f"({_interval(found.difference)}); {ranks}."
+    )
+
+
+def _interval(mean: Mean) -> str:
+    if mean.count < 2:
+        return "one network has no interval"
+    return f"{100 * LEVEL:.0f}% interval {_signed(mean.low, 3)} to {_signed(mean.high, 3)} over networks"
+
+
+def _signed(value: float, decimals: int) -> str:
+    """Return a difference with its sign, which is `+` for zero."""
+    text = f"{value:+.{decimals}f}"
+    return text if text.strip("-0.") else text.replace("-", "+")
+
+
+def _noise(found: Agreement) -> str:
+    """Return what seeds do to one network, in sentences; those of retraining that is equal to the table are the table's."""
+    said = []
+    if found.table_noise:
+        said.append(_noise_of("The table's own seeds", found.table_noise))
+    elif found.known == "queried":
+        said.append("The table keeps means over seeds only.")
+    if found.retrained_noise and (not found.compared or found.equal < found.compared):
+        said.append(_noise_of("The evaluation seeds", found.retrained_noise))
     if not math.isnan(found.by_seeds):
-        text += f" Seeds alone would make {100 * found.by_seeds:.0f} % of the variance of the differences between networks."
-    return text
+        said.append(f"Seeds alone would make {100 * found.by_seeds:.0f} % of the variance of the differences between networks.")
+    return " ".join(said)
 
 
-def _beside(side: Side) -> str:
-    return f"retrained minus {_WORDS[side]}"
-
-
-def _interval_words(mean: Mean) -> str:
-    return "one network has no interval" if mean.count < 2 else f"{mean.low:+.2f} to {mean.high:+.2f} over networks"
-
-
-def _noise_words(whose: str, noise: Noise) -> str:
+def _noise_of(whose: str, noise: Noise) -> str:
     ranks = ""
     if not math.isnan(noise.kendall):
         ranks = f", and any two of them order the networks with tau-b {noise.kendall:.2f} and Spearman {noise.spearman:.2f} on average"
     return f"{whose} differ by a standard deviation of {noise.deviation:.2f} points for one network{ranks}."
 
 
-def _table(compared: Sequence[Compared]) -> Iterator[str]:
-    """Yield the networks, best by retrained test accuracy first, with only those columns that hold something."""
+def _table(networks: Sequence[Network]) -> str:
+    """Return the networks, best by retrained test accuracy first, with only those columns that hold something."""
+    ordered = sorted(networks, key=lambda network: -float(network.test.mean()))
     columns = {
-        "test %, queried": [_shown(one.candidate.queried) for one in compared],
-        "validation %, early-stopped": [_shown(one.candidate.early_stopped) for one in compared],
-        "test %, retrained": [_mean(one.test) for one in compared],
-        "validation %, retrained": [_mean(one.validation) for one in compared],
-        "difference": [_difference(one) for one in compared],
-        "search's last validation loss": [_shown(one.candidate.search_loss, 3) for one in compared],
-        "search's last training accuracy %": [_shown(one.candidate.search_accuracy) for one in compared],
+        "network": [_name(network) for network in ordered],
+        "found by": [_found_by(network) for network in ordered],
+        "won": [number(network.won, 0) for network in ordered],
+        "test %, queried": [number(network.test_queried) for network in ordered],
+        "validation %, early-stopped": [number(network.early_stopped) for network in ordered],
+        "test %, retrained": [_mean(mean_of(network.test)) for network in ordered],
+        "validation %, retrained": [_mean(mean_of(network.validation)) for network in ordered],
+        "difference": [_difference(network) for network in ordered],
+        "equal": [f"{network.equal} of {network.compared}" if network.compared else NO_INTERVAL for network in ordered],
+        "search's last validation loss": [number(network.search_loss, 3) for network in ordered],
+        "search's last training accuracy %": [number(network.search_accuracy) for network in ordered],
     }
-    kept = {name: cells for name, cells in columns.items() if any(cell != "—" for cell in cells)}
-    yield "| network | found by | " + " | ".join(kept) + " |"
-    yield "|---|---|" + "---:|" * len(kept)
-    for place in sorted(range(len(compared)), key=lambda place: (-compared[place].test.value, compared[place].candidate.arch.genes)):
-        candidate = compared[place].candidate
-        text = candidate.text.replace("|", "\\|")
-        yield f"| `{text}` | {_found_by(candidate)} | " + " | ".join(cells[place] for cells in kept.values()) + " |"
-    yield ""
+    kept = {name: cells for name, cells in columns.items() if any(cell != NO_INTERVAL for cell in cells)}
+    return markdown_table(list(kept), [list(line) for line in zip(*kept.values(), strict=True)], left=(0, 1))
 
 
-def _found_by(candidate: Candidate) -> str:
-    counts = {name: sum(finding.method == name for finding in candidate.findings) for name in methods_of(candidate)}
-    return "; ".join(f"{name.replace('|', '/')} ({count})" if count > 1 else name.replace("|", "/") for name, count in counts.items())
+def _notes(networks: Sequence[Network]) -> Iterator[str]:
+    """Yield what the columns mean that not every comparison has."""
+    if networks[0].won is not None:
+        yield "*won*: on how many pairs of problem and method the network (or one identical to it) was the best found."
+        yield ""
+    if networks[0].same_seeds:
+        yield (
+            "*equal*: how many accuracies, validation and test with every seed, are the table's of the same seed to its precision. "
+            "*queried*: the table's mean over these seeds."
+        )
+        yield ""
 
 
-def _shown(value: float, decimals: int = 2) -> str:
-    return "—" if math.isnan(value) else f"{value:.{decimals}f}"
+def _name(network: Network) -> str:
+    text = network.arch.replace("|", "\\|")
+    return f"`{text}`" if network.index is None else f"{network.index} `{text}`"
+
+
+def _found_by(network: Network) -> str:
+    counts = Counter(network.methods)
+    return "; ".join(f"{escape(name)} ({counts[name]})" if counts[name] > 1 else escape(name) for name in sorted(counts))
 
 
 def _mean(mean: Mean) -> str:
-    if not mean.count:
-        return "—"
-    return f"{mean.value:.2f} [—]" if mean.count < FEWEST_FIGURES else f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+    return estimate(Estimate(mean.value, Interval(mean.low, mean.high) if mean.count >= FEWEST_FIGURES else None))
 
 
-def _difference(one: Compared) -> str:
-    side: Side = "queried" if not math.isnan(one.candidate.queried) else "early_stopped"
-    value = retrained_figure(one, side) - known_figure(one, side)
-    return "—" if math.isnan(value) else f"{value:+.2f}"
+def _difference(network: Network) -> str:
+    value = network.difference("early_stopped" if math.isnan(network.test_queried) else "queried")
+    return NO_INTERVAL if math.isnan(value) else _signed(value, 2)
