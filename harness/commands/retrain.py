@@ -58,7 +58,7 @@ def retrain_command(
 
 
 def _beside_its_own_table(space: str, architecture: Architecture, dataset: str, seed: int, as_json: bool) -> None:
-    from budgetnas.harness.comparison.compare import retrained_beside_queried
+    from budgetnas.harness.comparison.queried import retrained_beside_queried
 
     found = retrained_beside_queried(space, architecture, dataset, seed)
     if as_json:

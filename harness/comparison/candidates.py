@@ -1,4 +1,4 @@
-"""Which networks of a run are retrained, and what is known of each before it is: what a table says, what the search saw."""
+"""Which networks of a run are retrained, and what is known of each before: its table's accuracies, and what the search saw."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from budgetnas.harness.comparison.agreement import mean_of
-from budgetnas.harness.comparison.compare import best_by_validation, place_of
-from budgetnas.harness.costs.costed_space import terrain_of
-from budgetnas.harness.training.images.dataset import MissingImages
-from budgetnas.harness.training.images.load import load
+import numpy as np
+
+from budgetnas.harness.comparison.queried import Queried, queried_of
 from budgetnas.harness.training.job import CannotRetrain
 from budgetnas.spaces.registry import space_of
-from budgetnas.spaces.space import Architecture, Buildable
-from budgetnas.spaces.task import task_of
+from budgetnas.spaces.space import Architecture, Buildable, Enumerable
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Finding:
     """Who recommended a network: on which problem, by which method, with which search seed."""
 
@@ -32,99 +29,109 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A network to retrain, the representative of those identical to it, with what was known before [%]; NaN where nothing is.
+    """A network to retrain, the representative of those identical to it, with what was known before; NaN where nothing is.
 
-    `queried` is a table's test accuracy, the mean over its seeds. `early_stopped` is the validation accuracy that a search trained it to,
-    and `search_loss` and `search_accuracy` are those of the supernet in the last steps of the searches that found it: means over them.
+    `early_stopped` is the validation accuracy [%] that a search trained it to; `search_loss` and `search_accuracy` [%] are those of the
+    supernet in the last steps of a search. All three are means over the searches that found it.
     """
 
     space: str
     dataset: str
     arch: Architecture
     text: str
+    index: int | None  # None in a space that cannot be listed
     findings: tuple[Finding, ...]
-    queried: float
+    queried: Queried
     early_stopped: float = math.nan
     search_loss: float = math.nan
     search_accuracy: float = math.nan
 
 
+Row = Mapping[Any, Any]  # of the records
 LastFigures = Callable[[str], Mapping[str, float]]  # of a trial's identity: the last figures of its history
 
 
-def of_table(records: pd.DataFrame) -> tuple[list[Candidate], list[str]]:
-    """Return, of every problem and method, the feasible recommendation that is best by validation, each network once; and what is left out.
+def winners(records: pd.DataFrame) -> list[Candidate]:
+    """Return, of every problem and method, the feasible recommendation that is best by validation over the seeds; each network once.
 
-    Datasets whose images are not here are left out, each with a line; `MissingImages` if that are all.
+    Of equals the one with the lowest index is taken. Each finding is one win: a pair of problem and method.
+
+    Raises:
+        CannotRetrain: there is no feasible recommendation, or networks of the space cannot be built.
     """
-    usable, missing = [], dict[str, MissingImages]()
-    for dataset in sorted(set(records["dataset"])):
-        try:
-            load(task_of(dataset))
-            usable.append(dataset)
-        except MissingImages as error:
-            missing[dataset] = error
-    if not usable:
-        raise next(iter(missing.values()))
-    chosen = [row for best in best_by_validation(records[records["dataset"].isin(usable)]) for row in best.to_dict("records")]
-    # Of equals the lowest index counts, as everywhere; the text orders them as well, and every space has one.
-    first: dict[tuple[str, ...], dict[Any, Any]] = {}
-    for row in sorted(chosen, key=lambda row: (_canonical(row).genes, row["seed"])):
-        first.setdefault((row["space"], row["dataset"], row["device"], row["problem"], row["method"]), row)
-    return _merged(list(first.values()), lambda identity: {}, early_stopped=False), [
-        f"{dataset} is left out: {error}" for dataset, error in missing.items()
-    ]
+    chosen = [min(rows, key=_lowest_index) for rows in _best_by_validation(records)]
+    if not chosen:
+        raise CannotRetrain("no method of this run recommended a feasible network, so there is nothing to retrain")
+    return _merged(chosen)
 
 
-def of_searches(records: pd.DataFrame, last_figures: LastFigures) -> list[Candidate]:
-    """Return what every trial recommended, feasible or not, each network once; a disconnected one has nothing to train and is left out."""
+def _best_by_validation(records: pd.DataFrame) -> Iterator[list[Row]]:
+    """Yield, of every problem and method, the rows whose feasible recommendation is the best by validation."""
+    feasible = records[records["feasible"].to_numpy(bool)]
+    for _, group in feasible.groupby(["space", "dataset", "device", "problem", "method"], sort=True):
+        yield group[group["validation"] == group["validation"].max()].to_dict("records")
+
+
+def _lowest_index(row: Row) -> tuple[int, tuple[int, ...], int]:
+    arch = _canonical(row)
+    return _index(row["space"], arch) or 0, arch.genes, row["seed"]
+
+
+def networks_of_searches(records: pd.DataFrame, last_figures: LastFigures) -> list[Candidate]:
+    """Return what every trial recommended, feasible or not, each network once; disconnected ones, which cannot train, are left out.
+
+    Raises:
+        CannotRetrain: no trial recommended a connected network, or networks of the space cannot be built.
+    """
     rows = [row for row in records.to_dict("records") if row["recommendation"]]
     rows = [row for row in rows if space_of(row["space"]).connected(space_of(row["space"]).decode(row["recommendation"]))]
-    return _merged(rows, last_figures, early_stopped=True)
+    if not rows:
+        raise CannotRetrain("no method of this run recommended a network that can be trained, so there is nothing to retrain")
+    return _merged(rows, last_figures)
 
 
-def _canonical(row: Mapping[Any, Any]) -> Architecture:
+def _canonical(row: Row) -> Architecture:
     space = space_of(row["space"])
     return space.canonical(space.decode(row["recommendation"]))
 
 
-def _merged(rows: Sequence[Mapping[Any, Any]], last_figures: LastFigures, early_stopped: bool) -> list[Candidate]:
-    """Return a candidate for each network of the rows, by space, dataset and genes. `CannotRetrain` if there is none to be trained."""
-    groups: dict[tuple[str, str, Architecture], list[Mapping[Any, Any]]] = {}
+def _index(space: str, arch: Architecture) -> int | None:
+    known = space_of(space)
+    return known.index(arch) if isinstance(known, Enumerable) else None
+
+
+def _merged(rows: Sequence[Row], last_figures: LastFigures | None = None) -> list[Candidate]:
+    """Return a candidate for each network of the rows, by space, dataset and genes; `CannotRetrain` if it cannot be built."""
+    groups: dict[tuple[str, str, Architecture], list[Row]] = {}
     for row in rows:
         if not isinstance(space_of(row["space"]), Buildable):
             raise CannotRetrain(f"networks of {row['space']} cannot be built, so none can be trained")
         groups.setdefault((row["space"], row["dataset"], _canonical(row)), []).append(row)
-    if not groups:
-        raise CannotRetrain("no method of this run recommended a network that can be trained, so there is nothing to retrain")
-    return [_candidate(*key, groups[key], last_figures, early_stopped) for key in sorted(groups, key=lambda key: (*key[:2], key[2].genes))]
+    return [_candidate(*key, groups[key], last_figures) for key in sorted(groups, key=lambda key: (*key[:2], key[2].genes))]
 
 
-def _candidate(
-    space: str, dataset: str, arch: Architecture, rows: Sequence[Mapping[Any, Any]], last_figures: LastFigures, early_stopped: bool
-) -> Candidate:
-    findings = sorted(
-        (Finding(place_of(row), row["method"], int(row["seed"])) for row in rows), key=lambda f: (f.problem, f.method, f.seed)
-    )
-    scores = [float(row["validation"]) for row in rows if early_stopped and row["ranking_class"] == "training"]
-    last = [last_figures(row["identity"]) for row in rows]
+def _candidate(space: str, dataset: str, arch: Architecture, rows: Sequence[Row], last_figures: LastFigures | None) -> Candidate:
+    trained = [row["validation"] for row in rows if row["ranking_class"] == "training"]
+    last = [last_figures(row["identity"]) for row in rows] if last_figures else []
     return Candidate(
         space=space,
         dataset=dataset,
         arch=arch,
         text=space_of(space).encode(arch),
-        findings=tuple(findings),
-        queried=terrain_of(space, dataset).accuracy_of(arch).get("test", math.nan),
-        early_stopped=_mean_known(scores),
+        index=_index(space, arch),
+        findings=tuple(sorted(Finding(problem_of(row), row["method"], int(row["seed"])) for row in rows)),
+        queried=queried_of(space, dataset, arch),
+        early_stopped=_mean_known(trained),
         search_loss=_mean_known([figures.get("loss", math.nan) for figures in last]),
         search_accuracy=_mean_known([figures.get("training_accuracy", math.nan) for figures in last]),
     )
 
 
+def problem_of(row: Row) -> str:
+    """Return what pages call the problem of a row of the records: its limits, and the device if there is one."""
+    return f"{row['problem']}, {row['device']}" if row["device"] else str(row["problem"])
+
+
 def _mean_known(values: Sequence[float]) -> float:
-    return mean_of([value for value in values if not math.isnan(value)]).value
-
-
-def methods_of(candidate: Candidate) -> Iterator[str]:
-    """Yield the methods that found a network, each once, by name."""
-    yield from sorted({finding.method for finding in candidate.findings})
+    known = [float(value) for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan

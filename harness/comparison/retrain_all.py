@@ -1,164 +1,148 @@
-"""Networks of a run retrained from scratch by a recipe, over several evaluation seeds, beside what was known of them before."""
+"""Trains the networks of a run from scratch with several evaluation seeds, by a recipe or by the trainer of their table."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from budgetnas.harness.comparison.agreement import FEWEST_RANKED, Mean, Noise, explained_by_seeds, mean_of, noise_of, rank_correlations
 from budgetnas.harness.comparison.candidates import Candidate
-from budgetnas.harness.costs.costed_space import terrain_of
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.tabulated_space import landscape_of
 from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training import result as results
-from budgetnas.harness.training.job import can_retrain, default_recipe, job_of, kept_in
-from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
+from budgetnas.harness.training.images.dataset import MissingImages
+from budgetnas.harness.training.images.load import LOADERS, load
+from budgetnas.harness.training.job import CannotRetrain, Job, can_retrain, default_recipe, job_of, kept_in, trainer_of
+from budgetnas.harness.training.recipes.recipe import Recipe, RecipeError, read_recipe
 from budgetnas.harness.training.result import Trained
-from budgetnas.harness.training.retrain import run_job
+from budgetnas.harness.training.retrain import run_job, run_with_every_seed
 from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
+from budgetnas.spaces.task import task_of
 
 # Evaluation seeds are other numbers than search seeds are, which count from 0: a candidate that a search trained itself, by the same
 # recipe, would otherwise be found and taken for a new training, and it is the one that the search chose it by.
 FIRST_EVALUATION_SEED = 1_000_000
-Show = Callable[[int, int], None]  # trainings done, and in all
+SEEDS = 3  # by a recipe, unless another number is asked for
+Pair = tuple[str, str]  # space, dataset
 Item = tuple[str, Architecture, str, int]  # space, architecture, dataset, seed
-Side = Literal["queried", "early_stopped"]
+Show = Callable[[int, int], None]  # trainings done, and in all
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """A candidate and its trainings, one an evaluation seed."""
+class RetrainedCandidate:
+    """A candidate and its trainings, one an evaluation seed. No recipe means the table's own trainer."""
 
     candidate: Candidate
+    recipe: Recipe | None
     trainings: tuple[Trained, ...]
 
-    @property
-    def test(self) -> Mean:
-        """Test accuracy [%] over evaluation seeds."""
-        return mean_of([training.test for training in self.trainings])
 
-    @property
-    def validation(self) -> Mean:
-        """Validation accuracy [%] over evaluation seeds; of no figures where the recipe keeps no validation images."""
-        return mean_of([training.validation for training in self.trainings if training.validation is not None])
+def recipes_of(pairs: Iterable[Pair], reference: str | None) -> tuple[dict[Pair, Recipe | None], list[str]]:
+    """Return what to train each pair of space and dataset by, and a line for each dataset that is left out.
+
+    Args:
+        pairs: spaces and datasets of a run.
+        reference: the name of a recipe, or the path of a TOML file. None asks for the trainer of each dataset's table, and so does the
+            name of such a dataset on itself.
+
+    Returns:
+        The recipe of every pair that can be trained, None for its table's own trainer; and a line for every dataset that is left out,
+        because its images are not here or it needs a recipe.
+
+    Raises:
+        RecipeError, CannotRetrain, MissingImages: why the first pair cannot be trained, if none can.
+    """
+    wanted = sorted(set(pairs))
+    own = [pair for pair in wanted if can_retrain(*pair) and reference in (None, default_recipe(*pair))]
+    given = read_recipe(reference) if reference is not None and len(own) < len(wanted) else None
+    found: dict[Pair, Recipe | None] = {}
+    errors: dict[str, ValueError] = {}
+    for pair in wanted:
+        try:
+            if pair not in own and given is None:
+                _refuse(*pair)
+            load(task_of(pair[1]))
+            found[pair] = None if pair in own else given
+        except (RecipeError, CannotRetrain, MissingImages) as error:
+            errors[pair[1]] = error
+    if not found:
+        raise next(iter(errors.values()))
+    return found, [f"{dataset} is left out: {error}" for dataset, error in errors.items()]
 
 
-def recipe_for(space: str, dataset: str, recipe: str | None) -> str | Recipe:
-    """Return what to train by: the recipe asked for, else that of the table's own trainer. `RecipeError` lists the recipes there are."""
-    own = can_retrain(space, dataset)
-    if recipe is None or (own and recipe == default_recipe(space, dataset)):
-        return default_recipe(space, dataset)
-    return read_recipe(recipe)
+def _refuse(space: str, dataset: str) -> None:
+    """Raise what is wrong with training a space on a dataset without a recipe: there are no images, or a recipe must be named."""
+    if dataset not in LOADERS:
+        trainer_of(space, dataset)
+    default_recipe(space, dataset)
 
 
-def evaluation_seeds(space: str, dataset: str, recipe: str | Recipe, count: int) -> list[int]:
-    """Return `count` seeds to retrain with; those of a table, and no more than it has, where its own trainer is what trains."""
-    terrain = terrain_of(space, dataset)
-    if isinstance(recipe, str) and isinstance(terrain, Landscape):
-        return accuracy.seeds(terrain.table, dataset, "test")[:count]
-    return list(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count))
+def evaluation_seeds(space: str, dataset: str, recipe: Recipe | None, count: int | None) -> list[int]:
+    """Return the seeds to retrain with.
+
+    Args:
+        space, dataset: what is trained, and on which images.
+        recipe: None for the table's own trainer, which has the table's seeds and no others.
+        count: how many seeds, at most as many as a table has. None: all of the table's, or `SEEDS` by a recipe.
+    """
+    if recipe is None:
+        return accuracy.seeds(landscape_of(space, dataset).table, dataset, "test")[:count]
+    return list(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + (count or SEEDS)))
 
 
-def compare_by_recipe(candidates: Sequence[Candidate], recipe: str | None, count: int, workers: int, show: Show) -> list[Compared]:
-    """Return every candidate trained with `count` evaluation seeds, `workers` trainings at a time; what was trained before is not again."""
-    recipes = {key: recipe_for(*key, recipe) for key in dict.fromkeys((each.space, each.dataset) for each in candidates)}
+def retrain_all(
+    candidates: Sequence[Candidate], recipes: Mapping[Pair, Recipe | None], count: int | None, workers: int, show: Show
+) -> list[RetrainedCandidate]:
+    """Return every candidate trained with its evaluation seeds; what was trained before is kept, and not trained again.
+
+    Args:
+        candidates: the networks.
+        recipes: what to train each space and dataset by, as `recipes_of` returns it.
+        count: evaluation seeds, as in `evaluation_seeds`.
+        workers: how many processes train at a time.
+        show: called with the trainings that are there and the trainings in all.
+    """
+    seeds = {pair: evaluation_seeds(*pair, recipe, count) for pair, recipe in recipes.items()}
+    wanted = [[(each.space, each.arch, each.dataset, seed) for seed in seeds[each.space, each.dataset]] for each in candidates]
     found: dict[Item, Trained] = {}
-    wanted: dict[Candidate, list[Item]] = {}
-    for each in candidates:
-        seeds = evaluation_seeds(each.space, each.dataset, recipes[each.space, each.dataset], count)
-        wanted[each] = [(each.space, each.arch, each.dataset, seed) for seed in seeds]
-    items = [item for each in candidates for item in wanted[each]]
-    for key, chosen in recipes.items():
-        of_key = [item for item in items if (item[0], item[2]) == key]
-        train(of_key, chosen, workers, found, lambda: show(len(found), len(items)))
-    return [Compared(each, tuple(found[item] for item in wanted[each])) for each in candidates]
+    in_all = sum(map(len, wanted))
+    show(0, in_all)
+    for pair, recipe in recipes.items():
+        items = [item for of_candidate in wanted for item in of_candidate if (item[0], item[2]) == pair]
+        train(items, recipe, workers, found, lambda: show(len(found), in_all))
+    return [
+        RetrainedCandidate(each, recipes[each.space, each.dataset], tuple(found[item] for item in items))
+        for each, items in zip(candidates, wanted, strict=True)
+    ]
 
 
-def train(items: Sequence[Item], recipe: str | Recipe, workers: int, found: dict[Item, Trained], told: Callable[[], None]) -> None:
-    """Put the training of every item into `found`, those kept from before first; `told` is called as they are there."""
+def train(items: Sequence[Item], recipe: Recipe | None, workers: int, found: dict[Item, Trained], advanced: Callable[[], None]) -> None:
+    """Put the training of every item into `found`, those kept from before first; `advanced` is called when some were added.
+
+    Without a recipe the trainer of the table trains, all seeds of a network at once.
+    """
     for item in items:
-        space, arch, dataset, seed = item
-        job = job_of(space, arch, dataset, recipe, seed)
+        job = _job(recipe, item)
         kept = results.read(kept_in(job), job.identity)
         if kept is not None:
             found[item] = kept
-    told()
-    missing = [item for item in items if item not in found]
-    if missing:
-        for item, training in map_in_processes(partial(_trained, recipe), missing, min(workers, len(missing))):
-            found[item] = training
-            told()
+    advanced()
+    tasks: dict[object, list[Item]] = {}  # each for one process: a training, or all seeds of a network
+    for item in items:
+        if item not in found:
+            tasks.setdefault(item if recipe else item[:3], []).append(item)
+    if tasks:
+        for task, trained in map_in_processes(partial(_trained, recipe), list(tasks.values()), min(workers, len(tasks))):
+            found.update(zip(task, trained, strict=True))
+            advanced()
 
 
-def _trained(recipe: str | Recipe, item: Item) -> Trained:
+def _trained(recipe: Recipe | None, items: Sequence[Item]) -> list[Trained]:
+    jobs = [_job(recipe, item) for item in items]
+    return [run_job(job, kept_in(job)) for job in jobs] if recipe else run_with_every_seed(jobs)
+
+
+def _job(recipe: Recipe | None, item: Item) -> Job:
     space, arch, dataset, seed = item
-    job = job_of(space, arch, dataset, recipe, seed)
-    return run_job(job, kept_in(job))
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How what was known of some networks stands to retraining them, over networks; accuracies [%], differences [points].
-
-    `difference` is retrained minus known. Rank correlations are NaN where fewer than three networks, or equal ones, have none. `known` and
-    `retrained` are the noise of either's seeds, and `by_seeds` is the share of the variance of differences that it makes.
-    """
-
-    side: Side
-    difference: Mean
-    kendall: float
-    spearman: float
-    known: Noise | None
-    retrained: Noise | None
-    by_seeds: float
-
-
-def retrained_figure(one: Compared, side: Side) -> float:
-    """Return what stands beside a known figure: test accuracy beside a queried one; beside an early-stopped one validation, if any."""
-    return one.validation.value if side == "early_stopped" and one.validation.count else one.test.value
-
-
-def known_figure(one: Compared, side: Side) -> float:
-    """Return what was known before retraining [%], or NaN."""
-    return one.candidate.queried if side == "queried" else one.candidate.early_stopped
-
-
-def agreements(compared: Sequence[Compared]) -> list[Agreement]:
-    """Return how queried, and early-stopped, accuracies of the networks of one dataset agree with retrained ones; none where none is."""
-    sides: tuple[Side, ...] = ("queried", "early_stopped")
-    return [_agreement(side, chosen) for side in sides if (chosen := [one for one in compared if not math.isnan(known_figure(one, side))])]
-
-
-def _agreement(side: Side, compared: Sequence[Compared]) -> Agreement:
-    known = np.array([known_figure(one, side) for one in compared])
-    retrained = np.array([retrained_figure(one, side) for one in compared])
-    kendall, spearman = rank_correlations(known, retrained) if len(known) >= FEWEST_RANKED else (math.nan, math.nan)
-    of_table = table_noise([one.candidate for one in compared]) if side == "queried" else None
-    own = noise_of(_by_seed(compared, side))
-    by_seeds = explained_by_seeds(retrained - known, of_table, own) if side == "queried" else math.nan
-    return Agreement(side, mean_of(retrained - known), kendall, spearman, of_table, own, by_seeds)
-
-
-def _by_seed(compared: Sequence[Compared], side: Side) -> NDArray[np.float64]:
-    of_validation = side == "early_stopped" and all(one.validation.count for one in compared)
-    return np.array([[t.validation if of_validation else t.test for t in one.trainings] for one in compared], np.float64)
-
-
-def table_noise(candidates: Sequence[Candidate]) -> Noise | None:
-    """Return what a seed does to the table's own test accuracies of some networks of one dataset; None where it keeps means only."""
-    terrain = terrain_of(candidates[0].space, candidates[0].dataset)
-    if not isinstance(terrain, Landscape):
-        return None
-    dataset = terrain.task.dataset
-    columns: list[Any] = [
-        accuracy.accuracy(terrain.table, dataset, "test", seed=seed) for seed in accuracy.seeds(terrain.table, dataset, "test")
-    ]
-    indices = [terrain.space.index(candidate.arch) for candidate in candidates]
-    return noise_of(np.array([[column[index] for column in columns] for index in indices], np.float64))
+    return job_of(space, arch, dataset, recipe or default_recipe(space, dataset), seed)

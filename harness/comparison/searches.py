@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from budgetnas.harness.comparison.retrain_all import Compared
+from budgetnas.harness.comparison.retrain_all import RetrainedCandidate
 from budgetnas.harness.costs.costed_space import terrain_of
 from budgetnas.harness.records.histories import read_history
 from budgetnas.harness.records.store import RunError, Store
@@ -23,7 +23,7 @@ COMPARISON = "compare.json"  # in the run's folder: the last comparison stands, 
 _LAST_SHARE = 0.1  # of the kept steps: one step's loss is that of one batch
 
 
-def write_comparison(store: Store, compared: Sequence[Compared], recipe: str, command: str) -> None:
+def write_comparison(store: Store, retrained: Sequence[RetrainedCandidate], command: str) -> None:
     """Write what the pages of a run take from its comparison: how it was made, every network's accuracies [%] by evaluation seed."""
     networks = [
         {
@@ -36,8 +36,9 @@ def write_comparison(store: Store, compared: Sequence[Compared], recipe: str, co
             "epochs": len(one.trainings[0].epochs),
             "diverged": sum(training.diverged for training in one.trainings),
         }
-        for one in compared
+        for one in retrained
     ]
+    recipe = retrained[0].trainings[0].identity["recipe"]
     store.write(store.root / COMPARISON, {"recipe": recipe, "command": command, "networks": networks})
 
 

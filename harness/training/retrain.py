@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
 
 from budgetnas.harness.training import result as results
-from budgetnas.harness.training.job import Announce, CannotRetrain, Job, job_of, kept_in, trainer_of
+from budgetnas.harness.training.job import Announce, CannotRetrain, Job, Retrained, Trainer, job_of, kept_in, trainer_of
 from budgetnas.harness.training.progress import Show, silent
 from budgetnas.harness.training.recipes.recipe import Recipe
 from budgetnas.harness.training.result import Trained
@@ -41,19 +41,47 @@ def _by_recipe(job: Job, folder: Path, show: Show, announce: Announce | None) ->
     return fit(job, [folder / name for name in CHECKPOINTS], show, announce)
 
 
+def run_with_every_seed(jobs: Sequence[Job]) -> list[Trained]:
+    """Return the results of trainings of one network by its table's own trainer, each in the folder that keeps it.
+
+    If any is missing, the trainer trains all of the table's seeds at once, which takes hardly longer than one.
+    """
+    folders = {job.seed: kept_in(job) for job in jobs}
+    with ExitStack() as stack:
+        for folder in sorted(folders.values()):
+            stack.enter_context(_alone(folder))
+        found = {job.seed: kept for job in jobs if (kept := results.read(folders[job.seed], job.identity)) is not None}
+        missing = [job for job in jobs if job.seed not in found]
+        trained = {one.seed: one for one in _trainer(missing[0]).retrain(_index(missing[0]))} if missing else {}
+        for job in missing:
+            found[job.seed] = _result_of(job, trained[job.seed])
+            results.write(folders[job.seed], found[job.seed])
+        return [found[job.seed] for job in jobs]
+
+
 def _by_table(job: Job) -> Trained:
-    trainer = trainer_of(job.space.name, job.task.dataset)
-    found = trainer.retrain_seed(cast(Enumerable, job.space).index(job.arch), job.seed)
+    return _result_of(job, _trainer(job).retrain_seed(_index(job), job.seed))
+
+
+def _trainer(job: Job) -> Trainer:
+    return trainer_of(job.space.name, job.task.dataset)
+
+
+def _index(job: Job) -> int:
+    return cast(Enumerable, job.space).index(job.arch)
+
+
+def _result_of(job: Job, trained: Retrained) -> Trained:
     import torch
 
     from budgetnas.harness.training.device import peak_memory_bytes
 
     return Trained(
         identity=job.identity,
-        validation=found.validation,
-        test=found.test,
+        validation=trained.validation,
+        test=trained.test,
         epochs=(),
-        seconds=found.seconds,
+        seconds=trained.seconds,
         peak_memory_bytes=peak_memory_bytes(torch.device("cpu")),
         diverged=False,
         device="cpu",

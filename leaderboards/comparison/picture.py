@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from budgetnas.leaderboards.comparison.rows import Known, Network, by_dataset
 from budgetnas.leaderboards.shared.drawing import DASHED, INK, LIMIT, colours, markers, method_legend, plain_style, save, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 2
+_LABELS: dict[Known, str] = {"queried": "queried test accuracy [%]", "early_stopped": "early-stopped validation accuracy [%]"}
 _MARGIN = 0.06  # of what is shown, on every side
 _SPREAD = 0.25  # of the place of a method, over which its networks are drawn side by side
 
@@ -35,6 +38,37 @@ class ScatterPanel:
     before: str
     retrained: str
     dots: tuple[Dot, ...]
+
+
+def comparison_picture(networks: Sequence[Network], path: Path) -> None:
+    """Write a panel for each space, dataset and kind of figure known before; where none is, the networks by method."""
+    scatter_picture([panel for group in by_dataset(networks) for panel in panels_of(group)], path)
+
+
+def panels_of(networks: Sequence[Network]) -> list[ScatterPanel]:
+    """Return the panels of one space and dataset."""
+    title = f"{networks[0].space} on {networks[0].dataset}"
+    panels = []
+    for kind, label in _LABELS.items():
+        chosen = [network for network in networks if not math.isnan(network.known(kind))]
+        if chosen:
+            part = "validation" if kind == "early_stopped" and all(network.validated for network in chosen) else "test"
+            dots = tuple(Dot(min(each.methods), each.known(kind), each.retrained(kind), _deviation(each, kind)) for each in chosen)
+            panels.append(ScatterPanel(title, label, f"retrained {part} accuracy [%]", dots))
+    if not panels:
+        dots = tuple(
+            Dot(method, None, float(each.test.mean()), _deviation(each, "queried"))
+            for each in networks
+            for method in sorted({*each.methods})
+        )
+        panels.append(ScatterPanel(title, "", "retrained test accuracy [%]", dots))
+    return panels
+
+
+def _deviation(network: Network, kind: Known) -> float:
+    """Return the standard deviation over evaluation seeds [points]; 0 with one."""
+    figures = network.retrained_by_seed(kind)
+    return float(figures.std(ddof=1)) if len(figures) > 1 else 0.0
 
 
 def scatter_picture(panels: Sequence[ScatterPanel], path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 STUDY = """
 name = "small"
 seeds = 2
@@ -31,17 +34,33 @@ def run_small(command: Command, tmp_path: Path, dataset: str, device: str) -> No
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
 def test_the_winner_of_a_small_run_is_retrained(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     run_small(command, tmp_path, "digits201", "amd-epyc")
     done = command("compare", "out", "--workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "digits201: 1 networks" in done.stdout and "see out/leaderboards/compare.md" in done.stdout
-    rows = list(csv.DictReader((tmp_path / "out" / "leaderboards" / "compare.csv").open()))
-    assert [row["seed"] for row in rows] == ["0", "1", "2"] and len({row["arch"] for row in rows}) == 1
-    assert "# Queried against retrained" in (tmp_path / "out" / "leaderboards" / "compare.md").read_text()
+    first, last = done.stdout.splitlines()
+    assert first.startswith("digits201: 1 network, ") and " of 6 accuracies equal to the table's precision; retrained minus" in first
+    assert last == "see out/leaderboards/compare.md"
+    rows = comparison(tmp_path / "out")
+    assert [row["evaluation_seed"] for row in rows] == ["0", "1", "2"] and len({row["index"] for row in rows}) == 1
+    assert "| won |" in (tmp_path / "out" / "leaderboards" / "compare.md").read_text()
+    assert (tmp_path / "out" / "leaderboards" / "compare.png").stat().st_size > 1000
+    kept = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert (kept["recipe"], kept["command"]) == ("digits201", "budgetnas compare out") and kept["networks"][0]["seeds"] == [0, 1, 2]
+    assert kept["networks"][0]["test"] == pytest.approx([float(row["test_retrained"]) for row in rows], rel=1e-5)
+    done = command("compare", "out", "--workers", "1", "--seeds", "2")
+    assert done.returncode == 0 and " of 4 accuracies equal" in done.stdout
+    assert [row["evaluation_seed"] for row in comparison(tmp_path / "out")] == ["0", "1"]
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    done = command("compare", "out", "--workers", "1", "--recipe", "tiny.toml", "--seeds", "1")
+    assert done.returncode == 0 and "digits201: 1 network retrained by tiny\n  1 of 1 network have both figures; " in done.stdout
+    assert [(row["evaluation_seed"], row["test_queried_same_seed"]) for row in comparison(tmp_path / "out")] == [("1000000", "")]
+
+
+def comparison(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "leaderboards" / "compare.csv").open()))
 
 
 def test_a_run_on_another_dataset_is_refused_in_one_line(command: Command, tmp_path: Path) -> None:
@@ -104,7 +123,7 @@ def test_a_run_that_trains_is_selected_from_retrained_by_a_recipe_and_shown(comm
     for _ in range(2):  # the second time nothing is trained, and everything is the same
         done = command("compare", "out", "--recipe", "tiny.toml", "--seeds", "2", "--workers", "1")
         assert (done.returncode, done.stderr) == (0, "") and "networks retrained by tiny" in done.stdout
-    rows = list(csv.DictReader((tmp_path / "out" / "leaderboards" / "compare.csv").open()))
+    rows = comparison(tmp_path / "out")
     assert {row["evaluation_seed"] for row in rows} == {"1000000", "1000001"} and all(row["validation_early_stopped"] for row in rows)
     done = command("leaderboard", "out")
     assert done.returncode == 0, done.stderr
@@ -115,3 +134,26 @@ def test_a_run_that_trains_is_selected_from_retrained_by_a_recipe_and_shown(comm
         in page
     )
     assert "early-stopped validation [%]" in page and "retrained test [%]" in page
+
+
+def test_a_run_of_version_02_is_compared_again(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    run = tmp_path / "searched"
+    shutil.copytree(GOLDEN / "runs" / "searched", run)
+    for file in run.rglob("*.json"):
+        file.chmod(0o644)  # the fixture may be read-only
+    before = json.loads((run / "compare.json").read_text())
+    shown = command("leaderboard", "searched")
+    assert (
+        shown.returncode == 0
+        and "4 networks retrained from scratch by the recipe short" in (run / "leaderboards" / "README.md").read_text()
+    )
+    done = command("compare", "searched", "--recipe", str(GOLDEN / "studies" / "recipes" / "short.toml"), "--seeds", "1", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "digits201: 4 networks retrained by short\n  4 of 4 networks have both figures; " in done.stdout
+    after = json.loads((run / "compare.json").read_text())
+    same = ("space", "dataset", "genes", "seeds", "epochs", "diverged")
+    assert [[each[name] for name in same] for each in after["networks"]] == [[each[name] for name in same] for each in before["networks"]]
+    assert set(after) == set(before) and after["recipe"] == before["recipe"]
+    assert {row["found_by"].split(" on ")[0] for row in comparison(run)} >= {"darts", "rc_darts, exact"}

@@ -1,4 +1,4 @@
-"""Which networks are retrained: each once, what is disconnected not at all."""
+"""Which networks are retrained: each once, the winners of a run on a table, what every search found elsewhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from budgetnas.harness.comparison.candidates import methods_of, of_searches, of_table
+from budgetnas.harness.comparison.candidates import Candidate, networks_of_searches, winners
 from budgetnas.harness.comparison.searches import last_figures
-from budgetnas.harness.training.images.dataset import MissingImages
 from budgetnas.harness.training.job import CannotRetrain
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.space import NASBench201
@@ -29,6 +28,14 @@ def row(index: int | None, **changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
+def of_table(index: int, validation: float, **changes: Any) -> dict[str, Any]:
+    return row(index, validation=validation, ranking_class="queries", device="amd-epyc", problem="latency_ms@q10", method="rcas") | changes
+
+
+def pairs_of(candidate: Candidate) -> list[tuple[str, str]]:
+    return [(finding.problem, finding.method) for finding in candidate.findings]
+
+
 def test_every_search_s_network_is_there_once_and_knows_who_found_it() -> None:
     records = pd.DataFrame(
         [
@@ -36,33 +43,55 @@ def test_every_search_s_network_is_there_once_and_knows_who_found_it() -> None:
             row(15624, seed=2),
         ]
     )  # fmt: skip
-    found = of_searches(records, lambda identity: {"loss": 2.0 if identity.endswith(str(OTHER)) else 1.0})
+    found = networks_of_searches(records, lambda identity: {"loss": 2.0 if identity.endswith(str(OTHER)) else 1.0})
     assert sorted(SPACE.index(each.arch) for each in found) == sorted({int(CANONICAL[OTHER]), int(CANONICAL[15624])})
-    shared = next(each for each in found if SPACE.index(each.arch) == CANONICAL[OTHER])
-    assert list(methods_of(shared)) == ["darts", "rc_darts"] and shared.search_loss == 1.5
-    assert [finding.seed for finding in shared.findings] == [0, 3]
-    assert 0.0 < shared.queried < 100.0 and math.isnan(shared.early_stopped) and math.isnan(shared.search_accuracy)
+    shared = next(each for each in found if each.index == CANONICAL[OTHER])
+    assert shared.search_loss == 1.5
+    assert [(finding.method, finding.seed) for finding in shared.findings] == [("darts", 0), ("rc_darts", 3)]
+    assert 0.0 < shared.queried.mean["test"] < 100.0 and math.isnan(shared.early_stopped) and math.isnan(shared.search_accuracy)
 
 
 def test_early_stopped_scores_are_of_searches_that_train_their_candidates() -> None:
     rows = [row(15624, validation=60.0, ranking_class="training"), row(15624, validation=70.0, ranking_class="training", seed=1)]
-    assert of_searches(pd.DataFrame(rows), lambda identity: {})[0].early_stopped == 65.0
+    assert networks_of_searches(pd.DataFrame(rows), lambda identity: {})[0].early_stopped == 65.0
 
 
-def test_nothing_to_retrain_is_said() -> None:
+def test_nothing_to_retrain_is_an_error() -> None:
     with pytest.raises(CannotRetrain, match="nothing to retrain"):
-        of_searches(pd.DataFrame([row(None), row(DISCONNECTED)]), lambda identity: {})
+        networks_of_searches(pd.DataFrame([row(None), row(DISCONNECTED)]), lambda identity: {})
+    with pytest.raises(CannotRetrain, match="no method of this run recommended a feasible network"):
+        winners(pd.DataFrame([of_table(10, 90.0, feasible=False)]))
 
 
-def test_of_a_table_the_best_by_validation_and_only_where_images_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-    monkeypatch.setenv("BUDGETNAS_IMAGES", str(tmp_path))
-    table = [row(10, validation=90.0, ranking_class="queries"), row(11, validation=95.0, ranking_class="queries", seed=1)]
-    found, left_out = of_table(pd.DataFrame([*table, row(10, validation=90.0, dataset="cifar10", ranking_class="queries")]))
-    assert [SPACE.index(each.arch) for each in found] == [int(CANONICAL[11])] and math.isnan(found[0].early_stopped)
-    assert len(left_out) == 1 and left_out[0].startswith("cifar10 is left out: ")
-    with pytest.raises(MissingImages, match="cifar"):
-        of_table(pd.DataFrame([row(10, validation=90.0, dataset="cifar10", ranking_class="queries")]))
+def test_a_winner_is_the_feasible_recommendation_best_by_validation_of_a_problem_and_method() -> None:
+    records = pd.DataFrame(
+        [
+            of_table(10, 90.0), of_table(11, 95.0, seed=1), of_table(12, 99.0, feasible=False), of_table(13, 80.0, method="tpe"),
+            of_table(11, 95.0, problem="cycles@q10"),
+        ]
+    )  # fmt: skip
+    found = winners(records)
+    eleven, thirteen = (int(CANONICAL[index]) for index in (11, 13))
+    assert {winner.index: pairs_of(winner) for winner in found} == {
+        eleven: [("cycles@q10, amd-epyc", "rcas"), ("latency_ms@q10, amd-epyc", "rcas")],
+        thirteen: [("latency_ms@q10, amd-epyc", "tpe")],
+    }
+    assert all(SPACE.index(winner.arch) == winner.index and SPACE.encode(winner.arch) == winner.text for winner in found)
+    assert all(math.isnan(winner.early_stopped) for winner in found)
+
+
+def test_of_equal_winners_the_lowest_index_counts_once() -> None:
+    """The index is the published one, which does not order networks as their genes do."""
+    later, earlier = 4_000, 3_000
+    assert SPACE.at(int(CANONICAL[earlier])).genes > SPACE.at(int(CANONICAL[later])).genes and CANONICAL[earlier] < CANONICAL[later]
+    (found,) = winners(pd.DataFrame([of_table(later, 90.0), of_table(earlier, 90.0, seed=1)]))
+    assert found.index == CANONICAL[earlier] and len(found.findings) == 1
+
+
+def test_identical_networks_are_retrained_once() -> None:
+    found = winners(pd.DataFrame([of_table(OTHER, 90.0), of_table(int(CANONICAL[OTHER]), 90.0, method="tpe")]))
+    assert [winner.index for winner in found] == [int(CANONICAL[OTHER])]
+    assert [method for _, method in pairs_of(found[0])] == ["rcas", "tpe"]
 
 
 def test_last_figures_leave_out_what_is_not_known() -> None:

@@ -1,4 +1,4 @@
-"""How well two figures of the same networks agree, and how much of their difference a training seed alone makes."""
+"""How well known and retrained accuracies of the same networks agree, and how much of their difference a training seed alone makes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-CONFIDENCE = 0.95
+from budgetnas.leaderboards.comparison.rows import Known, Network
+from budgetnas.leaderboards.shared.statistics import LEVEL, TIE_DECIMALS
+
 FEWEST_RANKED = 3  # networks: the order of two is right or wrong, which says nothing
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def mean_of(values: ArrayLike) -> Mean:
     figures = np.asarray(values, np.float64)
     count = len(figures)
     mean = float(figures.mean()) if count else math.nan
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, count - 1) * figures.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+    half = float(t.ppf(0.5 + LEVEL / 2, count - 1) * figures.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
     return Mean(mean, mean - half, mean + half, count)
 
 
@@ -101,3 +101,60 @@ def explained_by_seeds(differences: ArrayLike, *noises: Noise | None) -> float:
     expected = sum(noise.deviation**2 / noise.seeds for noise in noises if noise is not None)
     observed = float(spread.var(ddof=1))
     return min(1.0, expected / observed) if observed > 0.0 else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a kind of known accuracy agrees with retrained accuracy over networks; accuracies [%], differences [points].
+
+    Args:
+        known: the kind.
+        networks: how many networks have both figures.
+        compared: how many accuracies, of both splits, stand beside the table's with the same seed.
+        equal: how many of these are equal to the table's precision.
+        difference: retrained minus known, over networks.
+        kendall, spearman: tau-b and rank correlation over networks; NaN for fewer than `FEWEST_RANKED`, and where all are as accurate.
+        table_noise, retrained_noise: what the table's seeds, and the evaluation seeds, do to the accuracy of one network.
+        by_seeds: the share, 0 to 1, of the variance of differences over networks that seeds alone would make; NaN where it is not known.
+    """
+
+    known: Known
+    networks: int
+    compared: int
+    equal: int
+    difference: Mean
+    kendall: float
+    spearman: float
+    table_noise: Noise | None
+    retrained_noise: Noise | None
+    by_seeds: float
+
+
+def agreements(networks: Sequence[Network]) -> list[Agreement]:
+    """Return an agreement for each kind of accuracy that is known of some networks of one space and dataset."""
+    kinds: tuple[Known, ...] = ("queried", "early_stopped")
+    chosen = {kind: [network for network in networks if not math.isnan(network.known(kind))] for kind in kinds}
+    return [_agreement(kind, chosen[kind]) for kind in kinds if chosen[kind]]
+
+
+def _agreement(kind: Known, networks: Sequence[Network]) -> Agreement:
+    before = np.array([network.known(kind) for network in networks]).round(TIE_DECIMALS)
+    after = np.array([network.retrained(kind) for network in networks]).round(TIE_DECIMALS)
+    differences = [network.difference(kind) for network in networks]
+    kendall, spearman = rank_correlations(before, after) if len(networks) >= FEWEST_RANKED else (math.nan, math.nan)
+    queried = kind == "queried"
+    of_table = noise_of([network.test_queried_by_seed for network in networks]) if queried else None
+    own = noise_of([network.retrained_by_seed(kind) for network in networks])
+    equal = sum(network.equal for network in networks) if queried else 0
+    return Agreement(
+        known=kind,
+        networks=len(networks),
+        compared=sum(network.compared for network in networks) if queried else 0,
+        equal=equal,
+        difference=mean_of(differences),
+        kendall=kendall,
+        spearman=spearman,
+        table_noise=of_table,
+        retrained_noise=own,
+        by_seeds=math.nan if equal else explained_by_seeds(differences, of_table, own),  # equal figures are no new draws
+    )

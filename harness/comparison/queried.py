@@ -1,0 +1,82 @@
+"""What a table knows of one network, also with each of its seeds, and how far a retrained accuracy is from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.training.job import trainer_of
+from budgetnas.spaces.space import Architecture
+from budgetnas.spaces.tables import accuracy
+from budgetnas.spaces.tables.accuracy import SPLITS, Split
+
+PRECISION = 1e-5  # relative: the table keeps single precision, which is ten times finer
+
+
+@dataclass(frozen=True, slots=True)
+class Queried:
+    """A table's accuracies [%] of one network, by split: means over its seeds (`mean`), and those with each seed (`by_seed`).
+
+    Without a table both means are NaN. A table that keeps means only has no seeds.
+    """
+
+    mean: Mapping[Split, float]
+    by_seed: Mapping[Split, Mapping[int, float]]
+
+
+def queried_of(space: str, dataset: str, arch: Architecture) -> Queried:
+    """Return what a table on this machine knows of a network on a dataset."""
+    terrain = terrain_of(space, dataset)
+    if not isinstance(terrain, Landscape):
+        return Queried(dict.fromkeys(SPLITS, math.nan), {split: {} for split in SPLITS})
+    index = terrain.space.index(arch)
+    by_seed = {
+        split: {seed: _accuracy(terrain, split, seed, index) for seed in accuracy.seeds(terrain.table, dataset, split)} for split in SPLITS
+    }
+    return Queried({"validation": float(terrain.validation[index]), "test": float(terrain.test[index])}, by_seed)
+
+
+def _accuracy(landscape: Landscape, split: Split, seed: int, index: int) -> float:
+    return float(accuracy.accuracy(landscape.table, landscape.task.dataset, split, seed=seed)[index])
+
+
+def difference(retrained: float, queried: float) -> float:
+    """Return retrained minus queried accuracy [points], exactly 0 where they are equal to the table's precision.
+
+    >>> difference(97.99, 97.9900001), round(difference(97.99, 96.98), 2)
+    (0.0, 1.01)
+    """
+    return 0.0 if math.isclose(retrained, queried, rel_tol=PRECISION) else retrained - queried
+
+
+def retrained_beside_queried(space: str, arch: Architecture, dataset: str, seed: int) -> dict[str, Any]:
+    """Return an architecture's accuracies [%] trained now with a seed of the table, and queried, as JSON values.
+
+    Raises:
+        CannotRetrain: the project has no trainer for the dataset's table, or PyTorch is not installed.
+        TableError: the table does not have the seed.
+    """
+    trainer = trainer_of(space, dataset)
+    landscape = landscape_of(space, dataset)
+    index = landscape.space.index(arch)
+    queried = {split: _accuracy(landscape, split, seed, index) for split in SPLITS}
+    trainer.require()
+    trained = trainer.retrain_seed(index, seed)
+    reached = {"validation": trained.validation, "test": trained.test}
+    return {
+        "space": landscape.space.name,
+        "dataset": dataset,
+        "arch": landscape.space.encode(arch),
+        "index": index,
+        "seed": seed,
+        "seeds": accuracy.seeds(landscape.table, dataset, "test"),
+        "trained": reached,
+        "queried": queried,
+        "difference": {split: difference(reached[split], queried[split]) for split in SPLITS},
+        "queried_mean": {"validation": float(landscape.validation[index]), "test": float(landscape.test[index])},
+        "seconds": trained.seconds,
+    }
