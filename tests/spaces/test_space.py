@@ -144,8 +144,8 @@ def test_sampling_repeats_for_a_seed() -> None:
         (Architecture("box", (0, float("nan"))), "gene 1 is nan"),  # type: ignore[arg-type]
         (Architecture("box", ("0", 0)), "gene 0 is '0'"),  # type: ignore[arg-type]
         (Architecture("box", [0, 0]), "the genes are a list"),  # type: ignore[arg-type]
-        ((0, 0), "is no Architecture"),
-        (None, "None is no Architecture"),
+        ((0, 0), "is not an Architecture"),
+        (None, "None is not an Architecture"),
     ],
 )
 def test_what_is_no_point_of_a_space_is_refused(arch: Architecture, message: str) -> None:
