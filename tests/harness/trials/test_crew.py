@@ -109,7 +109,7 @@ EXPECTED = {
     "ReturnsNone": "TypeError: search returned None; expected a generator, or another iterable, of recommendations",
     "YieldsNone": "TypeError: search yielded None; expected a tuple of architectures",
     "YieldsText": "InvalidArchitecture: '|' is not an Architecture",
-    "YieldsForeign": "InvalidArchitecture: the architecture belongs to the space 'another' was given",
+    "YieldsForeign": "InvalidArchitecture: the architecture belongs to the space 'another'",
     "YieldsBeyond": "InvalidArchitecture: gene 5 is -1",
 }
 
