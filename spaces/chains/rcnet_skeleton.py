@@ -79,9 +79,7 @@ class Costs:
     """Parameters and MACs of every possible part of a network."""
 
     start: _Pair  # stem, fixed block and classifier
-    blocks: tuple[
-        tuple[tuple[_Pair, ...], ...], ...
-    ]  # [stage][level][code]: a block that reads the channels of a level; code 0 costs nothing
+    blocks: tuple[tuple[tuple[_Pair, ...], ...], ...]  # [stage][level][code], the level being that of the input; code 0 costs nothing
     ends: tuple[_Pair, ...]  # [level]: the last convolution
 
 
