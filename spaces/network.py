@@ -16,6 +16,6 @@ def check_images(images: Tensor, task: Task) -> None:
     expected = (task.image_channels, task.image_size, task.image_size)
     if tuple(images.shape[1:]) != expected or images.dim() != 4:
         raise WrongImages(
-            f"images of shape {tuple(images.shape)} were given; a network for {task.dataset} takes (N, {', '.join(map(str, expected))}):"
-            " build it for the task of these images, or resize them"
+            f"the images have the shape {tuple(images.shape)}; a network for {task.dataset} takes (N, {', '.join(map(str, expected))}):"
+            " build the network for the task of these images, or resize them"
         )

@@ -71,7 +71,7 @@ class Cell(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """The block between stages: two 3x3 convolutions, the first with stride 2. The shortcut averages 2x2 pixels before a 1x1 convolution."""
+    """The block between stages: two 3x3 convolutions, the first with stride 2, and a shortcut (2x2 average pooling, 1x1 convolution)."""
 
     def __init__(self, width_in: int, width_out: int):
         super().__init__()

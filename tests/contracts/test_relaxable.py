@@ -209,12 +209,12 @@ class TestSupernet:
             "other shape": [strengths[0][:, :-1], *strengths[1:]],
             "transposed": [strengths[0].T, *strengths[1:]],
         }[slip]
-        with pytest.raises(ValueError, match=r"strengths of shape .* were given; this supernet takes") as refused:
+        with pytest.raises(ValueError, match=r"the strengths have the shapes .*; this supernet takes") as refused:
             network(self.images(), bad)
         assert "\n" not in str(refused.value)
 
     @EVERY
     def test_images_of_another_shape_are_refused_in_a_line(self, space: Relaxable) -> None:
         network, strengths = self.network(space), self.tensors(drawn(space))
-        with pytest.raises(ValueError, match="images of shape"):
+        with pytest.raises(ValueError, match="the images have the shape"):
             network(self.images()[:, :1], strengths)
