@@ -63,7 +63,7 @@ class Space(Protocol):
         """Return whether the output depends on the input."""
 
     def canonical(self, arch: Architecture) -> Architecture:
-        """Return the representative of all architectures whose networks are identical to this one's."""
+        """Return the representative of the class of architectures with identical networks that `arch` belongs to."""
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
         """Return exact parameters and MACs, without building the network."""

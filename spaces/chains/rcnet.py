@@ -102,7 +102,7 @@ class RCNet:
         return True
 
     def canonical(self, arch: Architecture) -> Architecture:
-        """Return the chain with the blocks of each stage moved to its first positions, which leaves the network the same."""
+        """Return the chain with the blocks of each stage moved to its first positions. The network stays the same."""
         check_genes(self, arch)
         per_stage = self.positions // _STAGES
         genes: list[int] = []

@@ -15,7 +15,7 @@ from budgetnas.spaces.task import Task
 
 SMALL_IMAGES = 64  # pixels a side
 SMALL_SIZE = (36, 20)  # channels and cells of the published evaluation network for CIFAR-10
-LARGE_SIZE = (48, 14)  # and for ImageNet
+LARGE_SIZE = (48, 14)  # the same for ImageNet
 STEM_MULTIPLIER = 3
 MOST_CHANNELS, FEWEST_CELLS, MOST_CELLS = 4_096, 3, 1_000  # with fewer than three cells, there would be no normal cell
 

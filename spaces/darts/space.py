@@ -146,7 +146,11 @@ class DARTS:
         return Architecture(self.name, (*genes, *(int(gene) for gene in arch.genes[len(genes) :])))
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
-        """Return exact parameters and MACs of the evaluation network; `IndivisibleWidth` for a connection that it cannot have."""
+        """Return exact parameters and MACs of the evaluation network.
+
+        Raises:
+            IndivisibleWidth: The groups of the connection do not divide its channels.
+        """
         params, macs, _ = self._costs(arch, task)
         return Complexity(params, macs)
 
@@ -187,7 +191,7 @@ class DARTS:
 
     @cached_property
     def searched(self) -> tuple[SearchedCell, ...]:
-        """The normal cells by group, the reduction cell, the connection cell: `normal` or `normal 0`, ..., `reduce`, `connection`."""
+        """The normal cells by group (`normal`, or `normal 0`, ...), the reduction cell (`reduce`), the connection cell (`connection`)."""
         cells = tuple(SearchedCell(name.replace("_", " "), EDGES, OPERATIONS, never_kept=("none",)) for name in self._names)
         return (*cells, *((SearchedCell("connection", ((0, 1),), CONNECTIONS),) if self.connection else ()))
 

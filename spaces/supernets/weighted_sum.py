@@ -65,7 +65,7 @@ class _Mixture(torch.autograd.Function):
         of_total = pixels(grad)
         of_maps = [images(of_total * strength, grad) for strength in map_strengths.tolist()]
         of_map_strengths = [torch.dot(of_total.view(-1), pixels(each).view(-1)) for each in maps] if ctx.needs_input_grad[1] else []
-        wanted = ctx.needs_input_grad[len(ctx.needs_input_grad) - ctx.number :]  # which weights' gradients
+        wanted = ctx.needs_input_grad[len(ctx.needs_input_grad) - ctx.number :]  # whether each weight needs a gradient
         columns, count = Columns(*of_total.shape), len(of_total)
         rows = columns.rows(of_total)
         rows = rows - columns.repeated(columns.sums(rows) / count)

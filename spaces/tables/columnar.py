@@ -196,7 +196,7 @@ def _checked(data: Any, name: str, rows: int, digest: str) -> Column | None:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
-    """Give a Parquet file, open for reading; what goes wrong with it becomes a `TableError` that names the file and the remedy."""
+    """Open a Parquet file for reading. Its errors become a TableError, which names the file and the remedy."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

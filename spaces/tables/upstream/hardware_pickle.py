@@ -91,7 +91,7 @@ def _operators(lists: Mapping[Any, Any], path: Path) -> Table:
         differing = [key for key in operator_keys() if key not in values] + [key for key in values if key not in set(operator_keys())]
         if differing:
             raise TableError(
-                f"{where}: the operator {shown(differing[0])} is missing or unknown; FBNet's networks have {len(operator_keys())}"
+                f"{where}: the operator {shown(differing[0])} is missing or unknown; FBNet's networks have {len(operator_keys())} operators"
             )
         costs = [_cost(values[key], f"{where}, {key}") for key in operator_keys()]
         columns[operator_column(resource, device)] = np.array([np.nan if cost == NOT_SUPPORTED else cost for cost in costs])

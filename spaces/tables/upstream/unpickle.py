@@ -142,7 +142,7 @@ def _reconstruct(kind: object, shape: object, typecode: object) -> _Array:
 
 def _frombuffer(raw: object, data_type: object, shape: object, order: object) -> _Array:
     if order not in ("C", "F"):
-        raise PickleRefused(f"holds a numpy array in the order {shown(order)}")
+        raise PickleRefused(f"holds a numpy array in the order {shown(order)}; expected C or F")
     return _Array().fill(shape, data_type, raw, order == "F")
 
 
