@@ -1,1 +1,1 @@
-"""What can be built, and what is known of it. This room imports no other room."""
+"""Search spaces, their networks, and the tables of known accuracies and costs. This package imports no other package of the project."""

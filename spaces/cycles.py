@@ -1,13 +1,15 @@
-"""CPU cycles of operations: DEff-ARTS's model (appendix B of the paper), for a Texas Instruments C64x+.
+"""CPU cycles of operations on a Texas Instruments C64x+, by the model of DEff-ARTS (appendix B of the paper).
 
-A multiply-add takes five cycles. The two poolings are counted as the paper's table 2 counts them: a comparison a pixel of the window for
-the maximum; for the average, one cycle a pixel and one for the division (the appendix's formula with its own costs gives four times as
-many). Where an operation has a stride, every part of it counts the pixels that it gives out; the appendix divides the depthwise convolution
-alone by the stride's square, and would so count a 1x1 convolution on pixels that it never sees. Activations, normalisations and sums of
-edges count nothing. In whole networks windows count in full at the borders too.
+- A multiply-add takes five cycles.
+- Pooling follows table 2 of the paper. Max pooling takes one comparison per pixel of the window. Average pooling takes one cycle per pixel
+  and one for the division (the formula in the appendix, with the paper's own costs, would give four times as many).
+- If an operation has a stride, every part of it is counted on its output pixels. The appendix divides only the depthwise convolution by
+  the square of the stride, and so counts the 1x1 convolution on pixels that it never reads.
+- Activations, normalisations and the sums of edges are not counted.
+- In whole networks, a window at the border counts as a full window.
 
-The paper's own figures assume that every operation works on 32x32 pixels of three channels with stride one, and leave out all that is not
-searched. In the search a separable convolution counts twice, as it is applied; in the published cost of a cell, once.
+The figures in the paper assume that every operation works on 32x32 pixels of three channels with stride one, and leave out everything that
+is not searched. A separable convolution is applied twice: the search counts it twice, the published cost of a cell counts it once.
 """
 
 from __future__ import annotations
@@ -17,22 +19,29 @@ from types import MappingProxyType
 
 COMPARISON, ADDITION, MULTIPLICATION, DIVISION = 1, 1, 4, 4  # table 1
 CYCLES_A_MAC = MULTIPLICATION + ADDITION
-ZERO_IN_SEARCH = 10**6 - 1  # of the operation `none`, appendix D.1: so that the search turns away from what it may not keep
+ZERO_IN_SEARCH = 10**6 - 1  # cost of the operation `none` (appendix D.1): it keeps the search away from an operation that it cannot select
 _PIXELS, _WIDTH = 32 * 32, 3
 
 
 def max_pooling(pixels: int, outputs: int) -> int:
-    """Return the cycles of max pooling over windows of so many pixels."""
+    """Return the cycles of max pooling over windows of `pixels` pixels."""
     return pixels * outputs * COMPARISON
 
 
 def average_pooling(pixels: int, outputs: int) -> int:
-    """Return the cycles of average pooling over windows of so many pixels: every operation counts one (table 2)."""
+    """Return the cycles of average pooling over windows of `pixels` pixels: every operation counts as one cycle (table 2)."""
     return (pixels + 1) * outputs
 
 
 def separable_macs(kernel: int, width: int, outputs: int, width_out: int | None = None) -> int:
-    """Return the multiply-adds of a depthwise and a 1x1 convolution, with `outputs` pixels behind them."""
+    """Return the multiply-adds of a depthwise convolution followed by a 1x1 convolution.
+
+    Args:
+        kernel: Side of the depthwise kernel, in pixels.
+        width: Input channels.
+        outputs: Output pixels.
+        width_out: Output channels; by default `width`.
+    """
     return (kernel * kernel * width + width * (width if width_out is None else width_out)) * outputs
 
 
@@ -54,5 +63,5 @@ def _paper(separable_times: int) -> Mapping[str, int]:
     )
 
 
-PAPER_COSTS = _paper(separable_times=1)  # by operation, in the published cost of a cell
+PAPER_COSTS = _paper(separable_times=1)  # cycles by operation, as in the published cost of a cell
 PAPER_COSTS_IN_SEARCH = MappingProxyType({"none": ZERO_IN_SEARCH, **_paper(separable_times=2)})  # table 2

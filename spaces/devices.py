@@ -1,4 +1,4 @@
-"""Every device: its metrics, their units, whether they were measured, and where they come from."""
+"""The devices: which metrics are known, in which unit, whether they were measured or estimated, and their source."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Literal
 Origin = Literal["measured", "estimated"]
 
 HW_NAS_BENCH = "HW-NAS-Bench (Li et al., ICLR 2021)"
-DIGITS201_BUILDER = "amd-epyc"  # the processor on which the shipped table was made
+DIGITS201_BUILDER = "amd-epyc"  # the processor on which the shipped digits201 table was measured
 
 
 class UnknownDevice(ValueError):
-    """A device, or a metric of one, that no table has; the message lists what there is."""
+    """No table has this device or this metric of the device; the message lists the known ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that costs are known for. `metrics` maps a resource, unit in its name, to how its figures came about."""
+    """A device with known costs. `metrics` maps a resource, such as `latency_ms`, to `measured` or `estimated`."""
 
     name: str
     title: str
@@ -45,13 +45,13 @@ DEVICES = {
     )
 }
 DEVICE_RESOURCES = ("latency_ms", "energy_mj")
-EXACT_RESOURCES = ("params", "macs")  # which a space computes
-NETWORK_RESOURCES = (*EXACT_RESOURCES, "cycles")  # no device's; C64x+ cycles where a table has them
+EXACT_RESOURCES = ("params", "macs")  # computed by the space
+NETWORK_RESOURCES = (*EXACT_RESOURCES, "cycles")  # do not depend on a device; cycles are those of a C64x+, where a table has them
 RESOURCES = (*DEVICE_RESOURCES, *NETWORK_RESOURCES)
 
 
 def device_of(name: str) -> Device:
-    """Return a device by its name; `UnknownDevice` lists the names there are."""
+    """Return the device with this name. Raises UnknownDevice, which lists the known names."""
     if name in DEVICES:
         return DEVICES[name]
     raise UnknownDevice(f"unknown device '{name}'; choose one of {', '.join(DEVICES)}")

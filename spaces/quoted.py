@@ -1,4 +1,4 @@
-"""Results as others published them: quoted beside ours, never ranked with them."""
+"""Results quoted from papers: shown beside our own results, never ranked with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """A published mean and standard deviation of test accuracy [%] (None where none was given) on one dataset."""
+    """A published test accuracy [%] on one dataset: mean and standard deviation (None if the source gives none)."""
 
     method: str
     dataset: str

@@ -1,4 +1,4 @@
-"""The spaces by name, some with parameters: `darts`, `darts[groups=3]`. A space is imported when it is first asked for."""
+"""The spaces by name, some with parameters: `darts`, `darts[groups=3]`. The module of a space is imported on first use."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ _NAME = re.compile(r"(\w+)(?:\[([^\[\]]*)\])?")
 
 
 class UnknownSpace(ValueError):
-    """A space that the project does not have, or a parameter that a space does not take; the message lists those there are."""
+    """The space, or a parameter of it, does not exist; the message lists the existing ones."""
 
 
 def space_of(name: str) -> Space:
-    """Return a space by its name, `name` or `name[key=value,...]`; `UnknownSpace` lists the names or the parameters there are."""
+    """Return the space with this name, written `name` or `name[key=value,...]`. Equal parameters give the same object.
+
+    Raises:
+        UnknownSpace: The name, a parameter or its value is not known; the message lists the known ones.
+    """
     match = _NAME.fullmatch(name.strip()) if len(name) < 200 else None
     if match is None or match[1] not in SPACES:
         raise UnknownSpace(f"unknown space '{name:.60}'; choose one of {', '.join(SPACES)}")
@@ -45,14 +49,14 @@ def _made(base: str, given: tuple[tuple[str, Any], ...]) -> Space:
         made: Space = _class_of(base)(**dict(given))
     except ValueError as refusal:
         raise UnknownSpace(f"space '{base}': {refusal}") from None
-    # However it was written, one space is one object: defaults spelled out do not make another.
+    # A space is one object, whichever way its name is written: stating a default value does not make a second one.
     canonical = _NAME.fullmatch(made.name)
     written = _given(base, canonical[2] or "") if canonical else dict(given)
     return made if written == dict(given) else _made(base, tuple(sorted(written.items())))
 
 
 def _given(base: str, text: str) -> dict[str, Any]:
-    """Return the parameters in `key=value,...`, each of the type that the space's class declares."""
+    """Return the parameters in `key=value,...`, each converted to the type that the class of the space declares."""
     cls = _class_of(base)
     known = [field.name for field in fields(cls) if field.init and field.default is not MISSING] if is_dataclass(cls) else []
     kinds = get_type_hints(cls) if known else {}

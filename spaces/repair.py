@@ -1,4 +1,4 @@
-"""From strengths of operations to the architectures in their order, and to the strongest one that violates nothing."""
+"""Architectures in the order of the strengths of their operations, and the strongest feasible one."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ import numpy as np
 
 from budgetnas.spaces.space import Architecture, Enumerable, Floats, Relaxable, neighbours
 
-MOST_IN_ORDER = 200  # of a space that cannot be listed, before `nearest` takes to single changes
+MOST_IN_ORDER = 200  # architectures that `nearest` tries in order, in a space that cannot be listed, before it changes single genes
 Choice = tuple[int, int, int]  # searched cell, edge, operation
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Found:
-    """The strongest architecture without some choices. Ordered by what it lacks in strength, then by its genes."""
+    """The strongest architecture without the forbidden choices. Sorted by falling strength, then by genes."""
 
-    lost: float
+    lost: float  # -log of the product of strengths
     genes: tuple[int, ...]
-    number: int
-    without: frozenset[Choice]
-    choices: tuple[Choice, ...]
+    number: int  # unique, so that sorting never compares the sets
+    without: frozenset[Choice]  # the forbidden choices
+    choices: tuple[Choice, ...]  # the choices that the architecture makes
 
 
 def by_strength(space: Relaxable, strengths: Sequence[Floats]) -> Iterator[Architecture]:
-    """Yield architectures by falling product of the strengths of their operations, each once; without end for people's purposes.
+    """Yield architectures by falling product of the strengths of their operations, each once.
 
-    strengths: (edges, operations), one array a searched cell, at least 0; an operation of strength 0 is never chosen.
+    Forbid each choice of the strongest architecture in turn, solve again, and recurse (Murty, "An algorithm for ranking all the assignments
+    in order of increasing cost", Operations Research 16, 1968). The order is exact if `space.strongest` returns the largest product among
+    the operations that are left. That holds for a rule that takes the strongest operation on every edge, or the strongest few edges into a
+    node. In a large space the generator practically never ends; take a slice of it.
 
-    An architecture other than the strongest lacks one of the strongest's choices, and is the strongest without it or lacks another
-    (Murty, "An algorithm for ranking all the assignments in order of increasing cost", Operations Research 16, 1968). The order is exact
-    where the space's rule picks the largest product among the operations left, as one does that takes the strongest on every edge, or
-    the strongest few edges into a node.
+    Args:
+        space: The relaxable space.
+        strengths: Values of at least 0, one array of shape (edges, operations) per searched cell. An operation of strength 0 never occurs.
     """
     start = [np.array(each, dtype=np.float64) for each in strengths]
     waiting = [found for found in [_strongest_without(space, start, frozenset(), 0)] if found]
@@ -56,7 +58,7 @@ def by_strength(space: Relaxable, strengths: Sequence[Floats]) -> Iterator[Archi
 
 
 def _strongest_without(space: Relaxable, strengths: Sequence[Floats], without: frozenset[Choice], number: int) -> _Found | None:
-    """Return the strongest architecture that has none of the choices, None where it cannot do without them."""
+    """Return the strongest architecture without the choices in `without`; None if every architecture needs one of them."""
     left = [each.copy() for each in strengths]
     for cell, edge, operation in without:
         left[cell][edge, operation] = 0.0
@@ -67,7 +69,7 @@ def _strongest_without(space: Relaxable, strengths: Sequence[Floats], without: f
 
 
 def _choices(space: Relaxable, arch: Architecture) -> tuple[Choice, ...]:
-    """Return the operations that an architecture has."""
+    """Return the operations of an architecture, as (searched cell, edge, operation)."""
     found: list[Choice] = []
     for cell, hot in enumerate(space.one_hot(arch)):
         edges, operations = np.nonzero(hot)
@@ -76,17 +78,22 @@ def _choices(space: Relaxable, arch: Architecture) -> tuple[Choice, ...]:
 
 
 def _lost(strengths: Sequence[Floats], choices: Sequence[Choice]) -> float:
-    """Return -log of the product of the strengths of what was chosen; inf where one of them is 0."""
+    """Return -log of the product of the strengths of `choices`; inf if one of them is 0."""
     chosen = [float(strengths[cell][edge, operation]) for cell, edge, operation in choices]
     return -sum(map(math.log, chosen)) if min(chosen, default=1.0) > 0.0 else math.inf
 
 
 def nearest(space: Relaxable, strengths: Sequence[Floats], violation: Callable[[Architecture], float]) -> Architecture | None:
-    """Return an architecture that violates nothing, the one of the largest product of strengths; None if none was found.
+    """Return the feasible architecture with the largest product of strengths; None if none was found.
 
-    violation: 0 for what is feasible, greater the farther from it. In a space that can be listed the answer is exact. In a larger one it
-    is exact if among the `MOST_IN_ORDER` strongest; else it is reached from the strongest by changes of one gene, each the one that
-    lowers the violation most for the strength it gives up, after which changes that win strength back are made as long as there are any.
+    The answer is exact in a space that can be listed, and in a larger space if it is among the `MOST_IN_ORDER` strongest architectures.
+    Otherwise the search starts at the strongest architecture and changes one gene at a time. Each change is the one that lowers the
+    violation most for the strength it loses. Once feasible, the search makes feasible changes as long as they raise the strength.
+
+    Args:
+        space: The relaxable space.
+        strengths: As in `by_strength`.
+        violation: Returns 0 for a feasible architecture, else a positive number that grows with the distance from feasibility.
     """
     most = space.size if isinstance(space, Enumerable) else MOST_IN_ORDER
     for arch in islice(by_strength(space, strengths), most):
@@ -96,7 +103,7 @@ def nearest(space: Relaxable, strengths: Sequence[Floats], violation: Callable[[
 
 
 def _descended(space: Relaxable, strengths: Sequence[Floats], violation: Callable[[Architecture], float]) -> Architecture | None:
-    """Return a feasible architecture reached by single changes from the strongest, or None where none of them helps."""
+    """Return a feasible architecture reached from the strongest by changes of one gene; None if no change lowers the violation."""
 
     def lost(arch: Architecture) -> float:
         return _lost(strengths, _choices(space, arch))
@@ -107,7 +114,7 @@ def _descended(space: Relaxable, strengths: Sequence[Floats], violation: Callabl
         for near in neighbours(space, arch):
             left, given_up = violation(near), lost(near) - here
             if left < excess and given_up < math.inf:
-                # What gives up nothing comes first, then the most for the strength given up; ties to the lowest genes.
+                # First the changes that lose no strength, then the largest gain per strength lost; ties go to the lowest genes.
                 gains.append(((given_up > 0.0, -(excess - left) / max(given_up, 1e-12)), near.genes))
         if not gains:
             return None

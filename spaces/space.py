@@ -1,4 +1,4 @@
-"""The words every space shares, and the moves on them, written once for every space."""
+"""The protocols that spaces implement, and the random moves that work in every space."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 class InvalidArchitecture(ValueError):
-    """A text, index or list of genes that is no architecture of the space; the message says what is wrong and where."""
+    """The text, index or genes are not an architecture of the space; the message names the fault and its position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A point of a product space: `genes[i] < space.arity[i]`. The same type for every space."""
+    """A point of a product space, `0 <= genes[i] < space.arity[i]`. All spaces use this type."""
 
     space: str
     genes: tuple[int, ...]
@@ -31,7 +31,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """Exact trained parameters and multiply-adds (convolutions and linear layers; no bias, normalisation or pooling)."""
+    """Exact counts: trained parameters, and multiply-adds of convolutions and linear layers (without bias, normalisation or pooling)."""
 
     params: int
     macs: int
@@ -39,91 +39,102 @@ class Complexity:
 
 @runtime_checkable
 class Space(Protocol):
-    """What can be built. `name` may carry parameters, such as `rcnet[positions=6]`."""
+    """A set of architectures. Every method that takes an architecture raises InvalidArchitecture if it is not a point of the space."""
 
     @property
     def name(self) -> str:
-        """Name by which studies, records and commands refer to the space."""
+        """The name in studies, records and commands. It may carry parameters, such as `rcnet[positions=6]`."""
 
     @property
     def arity(self) -> tuple[int, ...]:
-        """Number of choices of every gene."""
+        """The number of choices of every gene."""
 
     def encode(self, arch: Architecture) -> str:
-        """Return the published text form; `InvalidArchitecture` for what is no point of the space, here and in the questions below."""
+        """Return the architecture in its published text form."""
 
     def decode(self, text: str) -> Architecture:
-        """Return the architecture that a text names; `InvalidArchitecture` says what is wrong and where. Nothing is evaluated."""
+        """Return the architecture in its text form. The text is parsed, never executed.
+
+        Raises:
+            InvalidArchitecture: The text is not an architecture; the message names the fault and its position.
+        """
 
     def connected(self, arch: Architecture) -> bool:
-        """Return whether the output depends on the input at all."""
+        """Return whether the output depends on the input."""
 
     def canonical(self, arch: Architecture) -> Architecture:
-        """Return one fixed member of the class of networks identical to this one."""
+        """Return the representative of the class of architectures with identical networks that `arch` belongs to."""
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
-        """Return exact parameters and MACs without building the network."""
+        """Return exact parameters and MACs, without building the network."""
 
     @property
     def identity(self) -> Architecture | None:
-        """The architecture in which every position is left unfilled (the identity), or None where a space has no such notion."""
+        """The architecture with nothing (the identity) at every position; None if the space has no such architecture."""
 
 
 @runtime_checkable
 class Enumerable(Space, Protocol):
-    """A space small enough to be listed: every architecture has an index."""
+    """A space that is small enough to be listed: every architecture has an index."""
 
     @property
     def size(self) -> int:
-        """Number of architectures."""
+        """The number of architectures."""
 
     def index(self, arch: Architecture) -> int:
-        """Return the published index, 0 to `size - 1`; `InvalidArchitecture` for what is no point of the space."""
+        """Return the published index, 0 to `size - 1`."""
 
     def at(self, index: int) -> Architecture:
-        """Return the architecture with that index; `InvalidArchitecture` beyond the range."""
+        """Return the architecture with this index. Raises InvalidArchitecture if the index is not 0 to `size - 1`."""
 
 
 @runtime_checkable
 class Buildable(Space, Protocol):
-    """A space whose networks can be built and trained. Building needs torch; asking whether a space is one does not."""
+    """A space with networks that can be built and trained. Building needs torch; `isinstance(space, Buildable)` does not."""
 
     def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
         """Return the untrained network of an architecture: images (N, channels, side, side) to logits (N, classes).
 
-        With `auxiliary`, where the space has such a head, `module.with_auxiliary(images)` gives (logits, auxiliary logits) in training.
-        A module that has `drop_path` (a probability, 0 at first) drops paths with it in training. Weights are drawn from torch's global
-        generator, which the caller seeds.
+        A module with the attribute `drop_path` (a probability, at first 0) drops paths with this probability in training. Weights are drawn
+        from torch's global generator, which the caller seeds.
+
+        Args:
+            arch: The architecture.
+            task: The dataset's image shape and number of classes.
+            auxiliary: Add the auxiliary head, if the space has one. Then `module.with_auxiliary(images)` returns (logits, auxiliary logits)
+                in training.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class SearchedCell:
-    """One cell of a relaxed space: its architecture variables have the shape (edges, operations)."""
+    """One searched cell of a relaxed space. Its architecture variables have the shape (edges, operations)."""
 
     name: str
     edges: tuple[tuple[int, int], ...]  # (from node, to node)
     operations: tuple[str, ...]
-    never_kept: tuple[str, ...] = ()  # of the operations, those that no discrete architecture has: DARTS's `none`
+    never_kept: tuple[str, ...] = ()  # operations that no discrete architecture has, such as `none` in DARTS
 
     @property
     def choosable(self) -> tuple[int, ...]:
-        """The numbers of the operations that a discrete architecture may have."""
+        """The numbers of the operations that a discrete architecture can have."""
         return tuple(number for number, operation in enumerate(self.operations) if operation not in self.never_kept)
 
 
 @dataclass(frozen=True, slots=True)
 class SupernetOptions:
-    """How a supernet is built. Sizes left out are the space's own for searching.
+    """How a supernet is built.
 
-    channels, cells: of the search network (nasbench201 counts cells a stage).
-    partial: one in so many channels goes through the operations, the others go past them (PC-DARTS).
-    edge_weights: a trained weight an edge beside the alphas, normalised over a node's incoming edges (PC-DARTS).
-    shared: the edges that leave a node share the weights of equal operations (DCA-NAS, equation 5).
-    bottleneck: operations work on one in so many channels, between 1x1 convolutions (DCA-NAS).
-    derived: two cells carry architecture variables; the others hold the strongest operations only (DCA-NAS).
-    layout: `auto` chooses by device; the others are named where the supernet is.
-    recompute: trade time for memory, activations being computed again in the backward pass.
+    Args:
+        channels: Initial channels of the search network; by default the space's own number for searching.
+        cells: Cells of the search network (nasbench201: per stage); by default the space's own number for searching.
+        partial: k sends the first of every k channels through the operations; the others bypass them (PC-DARTS).
+        edge_weights: Train a weight per edge besides the alphas, normalised over the incoming edges of a node (PC-DARTS).
+        shared: Edges that leave the same node share the weights of equal operations (DCA-NAS, equation 5).
+        bottleneck: r lets operations work on 1 / r of the channels, between 1x1 convolutions (DCA-NAS).
+        derived: Two cells carry architecture variables; the others hold only the strongest operations (DCA-NAS).
+        layout: Order of computation, one of those in `supernets/arithmetic.py`; `auto` chooses by device.
+        recompute: Save memory and lose time: compute the activations again in the backward pass.
     """
 
     channels: int | None = None
@@ -138,79 +149,102 @@ class SupernetOptions:
 
 
 class Supernet(Protocol):
-    """A network in which every searched edge is a weighted sum of all its operations; a `torch.nn.Module`.
+    """A `torch.nn.Module` in which every searched edge is a weighted sum of all its operations.
 
-    Batch normalisation inside uses the batch's own statistics and has no affine parameters (DARTS, A.1.1).
+    Batch normalisation in the cells uses the statistics of the batch and has no affine parameters (DARTS, A.1.1).
     """
 
     def __call__(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
-        """Return logits (N, classes), given the weight of every operation, shape (edges, operations), one tensor a searched cell."""
+        """Return logits, shape (N, classes).
+
+        Args:
+            images: Shape (N, channels, side, side).
+            strengths: The weight of every operation, one tensor of shape (edges, operations) per searched cell.
+        """
 
     def derive(self, arch: Architecture) -> None:
-        """Set the operations of the derived cells to those of `arch`; their weights are kept. Only with `SupernetOptions.derived`."""
+        """Set the operations of the derived cells to those of `arch` and keep all weights. Only with `SupernetOptions.derived`."""
 
 
 @runtime_checkable
 class Relaxable(Buildable, Protocol):
-    """A space with a continuous relaxation: mixtures of operations on edges. `strengths` are one array a searched cell."""
+    """A space with a continuous relaxation: every edge is a mixture of operations.
+
+    `strengths` are the weights of the operations, one array of shape (edges, operations) per searched cell.
+    """
 
     @property
     def searched(self) -> tuple[SearchedCell, ...]:
         """The cells that carry architecture variables."""
 
     def strongest(self, strengths: Sequence[Floats]) -> Architecture:
-        """Return the discrete architecture: by the space's rule, the strongest edges and operations. Ties go to the lowest number."""
+        """Return the discrete architecture: the strongest edges and operations by the rule of the space. Ties go to the lowest number."""
 
     def kept_edges(self, strengths: Sequence[Floats]) -> list[NDArray[np.bool_]]:
-        """Return which edges that architecture has, shape (edges,), one array a searched cell."""
+        """Return which edges `strongest(strengths)` has, one array of shape (edges,) per searched cell."""
 
     def one_hot(self, arch: Architecture) -> list[Floats]:
-        """Return strengths of 1 and 0 (an edge that `arch` lacks has none), of which `arch` is the strongest."""
+        """Return strengths of 1 for the operations of `arch` and 0 for all others, so that `strongest` returns `arch`.
+
+        An edge that `arch` does not have is a row of zeros.
+        """
 
     def edge_costs(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> list[Floats]:
-        """Return what each operation on each edge adds to a resource, shape (edges, operations), summed over all cells of a kind.
+        """Return the cost that each operation adds on each edge, summed over all cells of a kind, shape (edges, operations) each.
 
-        For the network of the given size, by default the evaluation network's. `params`, `macs` or `cycles`, where it is a sum over edges;
-        a `ValueError` for people otherwise. Operations cost what they cost in the evaluation network (their normalisation has parameters).
+        The costs are those of the evaluation network, in which normalisations have parameters.
+
+        Args:
+            resource: `params`, `macs` or `cycles`, if it is a sum over edges in this space.
+            task: The dataset's image shape and number of classes.
+            channels: Initial channels of the network; by default those of the evaluation network.
+            cells: Cells of the network; by default those of the evaluation network.
+
+        Raises:
+            ValueError: The resource is not a sum over edges here; the message is written for the user.
         """
 
     def fixed_cost(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> float:
-        """Return the resource of everything but the searched operations: fixed + the edge costs of `arch` is its exact cost."""
+        """Return the cost of everything but the searched operations. It and the edge costs of `arch` add up to the exact cost of `arch`."""
 
     def supernet(self, task: Task, options: SupernetOptions) -> Supernet:
-        """Return an untrained supernet; weights are drawn from torch's global generator. Needs torch."""
+        """Return an untrained supernet, with weights drawn from torch's global generator. Needs torch."""
 
 
 @runtime_checkable
 class CostedOnDevices(Space, Protocol):
-    """A space whose costs on devices are computed for each architecture (a sum over its parts), not read from a table of architectures."""
+    """A space with costs on devices that are sums over the parts of an architecture, not rows of a table of architectures."""
 
     def devices(self, task: Task) -> tuple[str, ...]:
-        """Return the devices whose costs are known on this machine."""
+        """Return the devices with costs that are known on this machine."""
 
     def device_cost(self, arch: Architecture, task: Task, device: str) -> Mapping[str, float]:
-        """Return latency_ms, energy_mj or both; NaN is 'not supported'. A `ValueError` for people where the figures are missing."""
+        """Return `latency_ms`, `energy_mj` or both; NaN means 'not supported'.
+
+        Raises:
+            ValueError: The costs are not known on this machine; the message is written for the user.
+        """
 
 
 @runtime_checkable
 class CostedElements(Space, Protocol):
-    """A space in which a value at a position has a cost of its own, whatever the other positions hold."""
+    """A space in which a value at a position has a cost that does not depend on the other positions."""
 
     def element_cost(self, position: int, value: int, task: Task, device: str | None = None) -> Mapping[str, float]:
-        """Return c(v) by resource, in the unit of its name: what the element costs alone at its own position."""
+        """Return c(v), the cost of `value` alone at `position`, by resource, in the unit of the resource's name."""
 
 
 @runtime_checkable
 class HasCheapest(Space, Protocol):
-    """A space too large to be listed of which the cheapest architectures are known all the same."""
+    """A space that is too large to be listed, but can compute its cheapest architecture."""
 
     def cheapest(self, resource: str, task: Task, device: str | None = None) -> Architecture:
-        """Return one of the architectures that need the least of a resource that is known of them."""
+        """Return an architecture with the lowest known cost in a resource."""
 
 
 @runtime_checkable
 class Described(Space, Protocol):
-    """A space that has more to say of an architecture than its complexity."""
+    """A space that knows more figures of an architecture than its complexity."""
 
     def figures(self, arch: Architecture, task: Task) -> Mapping[str, float]:
         """Return exact figures by name, such as `params_with_auxiliary` or `cycles`."""
@@ -218,38 +252,41 @@ class Described(Space, Protocol):
 
 @runtime_checkable
 class Published(Space, Protocol):
-    """A space of which the literature has named architectures."""
+    """A space with architectures that papers have published under a name."""
 
     @property
     def published(self) -> Mapping[str, Architecture]:
-        """The architectures by name, in lower case."""
+        """The published architectures, by their names in lower case."""
 
 
 @runtime_checkable
 class Tabled(Enumerable, Protocol):
-    """A space with tables of accuracies for some datasets, whether on this machine or not."""
+    """A space with tables of accuracies for some datasets, on this machine or elsewhere."""
 
     @property
     def tabled(self) -> tuple[str, ...]:
-        """The datasets that tables exist for."""
+        """The datasets with a table."""
 
 
 @runtime_checkable
 class CountedInPaper(Space, Protocol):
-    """A space whose cells DEff-ARTS's paper counts in CPU cycles by fixed representations, beside those of the whole network."""
+    """A space that counts the CPU cycles of cells as the paper of DEff-ARTS does, besides those of the whole network.
+
+    The paper assumes representations of one fixed size.
+    """
 
     def paper_cycles(self, arch: Architecture) -> int:
-        """Return the compute cost of the cells as the paper publishes it."""
+        """Return the compute cost of the cells [cycles], counted as in the paper."""
 
 
 def check_genes(space: Space, arch: Architecture) -> None:
-    """Raise `InvalidArchitecture` unless `arch` is a point of `space`."""
+    """Raise InvalidArchitecture unless `arch` is a point of `space`."""
     if not isinstance(arch, Architecture):
-        raise InvalidArchitecture(f"{arch!r} is no Architecture; use space.decode, space.at or Architecture(space.name, genes)")
+        raise InvalidArchitecture(f"{arch!r} is not an Architecture; use space.decode, space.at or Architecture(space.name, genes)")
     if arch.space != space.name:
-        raise InvalidArchitecture(f"an architecture of the space '{arch.space}' was given where one of '{space.name}' is expected")
+        raise InvalidArchitecture(f"the architecture belongs to the space '{arch.space}'; expected one of '{space.name}'")
     if not isinstance(arch.genes, tuple):
-        raise InvalidArchitecture(f"the genes are a {type(arch.genes).__name__}; an Architecture has a tuple of whole numbers")
+        raise InvalidArchitecture(f"the genes are a {type(arch.genes).__name__}; an Architecture needs a tuple of whole numbers")
     if len(arch.genes) != len(space.arity):
         raise InvalidArchitecture(f"{len(arch.genes)} genes given; '{space.name}' has {len(space.arity)}")
     for position, (gene, arity) in enumerate(zip(arch.genes, space.arity, strict=True)):
@@ -258,13 +295,13 @@ def check_genes(space: Space, arch: Architecture) -> None:
 
 
 def sample(space: Space, rng: np.random.Generator) -> Architecture:
-    """Return an architecture drawn uniformly from all of the space, disconnected ones included."""
+    """Return an architecture drawn uniformly from the whole space, including disconnected ones."""
     uniforms = rng.random(len(space.arity)).tolist()
     return Architecture(space.name, tuple([int(u * a) for u, a in zip(uniforms, space.arity, strict=True)]))
 
 
 def mutate(space: Space, arch: Architecture, rng: np.random.Generator) -> Architecture:
-    """Return `arch` with one gene, drawn uniformly among those that have a choice, set to another value, drawn uniformly."""
+    """Return `arch` with one gene changed: both the gene (of those with more than one value) and its new value are drawn uniformly."""
     position, shift = rng.random(2).tolist()
     free = [i for i, a in enumerate(space.arity) if a > 1]
     if not free:
@@ -276,7 +313,7 @@ def mutate(space: Space, arch: Architecture, rng: np.random.Generator) -> Archit
 
 
 def neighbours(space: Space, arch: Architecture) -> Iterator[Architecture]:
-    """Yield every architecture that differs in exactly one gene, by gene, then by value."""
+    """Yield every architecture that differs from `arch` in exactly one gene, ordered by gene, then by value."""
     for gene, arity in enumerate(space.arity):
         for value in range(arity):
             if value != arch.genes[gene]:
@@ -284,6 +321,6 @@ def neighbours(space: Space, arch: Architecture) -> Iterator[Architecture]:
 
 
 def crossover(space: Space, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
-    """Return a child that takes every gene from either parent with probability one half (uniform crossover)."""
+    """Return a child that takes each gene from the first or the second parent with probability 1/2 (uniform crossover)."""
     coins = rng.random(len(space.arity)).tolist()
     return Architecture(space.name, tuple([a if u < 0.5 else b for a, b, u in zip(first.genes, second.genes, coins, strict=True)]))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FULL_EPOCHS = 200  # of NAS-Bench-201
+FULL_EPOCHS = 200  # one full training in NAS-Bench-201
 
 
 class UnknownDataset(ValueError):
-    """A dataset that no space knows; the message lists those it does."""
+    """No task has this dataset; the message lists the known ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Task:
     image_size: int
     image_channels: int
     classes: int
-    full_epochs: int = FULL_EPOCHS  # of one full training, after which tables are compared
+    full_epochs: int = FULL_EPOCHS  # of one full training, after which a table gives its accuracies
 
     @property
     def chance(self) -> float:
-        """Accuracy [%] of guessing."""
+        """Accuracy [%] of random guessing."""
         return 100.0 / self.classes
 
 
@@ -44,7 +44,7 @@ TASKS = {
 
 
 def task_of(dataset: str) -> Task:
-    """Return the task of a dataset; `UnknownDataset` lists the names there are."""
+    """Return the task of a dataset. Raises UnknownDataset, which lists the known names."""
     if dataset in TASKS:
         return TASKS[dataset]
     raise UnknownDataset(f"unknown dataset '{dataset}'; choose one of {', '.join(TASKS)}")

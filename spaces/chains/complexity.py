@@ -1,7 +1,7 @@
-"""The parts that chains are made of, each with its exact parameters and multiply-adds in closed form.
+"""The parts of chains, each with its exact parameters and multiply-adds in closed form.
 
-A part stands at a `Layer`: the image side and the channels that go in, the channels that come out, the stride. Every convolution is padded
-by half its kernel, so a stride leaves the ceiling of side / stride. `network.py` builds what is described here.
+The shape of a part is a `Layer`: image side and channels of the input, channels of the output, stride. Every convolution is padded by half
+its kernel, so the side of its output is the ceiling of side / stride. `network.py` builds the parts in PyTorch.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Literal, TypeAlias
 from budgetnas.spaces.space import Complexity
 from budgetnas.spaces.tables.operators import Layer
 
-SMALL_IMAGES = 64  # pixels a side: up to here a chain has its CIFAR strides, beyond it those for ImageNet
+SMALL_IMAGES = 64  # pixels a side: a chain has its CIFAR strides up to this size, its ImageNet strides above
 
 
 def strided(side: int, stride: int) -> int:
-    """Return the side that a stride leaves of a side."""
+    """Return the side of the output of a padded convolution: the ceiling of side / stride."""
     return -(-side // stride)
 
 
 def convolution(kernel: int, channels_in: int, channels_out: int, groups: int, side: int) -> Complexity:
-    """Return the cost of a convolution with `side` x `side` outputs, its normalisation's scale and shift included."""
+    """Return the cost of a convolution with `side` x `side` outputs, including scale and shift of its normalisation."""
     weights = kernel * kernel * (channels_in // groups) * channels_out
     return Complexity(weights + 2 * channels_out, weights * side * side)
 
 
 def linear(channels: int, classes: int) -> Complexity:
-    """Return the cost of the classifier, which has a bias."""
+    """Return the cost of the linear classifier, with its bias."""
     return Complexity((channels + 1) * classes, channels * classes)
 
 
@@ -42,7 +42,7 @@ def total(costs: Iterable[Complexity]) -> Complexity:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution, batch normalisation and the activation."""
+    """A convolution, batch normalisation and activation."""
 
     kernel: int
     at: Layer
@@ -54,12 +54,12 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True)
 class BlockType:
-    """What an inverted residual block is, wherever it stands.
+    """The type of an inverted residual block, without its shape.
 
-    1x1 convolution to `expansion` times the channels, normalisation, activation; depthwise convolution with the stride, normalisation,
-    activation; 1x1 convolution, normalisation. The 1x1 convolutions may have groups, and channels are shuffled over `shuffle_groups`
-    before the depthwise convolution or after it. The input is added where it has the output's shape. Where only the channels differ, and
-    `projected` says so, a 1x1 convolution and normalisation of it are added.
+    The block is a 1x1 convolution to `expansion` times the channels, normalisation, activation; a depthwise convolution with the stride,
+    normalisation, activation; a 1x1 convolution, normalisation. The 1x1 convolutions may have groups. Channels are shuffled over
+    `shuffle_groups` before or after the depthwise convolution. The input is added to the output if both have the same shape. If only their
+    channels differ and `projected` is set, the input is added after a 1x1 convolution and normalisation.
     """
 
     kernel: int
@@ -71,20 +71,20 @@ class BlockType:
 
     @property
     def shuffle_groups(self) -> int:
-        """Groups over which channels are shuffled: those of the convolution whose groups are to be mixed."""
+        """The groups over which channels are shuffled: before the depthwise convolution those of the expansion, else of the projection."""
         return self.expansion_groups if self.shuffle == "before depthwise" else self.projection_groups
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """An inverted residual block at its place."""
+    """An inverted residual block of a given shape."""
 
     type: BlockType
     at: Layer
 
     @property
     def shortcut(self) -> Literal["none", "identity", "projection"]:
-        """What is added to the block's output."""
+        """What is added to the output of the block: nothing, its input, or a projection of its input."""
         if self.at.stride != 1:
             return "none"
         if self.at.channels_in == self.at.channels_out:
@@ -107,12 +107,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
-    """Average pooling over squares of `stride` pixels a side, which do not overlap; at the far edges they may be cut off. No parameters."""
+    """Average pooling over squares of `stride` x `stride` pixels that do not overlap. Squares at the far edges may be cut off."""
 
     stride: int
 
     def complexity(self) -> Complexity:
-        """Return 0 and 0: pooling is not counted."""
+        """Return 0 parameters and 0 MACs: pooling is not counted."""
         return Complexity(0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Latency and energy of FBNet's chains: sums over HW-NAS-Bench's operators (Li et al., ICLR 2021), added first to last."""
+"""Latency and energy of FBNet's chains: sums over HW-NAS-Bench's operators (Li et al., ICLR 2021), added from first to last."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _SKELETONS = {"cifar10": CIFAR, "cifar100": CIFAR, "imagenet": IMAGENET}
 
 
 class NoDeviceCosts(ValueError):
-    """A task that no operators were measured for; the message lists those there are."""
+    """HW-NAS-Bench did not measure operators for this task; the message lists the tasks with measurements."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Costs:
-    """One resource of every operator of a task's network on a device: the stem, every code at every position, what follows."""
+    """The costs of all operators of a task's network in one resource on one device."""
 
     stem: float
-    layers: tuple[tuple[float, ...], ...]
-    end: tuple[float, ...]
+    layers: tuple[tuple[float, ...], ...]  # by position, then by code
+    end: tuple[float, ...]  # the operators after the last position
 
 
 def devices(task: Task) -> tuple[str, ...]:
-    """Return the devices whose costs are known on this machine, in the order of `DEVICES`; none for a task without costs."""
+    """Return the devices with costs known on this machine, in the order of `DEVICES`; none for a task without costs."""
     if not _measured(task) or not table_path(OPERATORS).exists():
         return ()
     table = open_operators()
@@ -37,7 +37,13 @@ def devices(task: Task) -> tuple[str, ...]:
 
 
 def device_cost(codes: Sequence[int], task: Task, device: str) -> Mapping[str, float]:
-    """Return the device's resources of the chain with these codes. `NoDeviceCosts`, `UnknownDevice` or `TableError` where not known."""
+    """Return the costs of a chain by resource (`latency_ms`, `energy_mj`).
+
+    Raises:
+        NoDeviceCosts: HW-NAS-Bench has no network for the task.
+        UnknownDevice: The operators have no costs on the device.
+        TableError: The costs of the operators are not on this machine.
+    """
     sums = {}
     for resource, costs in _costs_on(task, device).items():
         value = costs.stem
@@ -50,7 +56,7 @@ def device_cost(codes: Sequence[int], task: Task, device: str) -> Mapping[str, f
 
 
 def element_cost(position: int, code: int, task: Task, device: str) -> Mapping[str, float]:
-    """Return the device's resources of one operator. Errors as for `device_cost`."""
+    """Return the costs of one operator by resource. Raises as `device_cost` does."""
     return {resource: costs.layers[position][code] for resource, costs in _costs_on(task, device).items()}
 
 

@@ -1,4 +1,4 @@
-"""The networks of chains in PyTorch, built of the parts that `complexity.py` describes. Weights start as torch draws them."""
+"""The networks of chains in PyTorch, built from the parts in `complexity.py`. Weights have PyTorch's default initialisation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _ACTIVATIONS: dict[str, type[nn.ReLU] | type[nn.ReLU6]] = {"relu": nn.ReLU, "rel
 
 
 class ChannelShuffle(nn.Module):
-    """Channels in another order: the first of every group, then the second of every group, and so on."""
+    """Reorders channels: first the first channel of every group, then the second of every group, and so on."""
 
     def __init__(self, groups: int):
         super().__init__()
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the same channels, so that each group of consecutive ones has some of every former group."""
+        """Return the reordered channels, so that each new group holds channels of every old group."""
         images, channels, *sides = x.shape
         return x.reshape(images, self.groups, channels // self.groups, *sides).transpose(1, 2).reshape(x.shape)
 
 
 def _convolution(kernel: int, channels_in: int, channels_out: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Return a convolution and its normalisation."""
+    """Return a convolution and its batch normalisation."""
     return [
         nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(channels_out),
@@ -35,7 +35,7 @@ def _convolution(kernel: int, channels_in: int, channels_out: int, stride: int =
 
 
 class InvertedResidual(nn.Module):
-    """A block: expansion, depthwise convolution, projection, beside a shortcut."""
+    """An inverted residual block: expansion, depthwise convolution and projection, with a shortcut."""
 
     def __init__(self, block: Block, activation: type[nn.ReLU] | type[nn.ReLU6]):
         super().__init__()
@@ -58,13 +58,13 @@ class InvertedResidual(nn.Module):
             self.shortcut = nn.Sequential(*_convolution(1, at.channels_in, at.channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the body's output, with the shortcut's added where there is one."""
+        """Return the output of the body plus that of the shortcut, if there is one."""
         output: Tensor = self.body(x)
         return output if self.shortcut is None else output + self.shortcut(x)
 
 
 class Chain(nn.Module):
-    """A whole network: features, averaged over the image, to a classifier."""
+    """A whole network: features, global average pooling, classifier."""
 
     def __init__(self, features: nn.Sequential, channels: int, task: Task):
         super().__init__()
@@ -73,14 +73,14 @@ class Chain(nn.Module):
         self.classifier = nn.Linear(channels, task.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, shape (N, classes); `WrongImages` for images of another shape than the task's."""
+        """Return the logits, shape (N, classes). Raises WrongImages unless the images have the shape of the task's images."""
         check_images(images, self._task)
         logits: Tensor = self.classifier(self.features(images).mean((2, 3)))
         return logits
 
 
 def network(parts: Iterable[Part], channels: int, task: Task, activation: str) -> Chain:
-    """Return the untrained network of parts, which end with `channels`; `activation` is `relu6` or `relu`."""
+    """Return the untrained network of the parts, the last of which has `channels` outputs; `activation` is `relu6` or `relu`."""
     return Chain(nn.Sequential(*(_module(part, _ACTIVATIONS[activation]) for part in parts)), channels, task)
 
 
@@ -90,5 +90,5 @@ def _module(part: Part, activation: type[nn.ReLU] | type[nn.ReLU6]) -> nn.Module
     if isinstance(part, Convolution):
         at = part.at
         return nn.Sequential(*_convolution(part.kernel, at.channels_in, at.channels_out, at.stride), activation(inplace=True))
-    # Squares that the far edges cut off count, and average what they hold: the side that is left is that of a strided convolution.
+    # A square cut off at the far edge averages the pixels that it holds, so the output has the side of a strided convolution's output.
     return nn.AvgPool2d(part.stride, ceil_mode=True)

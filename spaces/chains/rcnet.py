@@ -1,14 +1,16 @@
 """RCNet's chains (Xiong, Mehta and Singh, "Resource Constrained Neural Network Architecture Search", ICCV 2019, section 4.1).
 
-A network: 3x3 stem, a fixed block (no expansion, stride 1), six stages of positions, a 1x1 convolution, average pooling, linear layer.
-A position holds one of six block types or nothing. Nothing is the identity: the k-th filled block reads the (k-1)-th. So a stage's
-stride and its change of channels belong to its first filled position. Where the paper says no more:
+A network is a 3x3 stem, a fixed block (no expansion, stride 1), six stages of positions, a 1x1 convolution, average pooling and a linear
+layer. A position holds one of six block types or is empty. An empty position is the identity: the k-th block reads the output of the
+(k-1)-th. The first block of a stage has the stride of the stage and changes the number of channels.
 
-- A stage with no block keeps its stride, by average pooling without parameters, and leaves the channels as they are; the next filled block
-  brings them to its own stage's. Otherwise an almost empty chain would compute on large images throughout.
-- Images of at most 64 pixels a side have the strides for CIFAR, larger ones those for ImageNet.
-- Fewer positions are fewer a stage. Narrower networks have every number of channels scaled, to the nearest multiple of 4 and 4 at least,
-  which the groups of all block types divide.
+The paper leaves some points open. This implementation decides them as follows:
+
+- An empty stage keeps its stride, by average pooling without parameters, and keeps its number of input channels; the next block changes the
+  channels to those of its own stage. Otherwise an almost empty chain would compute on large images in all its stages.
+- Images of at most 64 pixels a side have the strides for CIFAR, larger images those for ImageNet.
+- Fewer positions means fewer positions in every stage. A narrower or wider network has all numbers of channels scaled to the nearest
+  multiple of 4, at least 4; the groups of all block types divide it.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 POSITIONS = 36
-ACTIVATIONS = ("relu6", "relu")  # the paper's, its release's
-# Below 13 per cent a stage of stride 1 might have the channels of the stage before it, and one network two chains.
+ACTIVATIONS = ("relu6", "relu")  # in the paper; in its released code
+# Below 13 per cent a stage of stride 1 might have as many channels as the stage before it; then two chains would be the same network.
 _WIDTHS = range(13, 201)
 _STAGES = len(STAGE_CHANNELS)
 _RCNET_B = "5 3 5 1 0 0 5 2 5 3 3 5 5 5 3 5 5 6 5 1 5 5 4 5 5 4 5 5 4 5 0 5 0 0 0 0"
@@ -37,16 +39,20 @@ _LEGEND = "0 is empty, 1 to 6 are block types, as in '5 3 0 1 ...'"
 
 
 class InvalidChain(ValueError):
-    """A parameter of the space that it does not take; the message says which values it does."""
+    """The space does not take this value of a parameter; the message lists the allowed values."""
 
 
 @dataclass(frozen=True)
 class RCNet:
-    """Chains of `positions` positions with six block types or nothing each. A gene is a position's code, 0 for nothing.
+    """Chains of `positions` positions, each one of six block types or empty. A gene is the code of a position, 0 if it is empty.
 
-    positions: 6, 12, ... 36, a sixth of them a stage (published: 36).
-    width: channels in per cent of the published ones, 13 to 200.
-    activation: `relu6`, which the paper says, or `relu`, which its release has.
+    Args:
+        positions: 6, 12, ... or 36, a sixth of them in each stage (published: 36).
+        width: Channels in per cent of the published ones, 13 to 200.
+        activation: `relu6`, as in the paper, or `relu`, as in its released code.
+
+    Raises:
+        InvalidChain: A parameter has another value; the message lists the allowed values.
     """
 
     positions: int = POSITIONS
@@ -55,52 +61,48 @@ class RCNet:
 
     def __post_init__(self) -> None:
         if self.positions not in range(_STAGES, POSITIONS + 1, _STAGES):
-            raise InvalidChain(
-                f"positions is {self.positions}; choose 6, 12, 18, 24, 30 or 36, a sixth of which stands in each of six stages"
-            )
+            raise InvalidChain(f"positions is {self.positions}; choose 6, 12, 18, 24, 30 or 36, the same number for each of six stages")
         if self.width not in _WIDTHS:
-            raise InvalidChain(
-                f"width is {self.width}; choose {_WIDTHS[0]} to {_WIDTHS[-1]}, the channels in per cent of the published ones"
-            )
+            raise InvalidChain(f"width is {self.width}; choose {_WIDTHS[0]} to {_WIDTHS[-1]}, in per cent of the published channels")
         if self.activation not in ACTIVATIONS:
             raise InvalidChain(f"activation is '{self.activation}'; choose one of {', '.join(ACTIVATIONS)}")
 
     @cached_property
     def name(self) -> str:
-        """`rcnet`, with the parameters that are not the published ones."""
+        """`rcnet`, with those parameters in brackets that differ from the published ones."""
         given = sorted([f"{key.name}={value}" for key in fields(self) if (value := getattr(self, key.name)) != key.default])
         return f"rcnet[{','.join(given)}]" if given else "rcnet"
 
     @cached_property
     def arity(self) -> tuple[int, ...]:
-        """Seven choices a position."""
+        """Seven choices at every position."""
         return (1 + len(TYPES),) * self.positions
 
     @cached_property
     def identity(self) -> Architecture:
-        """The chain with every position empty, from which RCAS starts."""
+        """The chain with all positions empty, from which RCAS starts."""
         return Architecture(self.name, (0,) * self.positions)
 
     @cached_property
     def published(self) -> Mapping[str, Architecture]:
-        """The paper's network of 4.7 M parameters for ImageNet (table 3); none where there are fewer positions."""
+        """The paper's network of 4.7 M parameters for ImageNet (table 3); nothing if there are fewer than 36 positions."""
         return {"rcnet_b": self.decode(_RCNET_B)} if self.positions == POSITIONS else {}
 
     def encode(self, arch: Architecture) -> str:
-        """Return the codes of all positions, separated by blanks."""
+        """Return the codes of all positions, separated by spaces."""
         return encode(self, arch)
 
     def decode(self, text: str) -> Architecture:
-        """Return the chain that codes name; `InvalidArchitecture` says what is wrong and where."""
+        """Return the chain with these codes. Raises InvalidArchitecture, which names the fault and its position."""
         return decode(self, text, _LEGEND)
 
     def connected(self, arch: Architecture) -> bool:
-        """Return true: an empty position lets its input through."""
+        """Return True: an empty position passes its input on."""
         check_genes(self, arch)
         return True
 
     def canonical(self, arch: Architecture) -> Architecture:
-        """Return the chain with each stage's blocks in its first positions: where a stage is empty makes no difference."""
+        """Return the chain with the blocks of each stage moved to its first positions. The network stays the same."""
         check_genes(self, arch)
         per_stage = self.positions // _STAGES
         genes: list[int] = []
@@ -110,7 +112,7 @@ class RCNet:
         return Architecture(self.name, tuple(genes))
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
-        """Return exact parameters and MACs of the task's network."""
+        """Return exact parameters and MACs of the network for a task."""
         check_genes(self, arch)
         costs = costs_of(self.width, task)
         params, macs = costs.start
@@ -118,18 +120,20 @@ class RCNet:
         for stage, codes in enumerate(self._by_stage(arch.genes), start=1):
             for code in codes:
                 if code:
-                    # The first block of a stage reads what an earlier stage left, the others what their own has.
+                    # The first block of a stage reads the channels of an earlier stage, the others those of their own stage.
                     more_params, more_macs = costs.blocks[stage - 1][channels][code]
                     params, macs, channels = params + more_params, macs + more_macs, stage
         end_params, end_macs = costs.ends[channels]
         return Complexity(params + end_params, macs + end_macs)
 
     def element_cost(self, position: int, value: int, task: Task, device: str | None = None) -> Mapping[str, float]:
-        """Return c(v), what a block costs alone at its own position, as in a chain with every position filled: `params` and `macs`.
+        """Return c(v), the cost of a block alone at its position, as in a chain with every position filled: `params` and `macs`.
 
-        It depends on no other position, so it is additive, which theorem 1 of the paper asks for; the true cost of a chain is
-        `complexity`. Code 0 costs nothing, and a device adds nothing, since none was measured. `InvalidArchitecture` for a position or
-        a value that the space has not.
+        It does not depend on other positions, so it is additive, as theorem 1 of the paper requires. The true cost of a chain is
+        `complexity`. Code 0 costs nothing. `device` is ignored, since no device was measured.
+
+        Raises:
+            InvalidArchitecture: The space does not have this position, or this value at it.
         """
         check_element(self, position, value)
         stage, within = divmod(position, self.positions // _STAGES)
@@ -137,11 +141,11 @@ class RCNet:
         return {"params": float(params), "macs": float(macs)}
 
     def cheapest(self, resource: str, task: Task, device: str | None = None) -> Architecture:
-        """Return the empty chain: every block adds to what is known of a chain, and none makes the last convolution read less."""
+        """Return the empty chain: every block adds to each known cost, and no block lowers the cost of the last convolution."""
         return self.identity
 
     def parts(self, arch: Architecture, task: Task) -> Iterator[Part]:
-        """Yield the parts of the task's network, stem to last convolution."""
+        """Yield the parts of the network for a task, from the stem to the last convolution."""
         check_genes(self, arch)
         skeleton = Skeleton.of(self.width, task)
         yield from skeleton.start()
@@ -156,7 +160,7 @@ class RCNet:
         yield skeleton.end(channels)
 
     def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
-        """Return the task's untrained network; it has no auxiliary head. Needs torch."""
+        """Return the untrained network for a task; it has no auxiliary head. Needs torch."""
         from budgetnas.spaces.chains.network import network
 
         return network(self.parts(arch, task), Skeleton.of(self.width, task).head_channels, task, self.activation)

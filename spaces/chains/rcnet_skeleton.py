@@ -1,4 +1,4 @@
-"""What is fixed of RCNet's networks: widths, strides and sides, and so the cost of every block wherever it may stand."""
+"""The fixed part of RCNet's networks (widths, strides, sides), and with it the cost of every block at every possible place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from budgetnas.spaces.task import Task
 
 STAGE_CHANNELS = (24, 32, 64, 96, 160, 320)
 _STEM, _FIXED, _HEAD = 32, 16, 1280
-_MULTIPLE = 4  # of which every number of channels is one; the groups of all block types divide it
+_MULTIPLE = 4  # every number of channels is a multiple of this; the groups of all block types divide it
 # Strides of the stem and of each stage's first block.
 _SMALL_STRIDES = (1, (1, 2, 2, 1, 2, 1))
 _LARGE_STRIDES = (2, (2, 2, 2, 1, 2, 1))
@@ -31,18 +31,15 @@ TYPES = (_type(3, 1, 1), _type(3, 1, 2), _type(6, 2, 2), _type(6, 1, 2), _type(6
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """The network around the positions. Level 0 is what stands before the first stage, level k the output of stage k (counted from 1).
-
-    channels: of level 0 to 6. strides: of each stage. sides: of level 0 to 6, whatever is filled, since an empty stage keeps its stride.
-    """
+    """The network around the positions. Level 0 is the input of the first stage, level k the output of stage k, counted from 1."""
 
     task: Task
     stem_channels: int
     stem_stride: int
     head_channels: int
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    sides: tuple[int, ...]
+    channels: tuple[int, ...]  # of levels 0 to 6
+    strides: tuple[int, ...]  # of the six stages
+    sides: tuple[int, ...]  # of levels 0 to 6; the same for all chains, since an empty stage keeps its stride
 
     @classmethod
     def of(cls, width: int, task: Task) -> Skeleton:
@@ -58,13 +55,19 @@ class Skeleton:
         yield Block(_FIXED_TYPE, Layer(self.sides[0], self.stem_channels, self.channels[0], 1))
 
     def block(self, stage: int, level: int, code: int) -> Block:
-        """Return a block of a stage, counted from 0, that reads channels of a level: an earlier one's if it is the stage's first."""
+        """Return the block with a code.
+
+        Args:
+            stage: The stage of the block, counted from 0.
+            level: The level with the channels that the block reads. It is `stage + 1` unless the block is the first of its stage.
+            code: The type of the block, 1 to 6.
+        """
         if level == stage + 1:
             return Block(TYPES[code - 1], Layer(self.sides[level], self.channels[level], self.channels[level], 1))
         return Block(TYPES[code - 1], Layer(self.sides[stage], self.channels[level], self.channels[stage + 1], self.strides[stage]))
 
     def end(self, level: int) -> Convolution:
-        """Return the last convolution, which reads channels of a level."""
+        """Return the last convolution, which reads the channels of a level."""
         return Convolution(1, Layer(self.sides[-1], self.channels[level], self.head_channels, 1))
 
 
@@ -73,20 +76,16 @@ _Pair: TypeAlias = tuple[int, int]  # parameters and MACs
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Parameters and MACs of everything that may stand in a network.
+    """Parameters and MACs of every possible part of a network."""
 
-    start: stem, fixed block and classifier. blocks[stage][level][code]: a block that reads channels of a level; code 0 costs nothing.
-    ends[level]: the last convolution.
-    """
-
-    start: _Pair
-    blocks: tuple[tuple[tuple[_Pair, ...], ...], ...]
-    ends: tuple[_Pair, ...]
+    start: _Pair  # stem, fixed block and classifier
+    blocks: tuple[tuple[tuple[_Pair, ...], ...], ...]  # [stage][level][code], the level being that of the input; code 0 costs nothing
+    ends: tuple[_Pair, ...]  # [level]: the last convolution
 
 
 @lru_cache(maxsize=64)
 def costs_of(width: int, task: Task) -> Costs:
-    """Return the costs of the parts of a task's networks."""
+    """Return the costs of all parts of the networks for a task, with `width` per cent of the published channels."""
     skeleton = Skeleton.of(width, task)
     start = total([*(part.complexity() for part in skeleton.start()), linear(skeleton.head_channels, task.classes)])
     levels = range(len(skeleton.channels))
@@ -108,5 +107,5 @@ def _pair(part: Part) -> _Pair:
 
 
 def _scaled(channels: int, width: int) -> int:
-    """Return `width` per cent of channels: the nearest multiple of `_MULTIPLE`, upwards from halfway, and not 0."""
+    """Return `width` per cent of `channels`, rounded to the nearest positive multiple of `_MULTIPLE` (up at half)."""
     return max(1, (channels * width + 50 * _MULTIPLE) // (100 * _MULTIPLE)) * _MULTIPLE

@@ -1,8 +1,8 @@
-"""Exact parameters, multiply-adds and CPU cycles of DARTS's evaluation networks, as what every operation on every edge adds and a rest.
+"""Exact parameters, multiply-adds and CPU cycles of DARTS's evaluation networks.
 
-Every operation of a discrete architecture is computed, so a network's cost is a sum: over the edges it has (`edge_costs`), the
-connections that bring inputs to their cell's width (`connection_costs`), and the rest (`rest`). Costs are int64, in the order of
-`RESOURCES`. Cycles are those of the whole network, stem, connections and classifier included: five a multiply-add, and the poolings
+A network computes every operation of its discrete architecture, so its cost is a sum: over its edges (`edge_costs`), over the connections
+that bring the inputs of a cell to its width (`connection_costs`), and over everything else (`rest`). Costs are int64, in the order of
+`RESOURCES`. Cycles are those of the whole network, including stem, connections and classifier: five per multiply-add, plus the poolings
 (`spaces/cycles.py`).
 """
 
@@ -28,7 +28,7 @@ _GROUPS = {"conv_1x1": 1, "conv_1x1_g2": 2, "conv_1x1_g4": 4}
 
 
 class IndivisibleWidth(ValueError):
-    """Channels that the groups of a connection's convolution do not divide; the message says which."""
+    """The groups of a connection's convolution do not divide its channels; the message gives both."""
 
 
 def _costs(params: int, macs: int, other_cycles: int = 0) -> Costs:
@@ -36,7 +36,14 @@ def _costs(params: int, macs: int, other_cycles: int = 0) -> Costs:
 
 
 def operation_costs(operation: str, width: int, side: int, side_out: int) -> Costs:
-    """Return what an operation costs on `width` channels, from `side` to `side_out` pixels a side; parameters with its normalisation's."""
+    """Return the cost of an operation, including its normalisation, shape (resources,).
+
+    Args:
+        operation: The name of the operation.
+        width: Channels of input and output.
+        side: Pixels a side of the input.
+        side_out: Pixels a side of the output.
+    """
     outputs = side_out * side_out
     if operation in _SEPARABLE:
         kernel, times = _SEPARABLE[operation]
@@ -51,15 +58,18 @@ def operation_costs(operation: str, width: int, side: int, side_out: int) -> Cos
 
 
 def _connection(operation: str, width_in: int, width: int, outputs: int, halves: bool) -> Costs:
-    """Return what a connection costs, from `width_in` channels to `width` on `outputs` pixels. `IndivisibleWidth` for its groups."""
+    """Return the cost of a connection from `width_in` to `width` channels with `outputs` output pixels.
+
+    `halves` means that two convolutions compute half of the channels each. Raises IndivisibleWidth if groups do not divide the channels.
+    """
     if operation == "dil_conv_3x3":
         return _costs(separable_macs(3, width_in, 1, width) + 2 * width, separable_macs(3, width_in, outputs, width))
     groups = _GROUPS[operation]
     widths_out = {width // 2, width - width // 2} if halves else {width}
     if any(each % groups for each in (width_in, *widths_out)):
         raise IndivisibleWidth(
-            f"{operation} cannot stand between {width_in} and {' and '.join(map(str, sorted(widths_out)))} channels, which its {groups}"
-            f" groups do not divide; choose another connection, or channels that are a multiple of {2 * groups}"
+            f"{operation} cannot connect {width_in} to {' and '.join(map(str, sorted(widths_out)))} channels: its {groups} groups do not"
+            f" divide them; choose another connection, or channels that are a multiple of {2 * groups}"
         )
     weights = width_in * width // groups
     return _costs(weights + 2 * width, weights * outputs)
@@ -67,9 +77,10 @@ def _connection(operation: str, width_in: int, width: int, outputs: int, halves:
 
 @lru_cache(maxsize=64)
 def connection_costs(operation: str, task: Task, size: Size) -> Costs:
-    """Return what a connection costs over all the places where it stands, both inputs of every cell, shape (resources,).
+    """Return the cost of a connection summed over both inputs of every cell, shape (resources,).
 
-    `IndivisibleWidth` where its groups do not divide the channels of one of them.
+    Raises:
+        IndivisibleWidth: The groups of the connection do not divide the channels of some input.
     """
     total = _costs(0, 0)
     for place in places(task, size):
@@ -82,7 +93,10 @@ def connection_costs(operation: str, task: Task, size: Size) -> Costs:
 
 @lru_cache(maxsize=64)
 def edge_costs(task: Task, size: Size) -> Costs:
-    """Return what operations on edges cost over all cells, shape (normal groups and reduction, edges, operations, resources)."""
+    """Return the costs of operations on edges summed over all cells of a kind, shape (groups + 1, edges, operations, resources).
+
+    The first axis is the groups of normal cells, then the reduction cell.
+    """
     total = np.zeros((size.groups + 1, len(EDGES), len(OPERATIONS), len(RESOURCES)), np.int64)
     for place in places(task, size):
         from_input, from_node = (_operations(place, source) for source in (0, INPUTS))
@@ -98,7 +112,7 @@ def _operations(place: Place, source: int) -> Costs:
 
 @lru_cache(maxsize=64)
 def rest(task: Task, size: Size) -> Costs:
-    """Return what stem, global average pooling and classifier cost, shape (resources,)."""
+    """Return the cost of stem, global average pooling and classifier, shape (resources,)."""
     *_, last = places(task, size)
     width, pixels = len(NODES) * last.width, last.side_out**2
     classifier = _costs((width + 1) * task.classes, width * task.classes, average_pooling(pixels, width))
@@ -117,7 +131,7 @@ def _small_stem(task: Task, channels: int) -> Costs:
 
 
 def _large_stem(task: Task, channels: int) -> Costs:
-    """Return the costs of three convolutions with stride two, the first to half of the channels."""
+    """Return the cost of three convolutions with stride two; the first has half of the channels."""
     half = halved(task.image_size)
     sides = (half, halved(half), halved(halved(half)))
     widths = (task.image_channels, channels // 2, channels, channels)
@@ -126,7 +140,7 @@ def _large_stem(task: Task, channels: int) -> Costs:
 
 
 def auxiliary_params(task: Task, size: Size) -> int:
-    """Return the parameters of the auxiliary head behind the second reduction cell. ImageNet's has no second normalisation."""
+    """Return the parameters of the auxiliary head after the second reduction cell. The head for ImageNet has no second normalisation."""
     narrow, wide = AUXILIARY_WIDTHS
     width = len(NODES) * [place for place in places(task, size) if place.reduction][-1].width
     convolutions = width * narrow + 2 * narrow + 2 * 2 * narrow * wide + (2 * wide if is_small(task) else 0)
@@ -134,5 +148,9 @@ def auxiliary_params(task: Task, size: Size) -> int:
 
 
 def connection_table(task: Task, size: Size) -> Costs:
-    """Return what every operation of the connection cell costs, shape (1, operations, resources); `IndivisibleWidth` if one cannot be."""
+    """Return the cost of every operation of the connection cell, shape (1, operations, resources).
+
+    Raises:
+        IndivisibleWidth: The groups of some operation do not divide the channels.
+    """
     return np.stack([connection_costs(operation, task, size) for operation in CONNECTIONS])[None]

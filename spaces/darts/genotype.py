@@ -1,10 +1,12 @@
-"""Genotypes as text, in the form in which DARTS's authors and those after them publish cells, both ways. Read, never evaluated.
+"""Reads and writes genotypes, the text form in which DARTS's authors and later papers publish cells. The text is never executed.
 
     Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=[...], reduce_concat=range(2, 6))
 
-Eight pairs a cell, two for each of the nodes 2 to 5. With k groups of normal cells they are called normal_0 to normal_<k-1>, each with its
-concat; a connection cell is one word more, connection='conv_1x1_g2'. Read are also either order of a node's two pairs, the parts in any
-order, the concat as a list, either quotation mark, any white space; written is one form, pairs ascending.
+A cell has eight pairs, two for each of the nodes 2 to 5. With k groups of normal cells, these are called normal_0 to normal_<k-1>, each
+with its concat. A connection cell adds one word, connection='conv_1x1_g2'.
+
+The reader accepts the two pairs of a node in either order, the parts in any order, the concat as a list, both quotation marks, and any
+white space. The writer uses one form, with the pairs of a node in the order of their sources.
 """
 
 from __future__ import annotations
@@ -18,13 +20,19 @@ from budgetnas.spaces.darts.order import CHOICES, CONNECTIONS, NODES, Edge
 from budgetnas.spaces.space import InvalidArchitecture
 
 _TOKEN = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*|'[^'\\]*'|\"[^\"\\]*\"|0|[1-9][0-9]*|[()\[\],=])")
-_LONGEST_CELL = 2_000  # characters, white space included: several times what a cell takes
+_LONGEST_CELL = 2_000  # characters, with white space: several times the length of a cell
 _SHOWN = 40
 _EXAMPLE = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ...], normal_concat=range(2, 6), reduce=[...], ...)"
 
 
 def write(names: Sequence[str], cells: Sequence[Sequence[Edge]], connection: str | None) -> str:
-    """Return the text of cells (edges by node, then source) under their names, such as `normal` and `reduce`."""
+    """Return the text of cells.
+
+    Args:
+        names: A name for each cell, such as `normal` and `reduce`.
+        cells: The edges of each cell, by node, then by source.
+        connection: The operation of the connection cell; None if there is none.
+    """
     parts = []
     for name, edges in zip(names, cells, strict=True):
         pairs = ", ".join(f"('{edge.operation}', {edge.source})" for edge in edges)
@@ -35,37 +43,42 @@ def write(names: Sequence[str], cells: Sequence[Sequence[Edge]], connection: str
 
 
 def read(text: str, names: Sequence[str], connection: bool) -> tuple[list[tuple[Edge, ...]], str | None]:
-    """Return the cells of a text, in the order of `names`, and its connection if it is to have one.
+    """Return the cells of a text in the order of `names`, and its connection (None unless `connection` is set).
 
-    `InvalidArchitecture` says what is wrong and where.
+    Raises:
+        InvalidArchitecture: The text is not a genotype; the message names the fault and its position.
     """
     longest = _LONGEST_CELL * (len(names) + 1)
     if len(text) > longest:
-        raise InvalidArchitecture(f"a text of {len(text):,} characters is no genotype; one has at most {longest:,}, as in {_EXAMPLE}")
+        raise InvalidArchitecture(
+            f"a text of {len(text):,} characters is not a genotype; at most {longest:,} are allowed, as in {_EXAMPLE}"
+        )
     return _Reader(_tokens(text), names, connection).genotype()
 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
     text: str  # empty at the end
-    place: int  # its first character, counted from 1
+    place: int  # of its first character, counted from 1
 
 
 def _tokens(text: str) -> list[_Token]:
-    """Return the words, quoted words, numbers and marks of a text, then one that is empty."""
+    """Return the words, quoted words, numbers and marks of a text, then an empty token for the end."""
     tokens, place, whole = [], 0, text.rstrip()
     while place < len(whole):
         match = _TOKEN.match(whole, place)
         if match is None:
             place += len(whole[place:]) - len(whole[place:].lstrip())
-            raise InvalidArchitecture(f"{whole[place]!r} at character {place + 1} has no place in a genotype: {_EXAMPLE}")
+            raise InvalidArchitecture(
+                f"{whole[place]!r} at character {place + 1} is not allowed in a genotype, which looks like {_EXAMPLE}"
+            )
         tokens.append(_Token(match[1], match.start(1) + 1))
         place = match.end()
     return [*tokens, _Token("", len(whole) + 1)]
 
 
 class _Reader:
-    """Goes through the tokens once, from left to right."""
+    """Reads the tokens once, from left to right."""
 
     def __init__(self, tokens: Sequence[_Token], names: Sequence[str], connection: bool):
         self._tokens = tokens
@@ -100,12 +113,12 @@ class _Reader:
         for node in NODES:
             first, second = self._pair(name, node), self._pair(name, node, last=node == NODES[-1])
             if first.source == second.source:
-                raise InvalidArchitecture(f"node {node} of {name} takes node {first.source} twice; a node has two different predecessors")
+                raise InvalidArchitecture(f"node {node} of {name} has the predecessor {first.source} twice; choose two different ones")
             edges += sorted((first, second), key=lambda edge: edge.source)
         return tuple(edges)
 
     def _pair(self, name: str, node: int, last: bool = False) -> Edge:
-        """Read `('operation', source)` and the comma, or after the last pair the bracket, behind it."""
+        """Read `('operation', source)` and the comma after it, or after the last pair the closing bracket."""
         self._take("(")
         operation = self._operation(CHOICES, f"node {node} of {name}")
         self._take(",")
@@ -127,7 +140,7 @@ class _Reader:
         return operation
 
     def _concatenation(self) -> None:
-        """Read what a cell's output concatenates: always all its intermediate nodes."""
+        """Read the nodes that a cell concatenates to its output, which are always all intermediate nodes."""
         if self._tokens[self._next].text == "range":
             self._take("range", "(", str(NODES[0]), ",", str(NODES[-1] + 1), ")")
             return

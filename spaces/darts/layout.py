@@ -1,8 +1,8 @@
-"""Where the cells of a DARTS network stand: their widths, image sides and inputs, without building the network.
+"""The cells of a DARTS network with their widths, image sides and inputs, computed without building the network.
 
-The networks are those of DARTS's release (section 3 and appendix A of the paper): a stem, cells of which those at one and two thirds of the
-depth halve the image and double the width, global average pooling, a linear layer. Up to 64 pixels a side the stem is one convolution
-that keeps the image; larger images go through three convolutions that divide their sides by eight.
+The networks are those of DARTS's released code (section 3 and appendix A of the paper): a stem, cells, global average pooling and a linear
+layer. The cells at one and two thirds of the depth halve the image and double the width. For images of up to 64 pixels a side the stem is
+one convolution that keeps the side. For larger images it is three convolutions that divide the side by eight.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from budgetnas.spaces.task import Task
 
 SMALL_IMAGES = 64  # pixels a side
 SMALL_SIZE = (36, 20)  # channels and cells of the published evaluation network for CIFAR-10
-LARGE_SIZE = (48, 14)  # and for ImageNet
+LARGE_SIZE = (48, 14)  # the same for ImageNet
 STEM_MULTIPLIER = 3
-MOST_CHANNELS, FEWEST_CELLS, MOST_CELLS = 4_096, 3, 1_000  # with fewer than three cells, none would be a normal one
+MOST_CHANNELS, FEWEST_CELLS, MOST_CELLS = 4_096, 3, 1_000  # with fewer than three cells, there would be no normal cell
 
 
 class WrongSize(ValueError):
-    """A number of channels, cells or groups that no network of the space has; the message says which there are."""
+    """The space has no network with this number of channels, cells or groups; the message gives the allowed range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a network: channels of its first cell, cells, groups of normal cells. `WrongSize` for one that cannot be."""
+    """The size of a network: channels of its first cell, number of cells, groups of normal cells. Raises WrongSize if out of range."""
 
     channels: int
     cells: int
@@ -39,60 +39,60 @@ class Size:
             raise WrongSize(f"{self.cells} cells; a DARTS network has {FEWEST_CELLS} to {MOST_CELLS}, two of them reduction cells")
         if not 1 <= self.groups <= self.normal_cells:
             raise WrongSize(
-                f"{self.groups} groups; a network of {self.cells} cells has {self.normal_cells} normal ones, so 1 to {self.normal_cells}"
+                f"{self.groups} groups; choose 1 to {self.normal_cells}, the number of normal cells in a network of {self.cells} cells"
             )
 
     @property
     def reductions(self) -> tuple[int, ...]:
-        """Positions of the two reduction cells."""
+        """The positions of the two reduction cells, counted from 0."""
         return self.cells // 3, 2 * self.cells // 3
 
     @property
     def normal_cells(self) -> int:
-        """Number of normal cells."""
+        """The number of normal cells."""
         return self.cells - len(self.reductions)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cell in its network. `searched` is the number of the searched cell that stands here: its group, or `groups` for a reduction."""
+    """A cell at its position in the network."""
 
-    searched: int
+    searched: int  # number of the searched cell at this position: the group of a normal cell, or `groups` for a reduction cell
     reduction: bool
     width: int
-    width_first: int  # of its two inputs, before they are brought to `width`
+    width_first: int  # channels of the two inputs, before the connections bring them to `width`
     width_second: int
     factorised: bool  # whether the first input has double the side of the second
-    side: int  # of its input nodes
+    side: int  # pixels a side of the input nodes
 
     @property
     def side_out(self) -> int:
-        """Pixels a side of its intermediate nodes."""
+        """Pixels a side of the intermediate nodes."""
         return halved(self.side) if self.reduction else self.side
 
     def edge_sides(self, source: int) -> tuple[int, int]:
-        """Return pixels a side before and behind an edge that leaves a node."""
+        """Return pixels a side before and after an edge that leaves a node."""
         return (self.side, self.side_out) if source < NODES[0] else (self.side_out, self.side_out)
 
 
 def is_small(task: Task) -> bool:
-    """Return whether the task's images keep their side in the stem."""
+    """Return whether images of the task keep their side in the stem."""
     return task.image_size <= SMALL_IMAGES
 
 
 def size_for(task: Task, channels: int | None, cells: int | None, groups: int) -> Size:
-    """Return a network's size, with the published one for the task's images where None."""
+    """Return the size of a network. None stands for the published number for images of this size."""
     default_channels, default_cells = SMALL_SIZE if is_small(task) else LARGE_SIZE
     return Size(default_channels if channels is None else channels, default_cells if cells is None else cells, groups)
 
 
 def halved(side: int) -> int:
-    """Return the pixels a side that a stride of two leaves."""
+    """Return the side after a stride of two, rounded up."""
     return (side + 1) // 2
 
 
 def places(task: Task, size: Size) -> Iterator[Place]:
-    """Yield the cells of a network from its stem on. Normal cell i of n belongs to group floor(i k / n)."""
+    """Yield the cells of a network from first to last. Normal cell i of n belongs to group floor(i k / n) of k groups."""
     small = is_small(task)
     width, normal = size.channels, 0
     width_first = width_second = STEM_MULTIPLIER * size.channels if small else size.channels

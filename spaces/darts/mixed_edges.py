@@ -23,15 +23,16 @@ _PLACE = {name: number for number, name in enumerate(OPERATIONS)}
 class Leaving(nn.Module):
     """All operations on the edges that leave one node.
 
-    What they have in common is computed once: the ReLU, the poolings (without trained weights), a skip connection of stride 1. Weights
-    are stacked by edge. With `shared` there is one set for all edges (DCA-NAS, equation 5), and each operation is evaluated once.
+    Everything that the edges have in common is computed once: the ReLU, the poolings (which have no weights), a skip connection of stride
+    1. Weights are stacked by edge. With `shared`, all edges have the same weights (DCA-NAS, equation 5), and each operation is evaluated
+    once.
     """
 
     def __init__(self, targets: Sequence[int], width: int, stride: int, shared: bool, layout: str):
         super().__init__()
         self.targets, self._stride, self._shared, self._layout = tuple(targets), stride, shared, layout
         copies = 1 if shared else len(self.targets)
-        # Kernels (edges, channels, 1, k, k), 1x1 kernels (edges, outputs, inputs).
+        # Depthwise kernels (edges, channels, 1, k, k); 1x1 kernels (edges, outputs, inputs).
         self.depthwise = nn.ParameterDict({name: drawn(copies, width, 1, kernel, kernel) for name, kernel in KERNELS.items()})
         self.pointwise = nn.ParameterDict({name: drawn(copies, width, width) for name in KERNELS})
         self.second_depthwise = nn.ParameterDict({name: drawn(copies, width, 1, KERNELS[name], KERNELS[name]) for name in SEPARABLE})
@@ -41,7 +42,7 @@ class Leaving(nn.Module):
             self.reduce_second = drawn(copies, width - width // 2, width)
 
     def forward(self, x: Tensor) -> dict[int, list[Term]]:
-        """Return the terms that every target gets, by target."""
+        """Return the terms of the edge to each target, by target."""
         pooled = {
             "max_pool_3x3": functional.max_pool2d(x, 3, self._stride, 1),
             "avg_pool_3x3": functional.avg_pool2d(x, 3, self._stride, 1, count_include_pad=False),
@@ -55,7 +56,7 @@ class Leaving(nn.Module):
         return {target: alike + terms for target, terms in zip(self.targets, by_edge, strict=True)}
 
     def _convolved(self, rectified: Tensor) -> list[list[Term]]:
-        """Return the terms of each operation with weights, a list by edge for each."""
+        """Return the terms of the operations with weights: one list per operation, with one term per edge."""
         arithmetic = arithmetic_for(self._layout, rectified.device)
         found = [self._factorised(rectified)] if self._stride == 2 else []
         for name in KERNELS:
@@ -69,11 +70,11 @@ class Leaving(nn.Module):
         return found
 
     def _factorised(self, rectified: Tensor) -> list[Term]:
-        """Return the skip connections of stride 2: two 1x1 convolutions, of the pixels at even and at odd places, as one block matrix."""
+        """Return the skip connections of stride 2: 1x1 convolutions of the even and of the odd pixels, written as one block matrix."""
         height, width = rectified.shape[2:]
         filled = functional.pad(rectified, (0, width % 2, 0, height % 2))
         both = torch.cat((rectified[:, :, ::2, ::2], filled[:, :, 1::2, 1::2]), dim=1).contiguous(memory_format=torch.channels_last)
-        # Outputs of the first convolution see the first half of the inputs, those of the second the second.
+        # Outputs of the first convolution read the first half of the inputs, outputs of the second convolution the second half.
         channels = rectified.shape[1]
         first, second = functional.pad(self.reduce_first, (0, channels)), functional.pad(self.reduce_second, (channels, 0))
         return [Term(_PLACE["skip_connect"], both, True, weight) for weight in torch.cat((first, second), dim=1)]
@@ -85,7 +86,7 @@ def strides(reduction: bool) -> tuple[int, ...]:
 
 
 def mixed_edges(searched: SearchedCell, width: int, reduction: bool, options: SupernetOptions) -> MixedEdges:
-    """Return the edges of a cell with all operations, on `width` channels."""
+    """Return the edges of a mixed cell, which have all operations, on `width` channels."""
     leaving = [
         Leaving([node for start, node in EDGES if start == source], width, stride, options.shared, options.layout)
         for source, stride in enumerate(strides(reduction))
@@ -94,7 +95,7 @@ def mixed_edges(searched: SearchedCell, width: int, reduction: bool, options: Su
 
 
 def chosen_edges(searched: SearchedCell, width: int, reduction: bool, options: SupernetOptions) -> ChosenEdges:
-    """Return the edges of a cell that holds a discrete architecture, on `width` channels."""
+    """Return the edges of a cell with a discrete architecture, on `width` channels."""
 
     def make(name: str, source: int) -> nn.Module:
         return operation(name, width, strides(reduction)[source], affine=False, normalised_pooling=True)

@@ -17,17 +17,17 @@ from budgetnas.spaces.task import Task
 
 
 class NoAuxiliaryHead(ValueError):
-    """Images too small for an auxiliary head; the message says what remains of them."""
+    """The images are too small for an auxiliary head; the message gives the side that remains after the reductions."""
 
 
 def dropped(x: Tensor, probability: float) -> Tensor:
-    """Return `x` with whole images (of the first axis) set to zero, each with a probability, the others scaled up to keep the mean."""
+    """Return `x` with each image (first axis) set to zero with a probability; the others are scaled up to keep the mean."""
     kept = torch.empty((len(x), 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(1.0 - probability)
     return x * kept.div_(1.0 - probability)
 
 
 class Cell(nn.Module):
-    """A cell of eight edges, two a node in the order of the nodes; its inputs are first brought to its width and side."""
+    """A cell of eight edges, two per node in the order of the nodes. `inputs` are modules that bring both inputs to its width and side."""
 
     def __init__(self, edges: Sequence[Edge], inputs: tuple[nn.Module, nn.Module], width: int, reduces: bool):
         super().__init__()
@@ -36,7 +36,7 @@ class Cell(nn.Module):
         self.edges = nn.ModuleList(operation(edge.operation, width, 2 if reduces and edge.source < INPUTS else 1) for edge in edges)
 
     def forward(self, first: Tensor, second: Tensor, drop_path: float = 0.0) -> Tensor:
-        """Return the cell's output, four times its width; every edge but an identity is dropped with a probability."""
+        """Return the output of the cell, four times its width. Every edge except an identity is dropped with probability `drop_path`."""
         nodes = [self.first(first), self.second(second)]
         for edge in range(0, len(self.edges), 2):
             nodes.append(self._edge(edge, nodes, drop_path) + self._edge(edge + 1, nodes, drop_path))
@@ -49,7 +49,7 @@ class Cell(nn.Module):
 
 
 class SmallImageStem(nn.Module):
-    """A 3x3 convolution to three times the initial channels, normalised; both inputs of the first cell."""
+    """A normalised 3x3 convolution to three times the initial channels. Its output is both inputs of the first cell."""
 
     def __init__(self, image_channels: int, channels: int):
         super().__init__()
@@ -57,13 +57,13 @@ class SmallImageStem(nn.Module):
         self.body = nn.Sequential(_convolution(image_channels, width), nn.BatchNorm2d(width))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the first cell's two inputs, which are one."""
+        """Return the two inputs of the first cell, which are the same tensor."""
         x = self.body(images)
         return x, x
 
 
 class LargeImageStem(nn.Module):
-    """Three 3x3 convolutions of stride 2, normalised: what stands after two and after three are the inputs of the first cell."""
+    """Three normalised 3x3 convolutions of stride 2. The outputs of the second and the third are the inputs of the first cell."""
 
     def __init__(self, image_channels: int, channels: int):
         super().__init__()
@@ -78,7 +78,7 @@ class LargeImageStem(nn.Module):
         self.last = nn.Sequential(nn.ReLU(), _convolution(channels, channels, stride=2), nn.BatchNorm2d(channels))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the first cell's two inputs, the first with twice the side of the second."""
+        """Return the two inputs of the first cell; the first has twice the side of the second."""
         x = self.body(images)
         return x, self.last(x)
 
@@ -88,16 +88,21 @@ def _convolution(width_in: int, width_out: int, stride: int = 1) -> nn.Conv2d:
 
 
 class AuxiliaryHead(nn.Sequential):
-    """A classifier on the output of the second reduction cell, for training alone.
+    """A classifier on the output of the second reduction cell, used in training only.
 
-    The published ones pool 5x5 pixels to 2x2 outputs, with stride 3 on the 8x8 pixels that CIFAR's images have become and stride 2 on
-    ImageNet's 7x7. For every other side the pooling is scaled so that 2x2 outputs remain: stride floor(3 side / 8) (at least 1), window
-    side - stride, which gives both published ones. ImageNet's leaves out the second normalisation. `NoAuxiliaryHead` for one pixel.
+    The published heads pool 5x5 pixels to 2x2 outputs, with stride 3 on 8x8 pixels (CIFAR) and with stride 2 on 7x7 pixels (ImageNet). For
+    other sides the pooling is scaled so that 2x2 outputs remain: stride floor(3 side / 8), at least 1, and window side - stride. This
+    formula includes both published heads. The head for ImageNet has no second normalisation.
+
+    Raises:
+        NoAuxiliaryHead: Only one pixel a side remains.
     """
 
     def __init__(self, width: int, side: int, classes: int, second_normalisation: bool):
         if side < 2:
-            raise NoAuxiliaryHead(f"{side} pixel a side remains after the reductions; an auxiliary head needs 2: use larger images or none")
+            raise NoAuxiliaryHead(
+                f"{side} pixel a side remains after the reductions; an auxiliary head needs 2: use larger images or no head"
+            )
         stride = max(1, 3 * side // 8)
         narrow, wide = AUXILIARY_WIDTHS
         super().__init__(
@@ -115,7 +120,7 @@ class AuxiliaryHead(nn.Sequential):
 
 
 class Network(nn.Module):
-    """An evaluation network; images of the task's shape to logits. In training, paths are dropped with probability `drop_path`."""
+    """An evaluation network, from images of the task's shape to logits. In training, it drops paths with probability `drop_path`."""
 
     def __init__(self, task: Task, stem: SmallImageStem | LargeImageStem, cells: list[Cell], width: int):
         super().__init__()
@@ -126,7 +131,7 @@ class Network(nn.Module):
         self.classifier = nn.Linear(width, task.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, shape (N, classes); `WrongImages` for images of another shape than the task's."""
+        """Return the logits, shape (N, classes). Raises WrongImages unless the images have the shape of the task's images."""
         return self._logits(deque(self._outputs(images), maxlen=1).pop())
 
     def _outputs(self, images: Tensor) -> Iterator[Tensor]:
@@ -143,7 +148,7 @@ class Network(nn.Module):
 
 
 class NetworkWithAuxiliaryHead(Network):
-    """An evaluation network with a second classifier, on the output of one of its cells."""
+    """An evaluation network with a second classifier on the output of cell `after`."""
 
     def __init__(self, task: Task, stem: SmallImageStem | LargeImageStem, cells: list[Cell], width: int, head: AuxiliaryHead, after: int):
         super().__init__(task, stem, cells, width)
@@ -160,7 +165,19 @@ class NetworkWithAuxiliaryHead(Network):
 
 
 def build(cells: Sequence[Sequence[Edge]], connection_name: str, size: Size, task: Task, auxiliary: bool = False) -> Network:
-    """Return an untrained network of cells given by their edges: the normal cells by group, then the reduction cell."""
+    """Return an untrained network.
+
+    Args:
+        cells: The edges of each cell: the normal cells by group, then the reduction cell.
+        connection_name: The operation before both inputs of every cell.
+        size: Channels, cells and groups.
+        task: The dataset's image shape and number of classes.
+        auxiliary: Whether to add the auxiliary head.
+
+    Raises:
+        NoAuxiliaryHead: The images are too small for an auxiliary head.
+        IndivisibleWidth: The groups of the connection do not divide its channels.
+    """
     small = is_small(task)
     stem = (SmallImageStem if small else LargeImageStem)(task.image_channels, size.channels)
     layout = list(places(task, size))

@@ -1,13 +1,13 @@
-"""Published genotypes by name, and published results of searches in this space, quoted. Never ranked with ours.
+"""Published genotypes by name, and quoted results of published searches in this space, which are never ranked with ours.
 
-Results are test accuracies [%], 100 minus the error where the paper gives that. Rows of other search spaces are left out.
+Results are test accuracies [%]: 100 minus the error, if the paper gives errors. Rows of other search spaces are left out.
 """
 
 from __future__ import annotations
 
 from budgetnas.spaces.quoted import Quoted
 
-# By the names that their authors' releases use, in lower case.
+# By the names in the released code of their authors, in lower case.
 GENOTYPES = {
     # DARTS, second order (figures 4 and 5 of the paper).
     "darts_v2": (
@@ -33,7 +33,7 @@ _OWN_RUN = ", run by RC-DARTS's authors"
 _SWAPPED = ", as printed (the channels of the two small DARTS rows look exchanged)"
 _IMAGENET = ", searched on ImageNet"
 
-# Accuracy, deviation, parameters [million], what else there is to say.
+# Dataset, source, method, accuracy, deviation, parameters [million], note.
 _ACCURACIES: tuple[tuple[str, str, str, float, float | None, float, str], ...] = (
     ("cifar10", DCA_NAS_1, "DARTS (second order)", 97.24, 0.09, 3.3, ""),
     ("cifar10", DCA_NAS_1, "SNAS", 97.15, None, 2.8, ""),
@@ -47,7 +47,7 @@ _ACCURACIES: tuple[tuple[str, str, str, float, float | None, float, str], ...] =
     ("tiny-imagenet", DCA_NAS_1, "DCA-NAS-3.5 M", 61.34, 0.09, 3.5, ""),
     ("tiny-imagenet", DCA_NAS_1, "DCA-NAS-3.5 M (CIFAR-10)", 61.4, 0.15, 3.4, ", searched on CIFAR-10"),
 )
-# The same with errors.
+# The same with the error in place of the accuracy.
 _ERRORS: tuple[tuple[str, str, str, float, float | None, float, str], ...] = (
     ("cifar10", DARTS_1, "random search", 3.29, 0.15, 3.2, ", best of 24 samples"),
     ("cifar10", DARTS_1, "DARTS (first order)", 3.00, 0.14, 3.3, ""),

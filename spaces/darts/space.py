@@ -1,4 +1,4 @@
-"""The DARTS space: every pair of cells (with groups, every set of cells) as genes, as text, and as costs."""
+"""The DARTS space: its architectures as genes, as text, as networks, and their costs."""
 
 from __future__ import annotations
 
@@ -42,14 +42,20 @@ _UNFILLED_REDUCTION = cell_genes([Edge(source, node, "max_pool_3x3") for node in
 
 @dataclass(frozen=True)
 class DARTS:
-    """A normal and a reduction cell of four nodes with two edges each, stacked; optionally groups of normal cells and a connection cell.
+    """Stacks of a normal and a reduction cell of four nodes with two edges each; optionally groups of normal cells and a connection cell.
 
-    channels, cells: of the evaluation network; None is 36 and 20, for images beyond 64 pixels 48 and 14.
-    groups: of normal cells, each with an architecture of its own (RC-DARTS's multi-level search).
-    connection: whether the connections before cells are searched too (RC-DARTS's connection cell).
+    The genes are, for each cell (normal cells first) and each of its nodes 2 to 5: the pair of predecessors in lexicographic order, the
+    operation of the lower predecessor, and that of the higher one. 0 is max_pool_3x3, since `none` cannot be chosen. The last gene is the
+    operation of the connection, if it is searched.
 
-    Genes: for each cell, normal ones first, for each node 2 to 5 the pair of its predecessors (lexicographic), the operation of the lower
-    one, that of the higher one (0 is max_pool_3x3, as `none` is no choice); at last that of the connection.
+    Args:
+        channels: Initial channels of the evaluation network; by default 36, or 48 for images of more than 64 pixels a side.
+        cells: Cells of the evaluation network; by default 20, or 14 for images of more than 64 pixels a side.
+        groups: Number of groups of normal cells. Each group has its own architecture (RC-DARTS's multi-level search).
+        connection: Whether the connections before the cells are searched too (RC-DARTS's connection cell).
+
+    Raises:
+        WrongSize: The space has no network of this size; the message gives the allowed range.
     """
 
     channels: int | None = None
@@ -58,26 +64,27 @@ class DARTS:
     connection: bool = False
 
     def __post_init__(self) -> None:
-        # Wrong numbers are refused here rather than at the first question; where the size depends on the task, it must do for both.
+        # Refuse a wrong size now, not at first use. The default size depends on the task, so check both.
         for channels, cells in (SMALL_SIZE, LARGE_SIZE):
             Size(channels if self.channels is None else self.channels, cells if self.cells is None else self.cells, self.groups)
 
     @cached_property
     def name(self) -> str:
-        """`darts`, with what differs from the published space: `darts[cells=8,groups=3]`."""
+        """`darts`, with those parameters that differ from the published space: `darts[cells=8,groups=3]`."""
         given = {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name) != each.default}
         return "darts" + (f"[{','.join(f'{key}={str(given[key]).lower()}' for key in sorted(given))}]" if given else "")
 
     @cached_property
     def arity(self) -> tuple[int, ...]:
-        """Number of choices of every gene: 1,037,664,180 for the twelve of a cell."""
+        """The number of choices of every gene. The twelve genes of a cell give 1,037,664,180 cells."""
         return CELL_ARITY * (self.groups + 1) + ((len(CONNECTIONS),) if self.connection else ())
 
     @property
     def identity(self) -> Architecture:
-        """The network without a searched operation that has parameters: skip connections from the inputs to all nodes of normal cells.
+        """The architecture in which no searched operation on an edge has parameters.
 
-        In a reduction cell, where a skip connection has parameters, max pooling; of connections, that with the fewest parameters.
+        In normal cells, skip connections lead from both inputs to every node. In the reduction cell, where a skip connection would have
+        parameters, max pooling takes its place. A searched connection is the one with the fewest parameters.
         """
         genes = _UNFILLED_NORMAL * self.groups + _UNFILLED_REDUCTION
         return Architecture(self.name, genes + ((CONNECTIONS.index("conv_1x1_g4"),) if self.connection else ()))
@@ -88,7 +95,7 @@ class DARTS:
 
     @cached_property
     def published(self) -> Mapping[str, Architecture]:
-        """Architectures of the literature by name. With groups, each has the normal cell; a connection is `conv_1x1`, DARTS's own."""
+        """Published architectures by name. All groups have the published normal cell; a connection is `conv_1x1`, as in DARTS."""
         found = {}
         for name, text in GENOTYPES.items():
             (normal, reduction), _ = genotype.read(text, ("normal", "reduce"), connection=False)
@@ -97,55 +104,63 @@ class DARTS:
         return MappingProxyType(found)
 
     def edges(self, arch: Architecture) -> tuple[tuple[Edge, ...], ...]:
-        """Return the eight edges of every cell, by node, then by source: of the normal cells by group, then of the reduction cell."""
+        """Return the eight edges of every cell, by node, then by source. Cells are the normal cells by group, then the reduction cell."""
         check_genes(self, arch)
         starts = range(0, (self.groups + 1) * GENES_A_CELL, GENES_A_CELL)
         return tuple(cell_edges(arch.genes[start : start + GENES_A_CELL]) for start in starts)
 
     def connection_of(self, arch: Architecture) -> str:
-        """Return the operation that stands before the inputs of every cell; `conv_1x1`, DARTS's own, where it is not searched."""
+        """Return the operation before the inputs of every cell. If it is not searched, that is `conv_1x1`, as in DARTS."""
         check_genes(self, arch)
         return CONNECTIONS[arch.genes[-1]] if self.connection else "conv_1x1"
 
     def size(self, task: Task, channels: int | None = None, cells: int | None = None) -> Size:
-        """Return the size of the evaluation network for a task, or of another; `WrongSize` for one that cannot be."""
+        """Return the size of the evaluation network for a task, or of a network with other `channels` and `cells`.
+
+        Raises:
+            WrongSize: The space has no network of this size; the message gives the allowed range.
+        """
         return size_for(task, self.channels if channels is None else channels, self.cells if cells is None else cells, self.groups)
 
     def encode(self, arch: Architecture) -> str:
-        """Return the published text form, `Genotype(normal=[...], ...)`; with groups or a connection, its extension in `genotype.py`."""
+        """Return the published text form, `Genotype(normal=[...], ...)`, extended for groups and a connection as in `genotype.py`."""
         cells = self.edges(arch)
         return genotype.write(self._names, cells, self.connection_of(arch) if self.connection else None)
 
     def decode(self, text: str) -> Architecture:
-        """Return the architecture that a genotype names; `InvalidArchitecture` says what is wrong and where."""
+        """Return the architecture of a genotype. Raises InvalidArchitecture, which names the fault and its position."""
         cells, connection = genotype.read(text, self._names, self.connection)
         genes = sum(map(cell_genes, cells), ())
         return Architecture(self.name, genes if connection is None else (*genes, CONNECTIONS.index(connection)))
 
     def connected(self, arch: Architecture) -> bool:
-        """Return True: `none` is no choice, so every node of every architecture depends on the input."""
+        """Return True: `none` cannot be chosen, so every node depends on the input."""
         check_genes(self, arch)
         return True
 
     def canonical(self, arch: Architecture) -> Architecture:
-        """Return the member with the least genes of the class of networks that differ in the order of their nodes (`symmetry.py`)."""
+        """Return the architecture with the lowest genes of all that differ only in the order of their nodes (`symmetry.py`)."""
         if self.connection_of(arch) not in ("conv_1x1", "dil_conv_3x3"):
             return Architecture(self.name, tuple(int(gene) for gene in arch.genes))
         genes = sum(map(canonical_genes, self.edges(arch)), ())
         return Architecture(self.name, (*genes, *(int(gene) for gene in arch.genes[len(genes) :])))
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
-        """Return exact parameters and MACs of the evaluation network; `IndivisibleWidth` for a connection that it cannot have."""
+        """Return exact parameters and MACs of the evaluation network.
+
+        Raises:
+            IndivisibleWidth: The groups of the connection do not divide its channels.
+        """
         params, macs, _ = self._costs(arch, task)
         return Complexity(params, macs)
 
     def figures(self, arch: Architecture, task: Task) -> Mapping[str, float]:
-        """Return the parameters with the auxiliary head, and the CPU cycles of the whole network (`complexity.py`)."""
+        """Return `params_with_auxiliary`, the parameters with the auxiliary head, and `cycles`, the CPU cycles of the whole network."""
         params, _, cycles = self._costs(arch, task)
         return {"params_with_auxiliary": params + closed_form.auxiliary_params(task, self.size(task)), "cycles": cycles}
 
     def paper_cycles(self, arch: Architecture) -> int:
-        """Return the compute cost of the cells as DEff-ARTS publishes it: fixed 32x32x3 representations, connections left out."""
+        """Return the compute cost of the cells [cycles] as DEff-ARTS publishes it: on 32x32x3 representations, without connections."""
         return sum(PAPER_COSTS[edge.operation] for cell in self.edges(arch) for edge in cell)
 
     def _costs(self, arch: Architecture, task: Task) -> tuple[int, ...]:
@@ -158,9 +173,11 @@ class DARTS:
         return tuple(total.tolist())
 
     def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
-        """Return the untrained evaluation network, for the task's images; with `auxiliary` it has `with_auxiliary(images)`.
+        """Return the untrained evaluation network for a task; with `auxiliary` it has the method `with_auxiliary(images)`.
 
-        Raises `NoAuxiliaryHead` for images too small for one, `IndivisibleWidth` for a connection that the network cannot have.
+        Raises:
+            NoAuxiliaryHead: The images are too small for an auxiliary head.
+            IndivisibleWidth: The groups of the connection do not divide its channels.
         """
         from budgetnas.spaces.darts.network import build
 
@@ -174,31 +191,39 @@ class DARTS:
 
     @cached_property
     def searched(self) -> tuple[SearchedCell, ...]:
-        """The normal cells by group, the reduction cell, the connection cell: `normal` or `normal 0`, ..., `reduce`, `connection`."""
+        """The normal cells by group (`normal`, or `normal 0`, ...), the reduction cell (`reduce`), the connection cell (`connection`)."""
         cells = tuple(SearchedCell(name.replace("_", " "), EDGES, OPERATIONS, never_kept=("none",)) for name in self._names)
         return (*cells, *((SearchedCell("connection", ((0, 1),), CONNECTIONS),) if self.connection else ()))
 
     def strongest(self, strengths: Sequence[Floats]) -> Architecture:
-        """Return the architecture of the two strongest predecessors a node, each by its strongest operation; `none` is left out."""
+        """Return the architecture with the two strongest predecessors of each node and their strongest operations, `none` left out."""
         genes = sum((relaxed.strongest_genes(each) for each in strengths[: self.groups + 1]), ())
         return Architecture(self.name, (*genes, *(int(np.argmax(each[0])) for each in strengths[self.groups + 1 :])))
 
     def kept_edges(self, strengths: Sequence[Floats]) -> list[NDArray[np.bool_]]:
-        """Return which edges that architecture has, shape (14,) a cell, (1,) for the connection."""
+        """Return which edges `strongest(strengths)` has, shape (14,) for each cell, (1,) for the connection."""
         kept = [relaxed.kept(each) for each in strengths[: self.groups + 1]]
         return [*kept, *(np.ones(1, np.bool_) for _ in strengths[self.groups + 1 :])]
 
     def one_hot(self, arch: Architecture) -> list[Floats]:
-        """Return strengths of 1 on the operations that `arch` has and 0 elsewhere, shape (14, 8) a cell, (1, 4) for the connection."""
+        """Return 1 for the operations of `arch` and 0 elsewhere, shape (14, 8) for each cell, (1, 4) for the connection."""
         found = [relaxed.one_hot(edges) for edges in self.edges(arch)]
         return [*found, *([np.eye(len(CONNECTIONS))[[int(arch.genes[-1])]]] if self.connection else [])]
 
     def edge_costs(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> list[Floats]:
-        """Return what operations on edges add to `params`, `macs` or `cycles` over all cells of a kind, shape (14, 8); connection (1, 4).
+        """Return the cost that each operation adds on each edge, summed over all cells of a kind, shape (14, 8); connection (1, 4).
 
-        `paper_cycles` are those of DEff-ARTS's search (table 2), for any size: of one cell a kind, `none` 999,999, separable convolutions
-        twice, where `paper_cycles(arch)` counts them once.
-        `UnknownCost` for another resource, `IndivisibleWidth` where the network could not have one of the connections.
+        Args:
+            resource: `params`, `macs`, `cycles` or `paper_cycles`. The last are the costs in DEff-ARTS's search (table 2), which do not
+                depend on the size. They count one cell of each kind. `none` costs 999,999, and separable convolutions count twice, while
+                the method `paper_cycles` counts them once.
+            task: The dataset's image shape and number of classes.
+            channels: Initial channels of the network; by default those of the evaluation network.
+            cells: Cells of the network; by default those of the evaluation network.
+
+        Raises:
+            UnknownCost: The resource is not a sum over edges.
+            IndivisibleWidth: The groups of one of the connections do not divide its channels.
         """
         if resource == relaxed.PAPER_CYCLES:
             of_connection = [np.zeros((1, len(CONNECTIONS)))] if self.connection else []
@@ -208,7 +233,7 @@ class DARTS:
         return [table[..., number].astype(np.float64) for table in tables]
 
     def fixed_cost(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> float:
-        """Return the resource of stem and classifier, and of the connections where they are not searched."""
+        """Return the cost of stem and classifier, and of the connections if they are not searched."""
         if resource == relaxed.PAPER_CYCLES:
             return 0.0
         number, size = relaxed.resource_number(resource), self.size(task, channels, cells)

@@ -1,23 +1,24 @@
 """The search network of DARTS: 16 channels and 8 cells by default (DARTS, section 3.1 and appendix A.1.1).
 
-Stem, places of the cells and classifier are those of the evaluation network. In the cells no normalisation has a scale or shift, and
-pooling is followed by one. All normalisations, the stem's too (which has scale and shift), use the batch's statistics, in evaluation mode
-as well; nothing keeps running averages.
+Stem, classifier and the positions of the cells are those of the evaluation network. Normalisations in the cells have no scale or shift, and
+one follows every pooling. All normalisations, including that of the stem (which has scale and shift), use the statistics of the batch, also
+in evaluation mode; there are no running averages.
 
-Options, and where the papers leave something open, what is done here:
+The options, and the choices made here if a paper leaves something open:
 
-partial (PC-DARTS, section 3.2): the first of every k channels go through the operations, the others past them, through 2x2 max pooling
-    on an edge of stride 2 (odd sides rounded up); then the channels are shuffled over k groups. As an edge's weight multiplies all that
-    comes along it, the part that goes past is multiplied by the sum of the edge's strengths.
-shared (DCA-NAS, equation 5): one set of weights for the same operation on all edges that leave a node. Reduction cells too: all edges that
-    leave an input have stride 2, so an operation gives all its targets the same map. 35 evaluations of operations a cell, not 98.
-bottleneck r (DCA-NAS, section 3.3, which gives neither ratio nor place): nodes are brought to 1 / r of the channels by a 1x1 convolution,
-    normalised, before the operations on the edges that leave them, once a node; a node's sum is brought back by another one, normalised.
-derived (DCA-NAS, section 3.3): of every searched kind of cell the first one in the network is mixed (position 0, or each group's first, and
-    a third of the depth); the others evaluate the eight operations of the present architecture, chosen by `derive`, and keep the weights of
-    all. Until the first call that is the architecture of uniform strengths. A searched connection is mixed in every cell.
-recompute: a cell keeps its inputs only and is computed again in the backward pass.
-layout: see `mixtures/arithmetic.py`.
+partial (PC-DARTS, section 3.2): of every k channels, the first goes through the operations and the others bypass them. On an edge of stride
+    2 they bypass through 2x2 max pooling (odd sides rounded up). Then the channels are shuffled over k groups. The weight of an edge
+    multiplies everything on the edge, so the bypassing channels are multiplied by the sum of the edge's strengths.
+shared (DCA-NAS, equation 5): an operation has the same weights on all edges that leave a node. This holds in reduction cells too, because
+    all edges that leave an input have stride 2. A cell then evaluates 35 operations instead of 98.
+bottleneck r (DCA-NAS, section 3.3, which gives neither the ratio nor the place): a normalised 1x1 convolution reduces each node to 1 / r of
+    its channels, once per node, before the operations on the edges that leave it. Another one restores the channels of the sum at a node.
+derived (DCA-NAS, section 3.3): of every kind of searched cell, the first one in the network is mixed: at position 0 (or the first of each
+    group) and at a third of the depth. The other cells evaluate the eight operations of the current architecture, which `derive` sets, and
+    keep the weights of all operations. Before the first call, that is the architecture of uniform strengths. A searched connection is
+    mixed in every cell.
+recompute: a cell stores only its inputs and is computed again in the backward pass.
+layout: see `supernets/arithmetic.py`.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ CHANNELS, CELLS = 16, 8
 
 
 class MixedConnection(nn.Module):
-    """What stands before an input of a cell: DARTS's preprocessing, or the weighted sum of RC-DARTS's operations (section 4.1)."""
+    """The connection before an input of a cell: DARTS's preprocessing, or a weighted sum of RC-DARTS's operations (section 4.1)."""
 
     def __init__(self, names: Sequence[str], width_in: int, width_out: int, stride: int):
         super().__init__()
         self.operations = nn.ModuleList(for_search(connection(name, width_in, width_out, stride, affine=False)) for name in names)
 
     def forward(self, x: Tensor, strengths: Tensor | None) -> Tensor:
-        """Return the input brought to the cell's width and side; strengths (1, operations) unless there is one operation only."""
+        """Return the input with the width and side of the cell. `strengths` has the shape (1, operations), or is None for one operation."""
         if strengths is None:
             only: Tensor = self.operations[0](x)
             return only
@@ -63,7 +64,7 @@ class MixedConnection(nn.Module):
 
 
 class Position(nn.Module):
-    """A cell in its place, with what stands before its inputs."""
+    """A cell at its position in the network, with the connections before its inputs."""
 
     def __init__(self, place: Place, names: Sequence[str], cell: MixedCell):
         super().__init__()
@@ -72,14 +73,15 @@ class Position(nn.Module):
         self.cell = cell
 
     def forward(self, first: Tensor, second: Tensor, strengths: Tensor, connections: Tensor | None) -> Tensor:
-        """Return the cell's output, four times its width."""
+        """Return the output of the cell, four times its width."""
         return torch.cat(self.cell((self.first(first, connections), self.second(second, connections)), strengths), dim=1)
 
 
 class Supernet(nn.Module):
-    """The search network of a DARTS space on a task; see the top of the file.
+    """The search network of a DARTS space for a task; see the top of the file.
 
-    Raises ValueError with a message for the user where options do not fit: sizes, channels, groups, layout.
+    Raises:
+        ValueError: An option does not fit (size, channels, groups, layout); the message is written for the user.
     """
 
     def __init__(self, space: Relaxable, groups: int, connection: bool, task: Task, options: SupernetOptions):
@@ -106,9 +108,15 @@ class Supernet(nn.Module):
             self.derive(space.strongest([np.ones((len(cell.edges), len(cell.operations))) for cell in space.searched]))
 
     def forward(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
-        """Return logits (N, classes); strengths (14, 8) a searched cell, (1, 4) for the connection.
+        """Return logits, shape (N, classes).
 
-        `WrongImages` and `WrongStrengths` for others.
+        Args:
+            images: Shape (N, channels, side, side), as in the task.
+            strengths: Shape (14, 8) for each searched cell, (1, 4) for the connection.
+
+        Raises:
+            WrongImages: The images have another shape.
+            WrongStrengths: The strengths have another number or shape.
         """
         check_images(images, self._task)
         check_strengths(strengths, self._space.searched)
@@ -125,7 +133,7 @@ class Supernet(nn.Module):
         return logits
 
     def derive(self, arch: Architecture) -> None:
-        """Set the cells that are not mixed to the operations of `arch`; `NothingDerived` without the option `derived`."""
+        """Set the cells that are not mixed to the operations of `arch`. Raises NothingDerived without the option `derived`."""
         check_derived(self._derived)
         one_hot = self._space.one_hot(arch)
         for position, number in zip(self.cells, self._searched, strict=True):

@@ -1,9 +1,9 @@
 """Exact parameters and multiply-adds of NAS-Bench-201's networks in closed form.
 
-The network (section 3 of the paper): a 3x3 stem to 16 channels; three stages of five cells with 16, 32 and 64 channels, joined by
-residual blocks that halve the image; batch normalisation, global average pooling, a linear layer. An operation's convolution keeps
-its channels, so a cell's cost depends on the numbers of 1x1 and 3x3 convolutions alone; operations are counted even where no path
-uses them, as the benchmark does.
+The network (section 3 of the paper) is a 3x3 stem to 16 channels; three stages of five cells with 16, 32 and 64 channels, joined by
+residual blocks that halve the image; batch normalisation, global average pooling and a linear layer. The convolutions in a cell keep the
+number of channels, so the cost of a cell depends only on its numbers of 1x1 and 3x3 convolutions. As in the benchmark, an operation is
+counted even if no path uses it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CELLS_A_STAGE = 5
 
 
 def _convolution(kernel: int, width_in: int, width_out: int, side: int) -> tuple[int, int]:
-    """Return parameters (with the batch normalisation's scale and shift) and MACs of a convolution with `side` x `side` outputs."""
+    """Return parameters and MACs of a convolution with `side` x `side` outputs, including scale and shift of its normalisation."""
     weights = kernel * kernel * width_in * width_out
     return weights + 2 * width_out, weights * side * side
 
 
 def skeleton(task: Task, widths: tuple[int, ...] = CHANNELS) -> tuple[int, int]:
-    """Return parameters and MACs of everything but the cells, of the benchmark's network or one of other channels a stage."""
+    """Return parameters and MACs of everything but the cells, for a network with `widths` channels in its stages."""
     params, macs = _convolution(3, task.image_channels, widths[0], task.image_size)
     side = task.image_size
     for narrow, wide in pairwise(widths):
@@ -37,14 +37,14 @@ def skeleton(task: Task, widths: tuple[int, ...] = CHANNELS) -> tuple[int, int]:
         for kernel, width_in in ((3, narrow), (3, wide)):
             more_params, more_macs = _convolution(kernel, width_in, wide, side)
             params, macs = params + more_params, macs + more_macs
-        # The shortcut averages 2x2 pixels and widens by a 1x1 convolution that no normalisation follows.
+        # The shortcut is average pooling over 2x2 pixels and a 1x1 convolution without normalisation.
         params, macs = params + narrow * wide, macs + narrow * wide * side * side
     params += 2 * widths[-1]
     return params + (widths[-1] + 1) * task.classes, macs + widths[-1] * task.classes
 
 
 def operation(kernel: int, task: Task) -> tuple[int, int]:
-    """Return what one convolution in the cell costs in parameters and MACs over all fifteen cells."""
+    """Return parameters and MACs that one convolution in the cell adds, summed over all fifteen cells."""
     params = macs = 0
     for stage, width in enumerate(CHANNELS):
         more_params, more_macs = _convolution(kernel, width, width, task.image_size // 2**stage)
@@ -54,7 +54,7 @@ def operation(kernel: int, task: Task) -> tuple[int, int]:
 
 @cache
 def complexities(task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
+    """Return parameters and MACs of the networks of all cells, each of shape (15625,), by published index."""
     genes = all_genes()
     ones = (genes == OPERATIONS.index("nor_conv_1x1")).sum(axis=1)
     threes = (genes == OPERATIONS.index("nor_conv_3x3")).sum(axis=1)
@@ -67,14 +67,15 @@ def complexities(task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 @cache
 def cycles(task: Task) -> NDArray[np.int64]:
-    """Return the CPU cycles of one image through all cells' networks, shape (15625,), by published index.
+    """Return the CPU cycles for one image in the networks of all cells, shape (15625,), by published index.
 
-    DEff-ARTS's model on the whole network, stem and classifier included: five a multiply-add, and the poolings (`spaces/cycles.py`).
+    This is DEff-ARTS's model for the whole network, including stem and classifier: five cycles per multiply-add, plus the poolings
+    (`spaces/cycles.py`).
     """
     outputs = [width * (task.image_size // 2**stage) ** 2 for stage, width in enumerate(CHANNELS)]
     poolings = (all_genes() == OPERATIONS.index("avg_pool_3x3")).sum(axis=1)
     inside = CELLS_A_STAGE * sum(average_pooling(3 * 3, count) for count in outputs)
-    # Between stages 2x2 pixels of the narrower stage are averaged, at the end all that are left.
+    # Average pooling is over 2x2 pixels of the narrower stage between stages, and over all remaining pixels at the end.
     between = sum(average_pooling(2 * 2, count // 2) for count in outputs[1:])
     whole = average_pooling((task.image_size // 4) ** 2, CHANNELS[-1])
     result: NDArray[np.int64] = CYCLES_A_MAC * complexities(task)[1] + poolings * inside + between + whole

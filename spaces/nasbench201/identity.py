@@ -1,18 +1,23 @@
 """Classes of identical networks: which of the 15,625 cells compute the same function with the same trained weights.
 
-Two cells are identical if their weights can be matched one to one so that both compute the same, exactly, for every value of the
-weights. That takes in: `skip_connect` is the identity and `none` is zero; a node is a sum, so the order of its terms does not matter;
-what no path leads to the output does not count; average pooling (without padding in its count) is linear and keeps constants, so
-pool(a) + pool(b) = pool(a + b). A convolution used along two paths is one convolution, and two convolutions are two even where they
-read the same. A convolution of zero is not zero: the batch normalisation behind it still adds its trained shift, whichever the kernel.
+Two cells are identical if their weights can be matched one to one so that both compute exactly the same function for all values of the
+weights. The rules are:
 
-That gives 5,234 classes. Two other conventions give other counts: 5,260 if pooling is taken as opaque and a convolution of zero as zero;
-6,466 in the benchmark's own file, whose strings write a convolution used twice like two convolutions. `tests/` derives 5,234 (and 5,260)
-again from symbolic expressions.
+- `skip_connect` is the identity, and `none` is zero.
+- A node is a sum, so the order of its terms does not matter.
+- An operation that does not reach the output does not matter.
+- Average pooling does not count the padding, so it is linear and keeps constants: pool(a) + pool(b) = pool(a + b).
+- A convolution used along two paths is one convolution. Two convolutions are different even if they have the same input.
+- A convolution of zero is not zero: the batch normalisation after it still adds its trained shift. The size of its kernel does not matter.
 
-Here the same is decided for all cells at once: nodes carry a pair of 64-bit numbers (what varies over the image, what is constant),
-sums add, pooling multiplies the varying part by an odd constant, and a convolution mixes its argument with its label. A cell's fingerprint
-is the least output over all ways to label its live convolutions, so it does not depend on their names.
+This gives 5,234 classes. Other conventions give other counts: 5,260 if pooling is not taken as linear and a convolution of zero is taken as
+zero; 6,466 in the benchmark's own file, which writes one convolution used twice in the same way as two convolutions. The tests derive 5,234
+and 5,260 from symbolic expressions.
+
+This module decides the question for all cells at once. A node carries a pair of 64-bit numbers, one for the part that varies over the image
+and one for the constant part. Sums add them, pooling multiplies the varying part by an odd constant, and a convolution mixes its argument
+with its label. The fingerprint of a cell is the lowest output over all ways to label its live convolutions, so it does not depend on their
+names.
 """
 
 from __future__ import annotations
@@ -29,14 +34,14 @@ _NONE, _CONV_1X1, _CONV_3X3 = 0, 2, 3
 _Words = NDArray[np.uint64]
 _INPUT = np.uint64(0x9E3779B97F4A7C15)
 _POOLING = np.uint64(0xD6E8FEB86659FD93)
-# What none, skip, the two convolutions and pooling do to the varying and to the constant part of their argument. A convolution here is a
-# dead one, whose output nothing uses.
+# The factors by which none, skip, the two convolutions and pooling multiply the varying and the constant part of their argument. The factor
+# 0 of convolutions is for dead ones, whose output nothing uses.
 _VARYING_FACTOR = np.array([0, 1, 0, 0, _POOLING], np.uint64)
 _CONSTANT_FACTOR = np.array([0, 1, 0, 0, 1], np.uint64)
 
 
 def _mix(words: _Words) -> _Words:
-    """Return a scrambled copy: the finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
+    """Return a scrambled copy, by the last step of splitmix64 (Steele, Lea and Flood 2014)."""
     words = words + np.uint64(0x9E3779B97F4A7C15)
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -54,10 +59,12 @@ def _live_convolutions(genes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _outputs(genes: NDArray[np.int64], labels: dict[int, _Words]) -> _Words:
-    """Return one word for every cell's output under every way to label its live convolutions, shape (labellings, cells).
+    """Return a word for the output of every cell and every labelling of its live convolutions, shape (labellings, cells).
 
-    `labels[edge]`, shape (labellings, 1), names the convolution on an edge where all the cells have a live one. Elsewhere an operation
-    only scales the two parts of its argument.
+    Args:
+        genes: The genes of cells with live convolutions on the same edges, shape (cells, 6).
+        labels: For each of these edges, the label of its convolution in every labelling, shape (labellings, 1). On all other edges an
+            operation only multiplies the two parts of its argument.
     """
     zeros = np.zeros((1, len(genes)), np.uint64)
     varying: list[_Words] = [zeros + _INPUT, zeros, zeros, zeros]
@@ -66,7 +73,7 @@ def _outputs(genes: NDArray[np.int64], labels: dict[int, _Words]) -> _Words:
         gene, v, c = genes[:, edge], varying[source], constant[source]
         if edge in labels:
             of_zero = (v == 0) & (c == 0)
-            # Labels from 8 on in steps of 8, so that label and operation do not run into each other.
+            # Labels are multiples of 8, so that the sum of a label and an operation (less than 8) is unique.
             mixed = _mix(_mix(v ^ (labels[edge] * np.uint64(8) + gene.astype(np.uint64))) + _mix(c))
             new_v, new_c = np.where(of_zero, np.uint64(0), mixed), np.where(of_zero, _mix(_mix(labels[edge])), np.uint64(0))
         else:
@@ -77,7 +84,7 @@ def _outputs(genes: NDArray[np.int64], labels: dict[int, _Words]) -> _Words:
 
 @cache
 def fingerprints() -> _Words:
-    """Return a word for every cell, equal exactly for identical networks, shape (15625,), by published index."""
+    """Return a word for every cell, the same for two cells exactly if their networks are identical, shape (15625,), by published index."""
     genes, live = all_genes(), _live_convolutions(all_genes())
     masks = live @ (1 << np.arange(len(EDGES)))
     result = np.empty(SIZE, np.uint64)
@@ -92,7 +99,7 @@ def fingerprints() -> _Words:
 
 @cache
 def canonical_indices() -> NDArray[np.int64]:
-    """Return, for every cell, the lowest published index among the networks identical to it, shape (15625,)."""
+    """Return for every cell the lowest published index of the networks identical to it, shape (15625,)."""
     _, first, inverse = np.unique(fingerprints(), return_index=True, return_inverse=True)
     indices: NDArray[np.int64] = first[inverse]
     indices.setflags(write=False)

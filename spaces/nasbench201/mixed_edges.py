@@ -18,9 +18,9 @@ _PLACE = {name: number for number, name in enumerate(OPERATIONS)}
 
 
 class Leaving(nn.Module):
-    """All operations on the edges that leave one node, weights stacked by edge; with `shared` one set for all edges.
+    """All operations on the edges that leave one node. Weights are stacked by edge; with `shared`, all edges have the same weights.
 
-    The ReLU and the pooling are computed once; the 3x3 convolutions of all edges are one, its outputs side by side.
+    The ReLU and the pooling are computed once. The 3x3 convolutions of all edges are computed as one, with their outputs side by side.
     """
 
     def __init__(self, targets: Sequence[int], width: int, shared: bool, layout: str):
@@ -31,7 +31,7 @@ class Leaving(nn.Module):
         self.convolution = drawn(copies, width, width, 3, 3)
 
     def forward(self, x: Tensor) -> dict[int, list[Term]]:
-        """Return the terms that every target gets, by target. `none` is none of them."""
+        """Return the terms of the edge to each target, by target. `none` has no term, since it adds nothing."""
         pooled = functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
         alike = [Term(_PLACE["skip_connect"], x), Term(_PLACE["avg_pool_3x3"], pooled)]
         rectified = x.relu()
@@ -46,7 +46,7 @@ class Leaving(nn.Module):
 
 
 def mixed_edges(searched: SearchedCell, width: int, options: SupernetOptions) -> MixedEdges:
-    """Return the edges of a cell with all operations, on `width` channels."""
+    """Return the edges of a mixed cell, which have all operations, on `width` channels."""
     leaving = [
         Leaving([node for start, node in EDGES if start == source], width, options.shared, options.layout) for source in range(len(STRIDES))
     ]
@@ -54,5 +54,5 @@ def mixed_edges(searched: SearchedCell, width: int, options: SupernetOptions) ->
 
 
 def chosen_edges(searched: SearchedCell, width: int, options: SupernetOptions) -> ChosenEdges:
-    """Return the edges of a cell that holds a discrete architecture, on `width` channels."""
+    """Return the edges of a cell with a discrete architecture, on `width` channels."""
     return ChosenEdges(searched, lambda name, source: operation(name, width, affine=False), options.shared)

@@ -1,6 +1,7 @@
 """The networks of NAS-Bench-201 in PyTorch: the benchmark's (Dong and Yang, ICLR 2020, section 2), and the small one of digits201.
 
-Both have, compute and count the operations on edges that no path uses, as the benchmark does: its latencies are of such networks.
+As in the benchmark, both contain, compute and count the operations on edges that no path uses. The benchmark's latencies were measured on
+such networks.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _HALVINGS = len(CHANNELS) - 1
 
 
 class IndivisibleImages(ValueError):
-    """An image side that the benchmark's residual blocks cannot halve twice; the message says which sides they can."""
+    """The benchmark's residual blocks cannot halve images of this side twice; the message gives the allowed sides."""
 
 
 def convolution(kernel: int, width_in: int, width_out: int, stride: int = 1, affine: bool = True) -> nn.Sequential:
-    """Return ReLU, convolution, batch normalisation. The ReLU leaves its argument as it is, since other edges read it too."""
+    """Return ReLU, convolution, batch normalisation. The ReLU does not work in place, because other edges read its argument too."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(width_in, width_out, kernel, stride, kernel // 2, bias=False),
@@ -34,7 +35,7 @@ def convolution(kernel: int, width_in: int, width_out: int, stride: int = 1, aff
     )
 
 
-# What an edge holds, by the name of its operation, for a number of channels; `none` holds nothing.
+# From (channels, affine) to the module on an edge, by the name of its operation; `none` has no module.
 _MAKERS: dict[str, Callable[[int, bool], nn.Module]] = {
     "skip_connect": lambda width, affine: nn.Identity(),
     "nor_conv_1x1": lambda width, affine: convolution(1, width, width, affine=affine),
@@ -44,12 +45,12 @@ _MAKERS: dict[str, Callable[[int, bool], nn.Module]] = {
 
 
 def operation(name: str, width: int, affine: bool = True) -> nn.Module:
-    """Return an operation other than `none` on `width` channels, the same number in and out."""
+    """Return an operation other than `none`, with `width` input and output channels."""
     return _MAKERS[name](width, affine)
 
 
 class Cell(nn.Module):
-    """A cell: node 0 is the input, every later node the sum of its edges, node 3 the output. Shapes stay."""
+    """A cell. Node 0 is the input, every later node is the sum of its edges, node 3 is the output. All nodes have the same shape."""
 
     def __init__(self, genes: Sequence[int], width: int):
         super().__init__()
@@ -57,12 +58,12 @@ class Cell(nn.Module):
         self.edges = nn.ModuleDict({str(edge): operation(name, width) for edge, name in enumerate(names) if name != "none"})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output node; zeros where no path leads to it."""
+        """Return the output node; zeros if no path leads to it."""
         nodes: list[Tensor | None] = [x] + [None] * (_NODES - 1)
         for edge, module in self.edges.items():
             source, target = EDGES[int(edge)]
             value, held = nodes[source], nodes[target]
-            # A convolution of a node that nothing reaches still gives its normalisation's shift.
+            # A convolution of a node without input still adds the shift of its normalisation.
             term = module(torch.zeros_like(x) if value is None else value)
             nodes[target] = term if held is None else held + term
         output = nodes[-1]
@@ -70,7 +71,7 @@ class Cell(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """The block between stages: two 3x3 convolutions, the first with stride 2, beside 2x2 average pooling and a 1x1 convolution."""
+    """The block between stages: two 3x3 convolutions, the first with stride 2, and a shortcut (2x2 average pooling, 1x1 convolution)."""
 
     def __init__(self, width_in: int, width_out: int):
         super().__init__()
@@ -78,13 +79,13 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(width_in, width_out, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return an output of half the side."""
+        """Return an output with half the side of `x`."""
         output: Tensor = self.body(x) + self.shortcut(x)
         return output
 
 
 class Network(nn.Module):
-    """A whole network: stem, cells and what joins them, classifier. Images of the task's shape to logits."""
+    """A whole network, from images of the task's shape to logits: stem, cells, residual blocks, classifier."""
 
     def __init__(self, task: Task, features: Sequence[nn.Module], width: int):
         super().__init__()
@@ -93,14 +94,14 @@ class Network(nn.Module):
         self.classifier = nn.Linear(width, task.classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, shape (N, classes); `WrongImages` for images of another shape than the task's."""
+        """Return the logits, shape (N, classes). Raises WrongImages unless the images have the shape of the task's images."""
         check_images(images, self._task)
         logits: Tensor = self.classifier(self.features(images).mean((2, 3)))
         return logits
 
 
 def network(genes: Sequence[int], task: Task) -> Network:
-    """Return the untrained network of a cell for a task. `IndivisibleImages` where the benchmark's cannot halve the images twice."""
+    """Return the untrained network of a cell for a task. Raises IndivisibleImages as `check_side` does."""
     if task == small_network.DIGITS201:
         return Network(task, list(_small_features(genes)), small_network.CHANNELS[-1])
     check_side(task)
@@ -108,10 +109,10 @@ def network(genes: Sequence[int], task: Task) -> Network:
 
 
 def check_side(task: Task) -> None:
-    """Raise `IndivisibleImages` where the benchmark's residual blocks cannot halve the images twice."""
+    """Raise IndivisibleImages if the benchmark's residual blocks cannot halve the images of a task twice."""
     if task.image_size % 2**_HALVINGS:
         raise IndivisibleImages(
-            f"nasbench201 halves images {_HALVINGS} times; {task.image_size} pixels a side is no multiple of {2**_HALVINGS}"
+            f"the side of the images is {task.image_size}; nasbench201 halves it {_HALVINGS} times, so choose a multiple of {2**_HALVINGS}"
         )
 
 
@@ -125,7 +126,7 @@ def _published_features(genes: Sequence[int], task: Task) -> Iterator[nn.Module]
 
 
 def _small_features(genes: Sequence[int]) -> Iterator[nn.Module]:
-    """Yield the layers that `small_network.py` describes, up to the last cell."""
+    """Yield the layers of the network in `small_network.py`, up to the last cell."""
     narrow, wide = small_network.CHANNELS
     yield nn.Conv2d(small_network.DIGITS201.image_channels, narrow, 1, bias=False)
     yield nn.BatchNorm2d(narrow)

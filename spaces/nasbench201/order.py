@@ -1,8 +1,8 @@
-"""The published order of the 15,625 cells, derived instead of shipped.
+"""The published order of the 15,625 cells, computed instead of stored.
 
-NAS-Bench-201 numbers its cells by a shuffle: all cells in lexicographic order of their operations (edges as in the string, operations
-in the order of `OPERATIONS`), shuffled by Python's generator with seed 88. That was found from, and is tested against, the strings
-of the published table, all 15,625 of them, so no table has to be shipped to know an index.
+NAS-Bench-201 numbers its cells by a shuffle: it lists all cells in lexicographic order of their operations (edges as in the string,
+operations in the order of `OPERATIONS`) and shuffles the list by Python's generator with seed 88. We found this from the strings of the
+published table, and a test compares all 15,625 of them. So no table is needed to know the index of a cell.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHUFFLE_SEED = 88
 
 @cache
 def code_at() -> tuple[int, ...]:
-    """Return, for every published index, the cell's code: its genes read as a number in base five, first edge first."""
+    """Return for every published index the code of the cell: its genes read as a number in base five, first edge first."""
     codes = list(range(SIZE))
     random.Random(_SHUFFLE_SEED).shuffle(codes)
     return tuple(codes)
@@ -29,7 +29,7 @@ def code_at() -> tuple[int, ...]:
 
 @cache
 def all_genes() -> NDArray[np.int64]:
-    """Return the genes of every cell, shape (15625, 6), row by published index."""
+    """Return the genes of all cells, shape (15625, 6), with a row for each published index."""
     powers = len(OPERATIONS) ** np.arange(len(EDGES) - 1, -1, -1)
     genes = np.asarray(code_at())[:, None] // powers % len(OPERATIONS)
     genes.setflags(write=False)

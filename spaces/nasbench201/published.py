@@ -1,6 +1,7 @@
-"""Published results on NAS-Bench-201, quoted: test accuracy [%] after a search on CIFAR-10 without any limit. Never ranked with ours.
+"""Quoted results of published searches on NAS-Bench-201, which are never ranked with ours.
 
-Editions of the benchmark's paper differ, so every row names its source.
+They are test accuracies [%] after a search on CIFAR-10 without any limit. Editions of the benchmark's paper differ, so every row names its
+source.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What operations and everything around them cost, in the task's network or in one of other channels and cells a stage."""
+"""Costs of the operations and of everything around them, in the task's network or in one with other channels and cells per stage."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}  # pixels a side
 
 
 class UnknownCost(ValueError):
-    """A resource that is no sum over edges; the message lists those that are."""
+    """The resource is not a sum over edges; the message lists the resources that are."""
 
 
 class WrongSize(ValueError):
-    """A number of channels or cells that no network has; the message says which there are."""
+    """No network has this number of channels or cells; the message gives the allowed range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a network: its channels by stage, and the cells a stage. `WrongSize` for one that cannot be."""
+    """The size of a network: channels by stage, and cells per stage. Raises WrongSize if one of them is less than 1."""
 
     task: Task
     widths: tuple[int, ...]
@@ -35,11 +35,13 @@ class Size:
 
     def __post_init__(self) -> None:
         if self.widths[0] < 1 or self.cells < 1:
-            raise WrongSize(f"{self.widths[0]} channels and {self.cells} cells a stage; a network of nasbench201 has at least 1 of both")
+            raise WrongSize(
+                f"{self.widths[0]} channels and {self.cells} cells per stage; a network of nasbench201 needs at least 1 of each"
+            )
 
     @classmethod
     def of(cls, task: Task, channels: int | None = None, cells: int | None = None) -> Size:
-        """Return the size of the task's network (the benchmark's, or the small one of digits201), or of another with its skeleton."""
+        """Return the size of the task's network (the benchmark's or the small one of digits201), with other channels and cells if given."""
         small = task == small_network.DIGITS201
         widths, own_cells = (small_network.CHANNELS, 1) if small else (CHANNELS, CELLS_A_STAGE)
         if channels is not None:
@@ -48,7 +50,7 @@ class Size:
 
     @property
     def small(self) -> bool:
-        """Whether the skeleton is that of digits201's small network."""
+        """Whether the skeleton is that of the small network of digits201."""
         return self.task == small_network.DIGITS201
 
     @property
@@ -58,18 +60,22 @@ class Size:
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Figures that a cell's node has, by stage."""
+        """The number of values in a node of a cell, by stage."""
         return tuple(width * side * side for width, side in zip(self.widths, self.sides, strict=True))
 
 
 def _row(resource: str) -> int:
     if resource not in RESOURCES:
-        raise UnknownCost(f"'{resource}' of nasbench201 is no sum over edges that is known here; choose one of {', '.join(RESOURCES)}")
+        raise UnknownCost(f"'{resource}' of nasbench201 is not a known sum over edges; choose one of {', '.join(RESOURCES)}")
     return RESOURCES.index(resource)
 
 
 def operation_costs(resource: str, size: Size) -> Floats:
-    """Return what each operation on an edge adds over all cells, shape (5,). `UnknownCost` for other resources than `RESOURCES`."""
+    """Return the cost that each operation adds on an edge, summed over all cells, shape (5,).
+
+    Raises:
+        UnknownCost: The resource is not one of `RESOURCES`.
+    """
     row, costs = _row(resource), np.zeros((len(RESOURCES), len(OPERATIONS)))
     for name, kernel in _KERNELS.items():
         weights = [kernel * kernel * width * width for width in size.widths]
@@ -82,17 +88,17 @@ def operation_costs(resource: str, size: Size) -> Floats:
 
 
 def fixed_cost(resource: str, size: Size) -> float:
-    """Return the resource of everything but the cells' operations. `UnknownCost` for other resources than `RESOURCES`."""
+    """Return the cost of everything but the operations of the cells. Raises UnknownCost unless the resource is one of `RESOURCES`."""
     row = _row(resource)
     params, macs = _small_skeleton(size) if size.small else skeleton(size.task, size.widths)
-    # Between stages 2x2 pixels of the narrower stage are averaged, at the end all that are left.
+    # Average pooling is over 2x2 pixels of the narrower stage between stages, and over all remaining pixels at the end.
     poolings = sum(average_pooling(2 * 2, width * side * side) for width, side in zip(size.widths, size.sides[1:], strict=False))
     poolings += average_pooling(size.sides[-1] ** 2, size.widths[-1])
     return float((params, macs, CYCLES_A_MAC * macs + poolings)[row])
 
 
 def _small_skeleton(size: Size) -> tuple[int, int]:
-    """Return parameters and MACs of the small network without its cells' operations: two 1x1 convolutions, the classifier."""
+    """Return parameters and MACs of the small network without the operations of its cells: two 1x1 convolutions and the classifier."""
     last, classes = size.widths[-1], size.task.classes
     params, macs = 2 * last + (last + 1) * classes, last * classes
     for narrow, width, side in zip((size.task.image_channels, *size.widths), size.widths, size.sides, strict=False):

@@ -1,11 +1,11 @@
-"""The small network of the dataset digits201 around a cell: its shape, exact parameters and multiply-adds, and C64x+ cycles.
+"""The small network of the dataset digits201: its shape, exact parameters and multiply-adds, and C64x+ cycles.
 
-1x1 convolution to 8 channels, batch normalisation; the cell on 8x8 pixels; 2x2 average pooling, ReLU, 1x1 convolution to 16 channels,
-batch normalisation; the cell on 4x4 pixels; batch normalisation, ReLU, global average pooling, linear. A cell's operations are counted
-even where no path uses them, as NAS-Bench-201 does.
+The network is a 1x1 convolution to 8 channels, batch normalisation; the cell on 8x8 pixels; 2x2 average pooling, ReLU, a 1x1 convolution to
+16 channels, batch normalisation; the cell on 4x4 pixels; batch normalisation, ReLU, global average pooling and a linear layer. As in
+NAS-Bench-201, an operation is counted even if no path uses it.
 
-Cycles follow DEff-ARTS's table for a 32x32x3 representation: a multiply-add takes five (multiplication 4, addition 1), average pooling
-over n pixels n + 1 for each output (there every operation counts one cycle), and nothing else counts.
+Cycles follow DEff-ARTS's table: a multiply-add takes five (multiplication 4, addition 1), and average pooling over n pixels takes n + 1 for
+each output (here every operation counts as one cycle). Nothing else is counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CELL_POOLING_PIXELS, _STAGE_POOLING_PIXELS = 9, 4
 
 
 def live_edges(genes: Sequence[int]) -> list[int]:
-    """Return the edges that are not `none` and whose output reaches the cell's output, ascending; what feeds them may still be zero."""
+    """Return the edges that are not `none` and that reach the output of the cell, ascending. Their input may still be zero."""
     used = {len(CHANNELS) + 1}
     live = []
     for edge in reversed(range(len(EDGES))):
@@ -42,7 +42,7 @@ def live_edges(genes: Sequence[int]) -> list[int]:
 
 @cache
 def complexities() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return parameters and MACs of all cells' networks, each of shape (15625,), by published index."""
+    """Return parameters and MACs of the networks of all cells, each of shape (15625,), by published index."""
     genes = all_genes()
     last = CHANNELS[-1]
     params = np.full(len(genes), 2 * last + (last + 1) * DIGITS201.classes)
@@ -62,7 +62,7 @@ def complexities() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 @cache
 def cycles() -> NDArray[np.int64]:
-    """Return the C64x+ cycles of one image through all cells' networks, shape (15625,), by published index."""
+    """Return the C64x+ cycles for one image in the networks of all cells, shape (15625,), by published index."""
     outputs = sum(channels * side * side for channels, side in zip(CHANNELS, SIDES, strict=True))
     cell = (all_genes() == POOLING).sum(axis=1) * outputs * (_CELL_POOLING_PIXELS + 1)
     between = CHANNELS[0] * SIDES[1] ** 2 * (_STAGE_POOLING_PIXELS + 1)

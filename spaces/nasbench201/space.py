@@ -1,4 +1,4 @@
-"""The cells of NAS-Bench-201: genes, string, index, connectivity, identical networks."""
+"""The space of NAS-Bench-201: its cells as genes, string and index, their networks and costs."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from budgetnas.spaces.task import Task
 if TYPE_CHECKING:
     from torch import nn
 
-# The tasks whose networks are not the benchmark's own.
+# The tasks that use another network than the benchmark's.
 _OTHER_NETWORKS = {small_network.DIGITS201: small_network.complexities}
 _OTHER_CYCLES = {small_network.DIGITS201: small_network.cycles}
 _GENE = {operation: gene for gene, operation in enumerate(OPERATIONS)}
 _CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
-_LONGEST = 100  # characters: a little more than the longest cell has
+_LONGEST = 100  # characters, a little more than the longest cell
 _EXAMPLE = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 
 @cache
 def connected_mask() -> NDArray[np.bool_]:
-    """Return which cells have a path from input to output, shape (15625,), by published index. 341 have none."""
+    """Return which cells have a path from input to output, shape (15625,), by published index. 341 cells have no path."""
     edge = {pair: all_genes()[:, position] != 0 for position, pair in enumerate(EDGES)}
     one = edge[0, 1]
     two = edge[0, 2] | (edge[1, 2] & one)
@@ -51,7 +51,7 @@ def connected_mask() -> NDArray[np.bool_]:
 
 
 class NASBench201:
-    """All 15,625 cells. A gene is the operation of an edge; edges are in the order of the published string."""
+    """All 15,625 cells. A gene is the operation of an edge; the edges have the order of the published string."""
 
     name = "nasbench201"
     arity = (len(OPERATIONS),) * len(EDGES)
@@ -62,7 +62,7 @@ class NASBench201:
 
     @property
     def identity(self) -> Architecture:
-        """The cell of skip connections only: every edge left unfilled."""
+        """The cell with a skip connection on every edge."""
         return Architecture(self.name, (_GENE["skip_connect"],) * len(EDGES))
 
     def encode(self, arch: Architecture) -> str:
@@ -72,7 +72,7 @@ class NASBench201:
         return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
 
     def decode(self, text: str) -> Architecture:
-        """Return the cell that a published string names; `InvalidArchitecture` says what is wrong and where."""
+        """Return the cell of a published string. Raises InvalidArchitecture, which names the fault and its position."""
         match = _CELL.fullmatch(text.strip())
         if match is None:
             _explain(text)
@@ -87,7 +87,7 @@ class NASBench201:
             ) from None
 
     def index(self, arch: Architecture) -> int:
-        """Return the published index, 0 to 15,624; `InvalidArchitecture` for what is no cell."""
+        """Return the published index, 0 to 15,624. Raises InvalidArchitecture if `arch` is not a cell of the space."""
         try:
             index = self._index_of[arch.genes]
         except (AttributeError, KeyError, TypeError):
@@ -98,13 +98,13 @@ class NASBench201:
         return index
 
     def at(self, index: int) -> Architecture:
-        """Return the cell with a published index; `InvalidArchitecture` beyond 0 to 15,624."""
+        """Return the cell with a published index. Raises InvalidArchitecture unless the index is 0 to 15,624."""
         try:
             position = operator.index(index)
         except TypeError:
-            raise InvalidArchitecture(f"index {index!r} is no whole number; choose 0 to {SIZE - 1}") from None
+            raise InvalidArchitecture(f"index {index!r} is not a whole number; choose 0 to {SIZE - 1}") from None
         if not 0 <= position < SIZE:
-            # Python refuses to print the longest of numbers.
+            # Python refuses to print very long numbers.
             shown = position if abs(position) < 10**18 else "of more than 18 digits"
             raise InvalidArchitecture(f"index {shown} is outside nasbench201; choose 0 to {SIZE - 1}")
         return self._architectures[position]
@@ -114,7 +114,7 @@ class NASBench201:
         return self._connected[self.index(arch)]
 
     def canonical(self, arch: Architecture) -> Architecture:
-        """Return the member with the lowest published index of the class of networks identical to this one (`identity.py`)."""
+        """Return the cell with the lowest published index of all cells with an identical network (`identity.py`)."""
         return self.at(int(canonical_indices()[self.index(arch)]))
 
     def complexity(self, arch: Architecture, task: Task) -> Complexity:
@@ -124,21 +124,25 @@ class NASBench201:
         return Complexity(int(params[index]), int(macs[index]))
 
     def complexities(self, task: Task) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return parameters and MACs of all cells, each of shape (15625,), by published index."""
+        """Return parameters and MACs of the networks of all cells, each of shape (15625,), by published index."""
         other = _OTHER_NETWORKS.get(task)
         return other() if other else closed_form.complexities(task)
 
     def cycles(self, task: Task) -> NDArray[np.int64]:
-        """Return the CPU cycles of all cells' networks, shape (15625,), by published index: DEff-ARTS's model of the whole network."""
+        """Return the CPU cycles of the networks of all cells by DEff-ARTS's model, shape (15625,), by published index."""
         other = _OTHER_CYCLES.get(task)
         return other() if other else closed_form.cycles(task)
 
     def figures(self, arch: Architecture, task: Task) -> Mapping[str, float]:
-        """Return the CPU cycles of the task's network."""
+        """Return `cycles`, the CPU cycles of the task's network."""
         return {"cycles": int(self.cycles(task)[self.index(arch)])}
 
     def network(self, arch: Architecture, task: Task, *, auxiliary: bool = False) -> nn.Module:
-        """Return the task's untrained network; it has no auxiliary head. `IndivisibleImages` for sides that are no multiple of 4."""
+        """Return the task's untrained network; it has no auxiliary head.
+
+        Raises:
+            IndivisibleImages: The side of the images is not a multiple of 4.
+        """
         from budgetnas.spaces.nasbench201.network import network
 
         check_genes(self, arch)
@@ -150,27 +154,34 @@ class NASBench201:
         return (SearchedCell("cell", EDGES, OPERATIONS),)
 
     def strongest(self, strengths: Sequence[Floats]) -> Architecture:
-        """Return the cell of every edge's strongest operation, `none` being one of them; ties go to the lowest number."""
+        """Return the cell with the strongest operation on every edge, which may be `none`. Ties go to the lowest number."""
         return Architecture(self.name, tuple(np.argmax(strengths[0], axis=1).tolist()))
 
     def kept_edges(self, strengths: Sequence[Floats]) -> list[NDArray[np.bool_]]:
-        """Return True for all six edges: every cell of the space has them, `none` being an operation."""
+        """Return True for all six edges: every cell has all of them, since `none` is an operation."""
         return [np.ones(len(EDGES), np.bool_)]
 
     def one_hot(self, arch: Architecture) -> list[Floats]:
-        """Return strengths of 1 on the cell's operations and 0 elsewhere, shape (6, 5)."""
+        """Return 1 for the operations of the cell and 0 elsewhere, shape (6, 5)."""
         check_genes(self, arch)
         return [np.eye(len(OPERATIONS))[list(arch.genes)]]
 
     def edge_costs(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> list[Floats]:
-        """Return what each operation adds to `params`, `macs` or `cycles` over all cells, shape (6, 5), the same on every edge.
+        """Return the cost that each operation adds on each edge, summed over all cells, shape (6, 5); the same on every edge.
 
-        Of the task's network, or one of other initial channels and cells a stage. `UnknownCost` for another resource.
+        Args:
+            resource: `params`, `macs` or `cycles`.
+            task: The dataset's image shape and number of classes.
+            channels: Initial channels of the network; by default those of the task's network.
+            cells: Cells per stage; by default those of the task's network.
+
+        Raises:
+            UnknownCost: The resource is not a sum over edges.
         """
         return [np.tile(relaxed.operation_costs(resource, relaxed.Size.of(task, channels, cells)), (len(EDGES), 1))]
 
     def fixed_cost(self, resource: str, task: Task, channels: int | None = None, cells: int | None = None) -> float:
-        """Return the resource of everything but the cells' operations. `UnknownCost` for another than `edge_costs` has."""
+        """Return the cost of everything but the operations of the cells. Raises UnknownCost as `edge_costs` does."""
         return relaxed.fixed_cost(resource, relaxed.Size.of(task, channels, cells))
 
     def supernet(self, task: Task, options: SupernetOptions) -> Supernet:
@@ -185,7 +196,7 @@ class NASBench201:
 
     @cached_property
     def _index_of(self) -> dict[tuple[int, ...], int]:
-        # A dictionary, since arithmetic on the genes would take one out of range for another cell's.
+        # A dictionary, because arithmetic on a gene out of range could give the index of another cell.
         return {tuple(genes): index for index, genes in enumerate(all_genes().tolist())}
 
     @cached_property
@@ -199,7 +210,7 @@ class NASBench201:
 
 
 def _explain(text: str) -> NoReturn:
-    """Raise `InvalidArchitecture` with the first place where `text` leaves the published form."""
+    """Raise InvalidArchitecture, which names the first place where `text` differs from the published form."""
     nodes = text.strip().split("+")
     if len(nodes) != 3:
         raise InvalidArchitecture(f"{_quoted(text)} has {len(nodes)} node(s) between '+'; a nasbench201 cell has 3, as in {_EXAMPLE}")
@@ -215,9 +226,9 @@ def _explain(text: str) -> NoReturn:
             if not re.fullmatch(rf"\w+~{source}", edge):
                 expected = f"is not of the form OPERATION~{source}; a cell looks like {_EXAMPLE}"
                 raise InvalidArchitecture(f"edge {_quoted(edge)} of node {number} {expected}")
-    raise InvalidArchitecture(f"{_quoted(text)} is no nasbench201 cell; one looks like {_EXAMPLE}")
+    raise InvalidArchitecture(f"{_quoted(text)} is not a nasbench201 cell; a cell looks like {_EXAMPLE}")
 
 
 def _quoted(text: str) -> str:
-    """Return `text` in quotes, on one line and not longer than a cell."""
+    """Return `text` in quotes, on one line and not longer than about a cell."""
     return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")

@@ -1,11 +1,15 @@
-"""The search network of NAS-Bench-201: the task's network (16 channels, 5 cells a stage; on digits201 the small one) with mixed cells.
+"""The search network of NAS-Bench-201: the task's network (16 channels, 5 cells per stage; the small one on digits201) with mixed cells.
 
-In the cells no normalisation has a scale or shift. Those of the skeleton (stem, residual blocks, classifier) have both, as in the
-evaluation network. All normalisations use the batch's statistics, in evaluation mode as well; nothing keeps running averages.
+Normalisations in the cells have no scale or shift. Those of the skeleton (stem, residual blocks, classifier) have both, as in the
+evaluation network. All normalisations use the statistics of the batch, also in evaluation mode; there are no running averages.
 
-Options: `partial`, `bottleneck` and `shared` as in DARTS's (`darts/supernet.py`), all edges having stride 1. `derived`: the first cell is
-mixed, the others hold the present architecture; until the first call of `derive`, that of uniform strengths, which is `none` everywhere.
-`recompute`: a cell keeps its input only and is computed again in the backward pass. `layout`: see `mixtures/arithmetic.py`.
+The options:
+
+partial, bottleneck, shared: as in DARTS's search network (`darts/supernet.py`); all edges have stride 1.
+derived: the first cell is mixed, the others hold the current architecture. Before the first call of `derive`, that is the architecture of
+    uniform strengths, which has `none` on every edge.
+recompute: a cell stores only its input and is computed again in the backward pass.
+layout: see `supernets/arithmetic.py`.
 """
 
 from __future__ import annotations
@@ -31,9 +35,10 @@ from budgetnas.spaces.task import Task
 
 
 class Supernet(nn.Module):
-    """The search network on a task; see the top of the file.
+    """The search network for a task; see the top of the file.
 
-    Raises ValueError with a message for the user where options do not fit: sizes, channels, layout, images.
+    Raises:
+        ValueError: An option does not fit (size, channels, layout, images); the message is written for the user.
     """
 
     def __init__(self, space: Relaxable, task: Task, options: SupernetOptions):
@@ -60,7 +65,16 @@ class Supernet(nn.Module):
             yield MixedCell(searched, make(searched, operated_channels(width, options), options), STRIDES, width, options)
 
     def forward(self, images: Tensor, strengths: Sequence[Tensor]) -> Tensor:
-        """Return logits (N, classes); strengths are one tensor (6, 5). `WrongImages` and `WrongStrengths` for others."""
+        """Return logits, shape (N, classes).
+
+        Args:
+            images: Shape (N, channels, side, side), as in the task.
+            strengths: One tensor of shape (6, 5).
+
+        Raises:
+            WrongImages: The images have another shape.
+            WrongStrengths: The strengths have another number or shape.
+        """
         check_images(images, self._task)
         check_strengths(strengths, self._space.searched)
         x = images.contiguous(memory_format=torch.channels_last)
@@ -76,7 +90,7 @@ class Supernet(nn.Module):
         return nodes[-1]
 
     def derive(self, arch: Architecture) -> None:
-        """Set the cells that are not mixed to the operations of `arch`; `NothingDerived` without the option `derived`."""
+        """Set the cells that are not mixed to the operations of `arch`. Raises NothingDerived without the option `derived`."""
         check_derived(self._derived)
         (one_hot,) = self._space.one_hot(arch)
         for layer in self.layers:
@@ -85,7 +99,7 @@ class Supernet(nn.Module):
 
 
 def _published_layers(size: Size, cells: Iterator[MixedCell]) -> Iterator[nn.Module]:
-    """Yield the layers up to the last cell: stem, three stages, residual blocks between them."""
+    """Yield the layers up to the last cell: the stem, and three stages with residual blocks between them."""
     yield nn.Sequential(nn.Conv2d(size.task.image_channels, size.widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(size.widths[0]))
     yield from (next(cells) for _ in range(size.cells))
     for narrow, wide in pairwise(size.widths):
@@ -94,7 +108,7 @@ def _published_layers(size: Size, cells: Iterator[MixedCell]) -> Iterator[nn.Mod
 
 
 def _small_layers(size: Size, cells: Iterator[MixedCell]) -> Iterator[nn.Module]:
-    """Yield the layers that `small_network.py` describes, up to the last cell."""
+    """Yield the layers of the network in `small_network.py`, up to the last cell."""
     narrow, wide = size.widths
     yield nn.Sequential(nn.Conv2d(size.task.image_channels, narrow, 1, bias=False), nn.BatchNorm2d(narrow))
     yield from (next(cells) for _ in range(size.cells))

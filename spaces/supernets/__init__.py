@@ -1,1 +1,1 @@
-"""What mixtures of operations compute with: equal to PyTorch's own operations, with less written and read, and faster gradients."""
+"""The parts that all supernets share. Their operations equal PyTorch's own, but use less memory traffic and have faster gradients."""

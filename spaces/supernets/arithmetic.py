@@ -1,4 +1,4 @@
-"""How a supernet computes its mixtures, by layout: the same figures, in the order and shapes that suit a device."""
+"""The layouts in which a supernet computes its mixtures. All give the same values; each has the order and shapes that suit a device."""
 
 from __future__ import annotations
 
@@ -14,29 +14,37 @@ from budgetnas.spaces.supernets.weighted_sum import mixture
 
 
 class UnknownLayout(ValueError):
-    """A layout that no supernet has; the message lists those there are."""
+    """No supernet has this layout; the message lists the existing ones."""
 
 
 class Arithmetic(Protocol):
-    """The steps of a mixture's operations. Tensors are (N, channels, H, W), channels last in memory."""
+    """The steps of computing a mixture. Tensors have the shape (N, channels, H, W), with channels last in memory."""
 
     def separable(self, rectified: Tensor, first: Tensor, point: Tensor, second: Tensor, stride: int) -> Sequence[Tensor]:
-        """Return every edge's separable convolution up to its second depthwise one.
+        """Return the separable convolution of every edge, up to and including its second depthwise convolution.
 
-        first, second: kernels (edges, channels, 1, k, k); point: 1x1 kernels (edges, outputs, inputs).
+        Args:
+            rectified: The input of the edges, after the ReLU.
+            first: Kernels of the first depthwise convolution, shape (edges, channels, 1, k, k).
+            point: Kernels of the first 1x1 convolution, shape (edges, outputs, inputs).
+            second: Kernels of the second depthwise convolution, shape (edges, channels, 1, k, k).
+            stride: 1 or 2.
         """
 
     def dilated(self, rectified: Tensor, kernels: Tensor, stride: int) -> Sequence[Tensor]:
-        """Return every edge's depthwise convolution with dilation 2, kernels (edges, channels, 1, k, k)."""
+        """Return the depthwise convolution with dilation 2 of every edge; `kernels` has the shape (edges, channels, 1, k, k)."""
 
     def mixture(
         self, maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
     ) -> Tensor:
-        """Return the weighted sum of maps, and of inputs normalised, after 1x1 convolutions where they have weights (`mixture.py`)."""
+        """Return the weighted sum of maps and of normalised inputs, the latter after a 1x1 convolution if they have weights.
+
+        The arguments are those of `weighted_sum.mixture`.
+        """
 
 
 class EdgeByEdge:
-    """The layout `edges`: one convolution after the other by this package's own steps, fastest on a CPU, where memory is what counts."""
+    """The layout `edges`: one convolution after the other, by this package's own functions. Fastest on a CPU, where memory is the limit."""
 
     def separable(self, rectified: Tensor, first: Tensor, point: Tensor, second: Tensor, stride: int) -> Sequence[Tensor]:
         """See `Arithmetic`."""
@@ -59,7 +67,7 @@ class EdgeByEdge:
 
 
 class SideBySide:
-    """The layout `grouped`: all edges of a node in one grouped convolution of PyTorch's, for a GPU, where launches are what counts."""
+    """The layout `grouped`: all edges of a node in one grouped convolution. It suits a GPU, where the number of kernel launches counts."""
 
     def separable(self, rectified: Tensor, first: Tensor, point: Tensor, second: Tensor, stride: int) -> Sequence[Tensor]:
         """See `Arithmetic`."""
@@ -98,22 +106,26 @@ LAYOUTS: dict[str, type[EdgeByEdge | SideBySide]] = {"edges": EdgeByEdge, "group
 
 
 def arithmetic_for(layout: str, device: torch.device) -> Arithmetic:
-    """Return the arithmetic of a layout's name, `edges` or `grouped`; `auto` is `edges` on a CPU. `UnknownLayout` lists the names."""
+    """Return the arithmetic of a layout: `edges`, `grouped`, or `auto`, which is `edges` on a CPU and else `grouped`.
+
+    Raises:
+        UnknownLayout: The layout is not known; the message lists the known ones.
+    """
     check_layout(layout)
     return LAYOUTS[("edges" if device.type == "cpu" else "grouped") if layout == "auto" else layout]()
 
 
 def check_layout(layout: str) -> None:
-    """Raise `UnknownLayout` for a name that is no layout's."""
+    """Raise UnknownLayout unless `layout` is `auto` or the name of a layout."""
     if layout not in ("auto", *LAYOUTS):
         raise UnknownLayout(f"unknown layout '{layout:.40}' of a supernet; choose one of auto, {', '.join(LAYOUTS)}")
 
 
 def every_other_pixel(x: Tensor) -> Tensor:
-    """Return every second row and column, from the first on: a dilation of 2 with stride 2 is a plain convolution of these."""
+    """Return every second row and column, starting with the first. A convolution with dilation 2 and stride 2 is a plain one of these."""
     return x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Return `x` normalised by the batch's own statistics, without scale and shift."""
+    """Return `x` normalised by the statistics of the batch, without scale and shift."""
     return functional.batch_norm(x, None, None, training=True)

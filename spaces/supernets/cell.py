@@ -1,6 +1,6 @@
-"""A cell of a search network: its edges, with what PC-DARTS (partial channels) and DCA-NAS (bottleneck) put around them.
+"""A cell of a search network: its edges, and around them partial channels (PC-DARTS) and the bottleneck (DCA-NAS).
 
-The supernets' files say where these papers leave something open and what is done here.
+The `supernet.py` of each space lists the points that these papers leave open, and the choices made here.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from budgetnas.spaces.supernets.edges import ChosenEdges, Edges
 
 
 class IndivisibleChannels(ValueError):
-    """Channels that the options cannot divide; the message says which they can."""
+    """The options do not divide the number of channels; the message names the allowed multiples."""
 
 
 class NothingDerived(ValueError):
-    """A discrete architecture for a supernet whose cells are all mixed; the message names the option."""
+    """A supernet without derived cells was given a discrete architecture; the message names the option."""
 
 
 def check_derived(derived: bool) -> None:
-    """Raise `NothingDerived` for a supernet without derived cells."""
+    """Raise NothingDerived unless the supernet has derived cells."""
     if not derived:
-        raise NothingDerived("every cell of this supernet is mixed, so it takes no architecture; build it with derived=True")
+        raise NothingDerived("all cells of this supernet are mixed, so it takes no architecture; build it with derived=True")
 
 
 def check_channels(channels: int, options: SupernetOptions) -> None:
-    """Raise `IndivisibleChannels` unless the first cell's channels can be divided for the bottleneck and the partial channels."""
+    """Raise IndivisibleChannels unless bottleneck and partial channels divide the channels of the first cell."""
     if options.partial < 1 or options.bottleneck < 1 or channels % (options.partial * options.bottleneck):
         raise IndivisibleChannels(
             f"{channels} channels with partial={options.partial} and bottleneck={options.bottleneck}; both must be 1 or more,"
@@ -40,20 +40,25 @@ def check_channels(channels: int, options: SupernetOptions) -> None:
 
 
 def operated_channels(width: int, options: SupernetOptions) -> int:
-    """Return the channels that operations work on, in a cell of that width."""
+    """Return the number of channels that operations work on in a cell of `width` channels."""
     return width // options.bottleneck // options.partial
 
 
 def _convolution(width_in: int, width_out: int) -> nn.Sequential:
-    """Return a 1x1 convolution, normalised by the batch."""
+    """Return a 1x1 convolution, normalised by the statistics of the batch."""
     norm = nn.BatchNorm2d(width_out, affine=False, track_running_stats=False)
     return nn.Sequential(nn.Conv2d(width_in, width_out, 1, bias=False), norm)
 
 
 class MixedCell(nn.Module):
-    """A cell whose inputs have its width already; every later node is the sum of its edges.
+    """A cell with inputs that already have its width. Every later node is the sum of its edges.
 
-    edges: a module that is `Edges`, on `operated_channels`. strides: of the edges that leave a node, by node.
+    Args:
+        searched: The searched cell, with its edges and operations.
+        edges: A module that implements `Edges`, on `operated_channels` channels.
+        strides: The stride of the edges that leave a node, by node.
+        width: Channels of the nodes.
+        options: The options of the supernet.
     """
 
     def __init__(self, searched: SearchedCell, edges: nn.Module, strides: Sequence[int], width: int, options: SupernetOptions):
@@ -70,12 +75,12 @@ class MixedCell(nn.Module):
             self.widen = nn.ModuleList(_convolution(inner, width) for _ in self._nodes)
 
     def choose(self, one_hot: Floats) -> None:
-        """Take up a discrete architecture, strengths of 1 and 0, if this cell is a discrete one."""
+        """Set the discrete architecture, given as strengths of 1 and 0, unless this cell is mixed."""
         if isinstance(self.edges, ChosenEdges):
             self.edges.choose(one_hot)
 
     def forward(self, inputs: Sequence[Tensor], strengths: Tensor) -> list[Tensor]:
-        """Return the nodes after the inputs; strengths (edges, operations)."""
+        """Return the nodes after the inputs; `strengths` has the shape (edges, operations)."""
         edges: Edges = self.edges  # type: ignore[assignment]
         nodes = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
         prepared: list[Any] = []
@@ -94,7 +99,7 @@ class MixedCell(nn.Module):
         return nodes[self._inputs :]
 
     def _past(self, source: int, x: Tensor) -> Tensor:
-        """Return the channels of a node that go past the operations."""
+        """Return the channels of a node that bypass the operations."""
         rest = x[:, self._operated :]
         return functional.max_pool2d(rest, 2, ceil_mode=True) if self._strides[source] == 2 and self._partial > 1 else rest
 

@@ -1,8 +1,8 @@
-"""Depthwise convolutions whose gradients take oneDNN's fast kernels, which PyTorch's own reach only for 3x3 without dilation.
+"""Depthwise convolutions with gradients by oneDNN's fast kernels, which PyTorch uses only for 3x3 without dilation.
 
-On a CPU the backward pass of a 5x5 or dilated depthwise convolution falls back to dense kernels, ten times slower than its forward pass.
-Here the gradient of the input is a forward convolution with the kernel turned, and that of the kernel is taken from kernels of three
-columns (a 5x5 kernel's in two halves) on the four interleaved quarters of the image that a dilation of 2 sees.
+On a CPU the backward pass of PyTorch's 5x5 or dilated depthwise convolution uses dense kernels and is ten times slower than its forward
+pass. Here the gradient of the input is a forward convolution with the flipped kernel. The gradient of the kernel is computed for kernels of
+three columns: a 5x5 kernel in two parts, and a dilated kernel on the four interleaved quarters of the image.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ _FAST_COLUMNS = 3
 def depthwise(x: Tensor, kernels: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
     """Return the convolution of every channel with its kernel, shape (N, channels, ceil(H / stride), ceil(W / stride)).
 
-    x: (N, channels, H, W), channels last in memory on a CPU. kernels: (channels, 1, k, k) with k odd. Padding is dilation * (k // 2).
-    Differentiable once. Dilations are 1 and 2; with stride 2 only 1 (take every other pixel first: that is the same convolution).
+    The padding is dilation * (k // 2). The function is differentiable once.
+
+    Args:
+        x: Shape (N, channels, H, W), on a CPU with channels last in memory.
+        kernels: Shape (channels, 1, k, k), k odd.
+        stride: 1 or 2.
+        dilation: 1 or 2, with stride 2 only 1. (A dilation of 2 with stride 2 is a plain convolution of every other pixel.)
     """
     if x.device.type != "cpu":
         return functional.conv2d(x, kernels, None, stride, dilation * (kernels.shape[-1] // 2), dilation, len(kernels))
@@ -62,8 +67,8 @@ def _kernel_gradient(grad: Tensor, x: Tensor, kernels: Tensor, stride: int) -> T
     half = size // 2
     if size <= _FAST_COLUMNS:
         return _gradients(grad, x, kernels, stride, half, (False, True, False))[1]
-    # Columns 0 to 2 see the pixels up to two to the left, columns 2 to 4 those up to two to the right; the middle one is taken once.
-    # Rows are padded here, too, since images with fewer rows than the kernel have no fast path otherwise.
+    # Columns 0 to 2 read the pixels up to two to the left, columns 2 to 4 those up to two to the right. The middle column is used once.
+    # Rows are padded here too, because there is no fast kernel for images with fewer rows than the kernel.
     columns = kernels[..., :_FAST_COLUMNS]
     left, right = (
         _gradients(grad, functional.pad(x, (*beside, half, half)), columns, stride, 0, (False, True, False))[1]
@@ -82,7 +87,7 @@ def _gradients(
 
 
 def quarters(x: Tensor) -> Tensor:
-    """Return the four interleaved quarters of every image, shape (4 N, channels, ceil(H / 2), ceil(W / 2)), odd sides filled with zeros."""
+    """Return the four interleaved quarters of every image, shape (4 N, channels, ceil(H / 2), ceil(W / 2)); odd sides are zero-padded."""
     height, width = x.shape[2:]
     if height % 2 or width % 2:
         x = functional.pad(x, (0, width % 2, 0, height % 2))

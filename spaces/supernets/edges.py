@@ -1,4 +1,4 @@
-"""The edges of a cell in a search network: all operations on each of them, or those of a discrete architecture."""
+"""The edges of a cell in a search network: with all operations on each edge, or with those of a discrete architecture."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from budgetnas.spaces.supernets.modules import for_search
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What an operation on an edge has come to before its last steps.
+    """The intermediate result of an operation on an edge, before its last steps.
 
-    A map to be scaled; or one to be normalised first (`normalise`), after a 1x1 convolution if it comes with a weight (outputs, inputs).
+    The last steps are a 1x1 convolution if there is a `weight`, normalisation if `normalise` is set, and scaling by the strength.
     """
 
-    operation: int
+    operation: int  # its number in `SearchedCell.operations`
     value: Tensor
     normalise: bool = False
-    weight: Tensor | None = None
+    weight: Tensor | None = None  # shape (outputs, inputs)
 
 
 class Edges(Protocol):
     """The edges of a cell, evaluated node by node."""
 
     def edge_weights(self, strengths: Tensor) -> Tensor:
-        """Return by how much each edge counts in all, shape (edges,)."""
+        """Return the total weight of each edge, shape (edges,)."""
 
     def prepare(self, source: int, x: Tensor) -> Any:
-        """Return what a node passes on along its edges; `node` takes what this gives."""
+        """Return what a node passes on to the edges that leave it, as an argument for `node`."""
 
     def node(self, node: int, prepared: Sequence[Any], strengths: Tensor) -> Tensor:
-        """Return a node: the sum over its edges. `prepared` has what each earlier node passes on."""
+        """Return a node, the sum over its edges. `prepared` holds the result of `prepare` for every earlier node."""
 
 
 class MixedEdges(nn.Module):
-    """All operations on all edges, each weighted. `leaving` has a module a node, from its value to its terms by target."""
+    """All operations on all edges, each weighted. `leaving` has one module per node, which maps the node to its terms by target."""
 
     def __init__(self, searched: SearchedCell, leaving: Sequence[nn.Module], layout: str):
         super().__init__()
@@ -55,7 +55,7 @@ class MixedEdges(nn.Module):
         return strengths.sum(1)
 
     def prepare(self, source: int, x: Tensor) -> dict[int, list[Term]]:
-        """See `Edges`: the terms by target."""
+        """See `Edges`. Returns the terms by target."""
         terms: dict[int, list[Term]] = self.leaving[source](x)
         return terms
 
@@ -71,7 +71,7 @@ class MixedEdges(nn.Module):
 
 
 def evaluated_once(terms: Sequence[Term], layout: str) -> list[Term]:
-    """Return terms with their last steps done, so that several edges can have them: maps only to be scaled."""
+    """Return the terms with all last steps done except scaling, so that several edges can use them."""
     found = []
     for term in terms:
         if term.normalise:
@@ -83,10 +83,12 @@ def evaluated_once(terms: Sequence[Term], layout: str) -> list[Term]:
 
 
 class ChosenEdges(nn.Module):
-    """The operations of a discrete architecture, evaluated edge by edge; the weights of all others are kept as they are.
+    """The operations of a discrete architecture, evaluated edge by edge. The weights of all other operations are kept unchanged.
 
-    `make` gives an operation's module by its name and the source of its edge, for all but `none`. With `shared`, edges that leave one
-    node hold the very same modules.
+    Args:
+        searched: The searched cell, with its edges and operations.
+        make: Returns the module of an operation other than `none`, given its name and the source of its edge.
+        shared: Whether edges that leave the same node hold the same modules.
     """
 
     def __init__(self, searched: SearchedCell, make: Callable[[str, int], nn.Module], shared: bool):
@@ -103,24 +105,24 @@ class ChosenEdges(nn.Module):
         self._kept = [0.0] * len(self._edges)
 
     def choose(self, one_hot: Floats) -> None:
-        """Take up the operations that strengths of 1 and 0 say, shape (edges, operations)."""
+        """Set the architecture, given as strengths of 1 and 0, shape (edges, operations)."""
         self._kept = one_hot.sum(axis=1).tolist()
         pairs = ((edge, self._names[number]) for edge, number in zip(*(each.tolist() for each in np.nonzero(one_hot)), strict=True))
         self._chosen = {edge: name for edge, name in pairs if name != "none"}
 
     def edge_weights(self, strengths: Tensor) -> Tensor:
-        """See `Edges`: 1 for the edges that the architecture has, be it with `none`, and 0 for the others."""
+        """See `Edges`. Returns 1 for the edges of the architecture, including those with `none`, and 0 for all others."""
         return strengths.new_tensor(self._kept)
 
     def prepare(self, source: int, x: Tensor) -> Tensor:
-        """See `Edges`: the node."""
+        """See `Edges`. Returns the node itself."""
         return x
 
     def node(self, node: int, prepared: Sequence[Tensor], strengths: Tensor) -> Tensor:
-        """See `Edges`; zeros where no operation leads to the node."""
+        """See `Edges`. Returns zeros if no operation leads to the node."""
         edges = [edge for edge, (_, target) in enumerate(self._edges) if target == node and edge in self._chosen]
         values = [self._module(edge)(prepared[self._edges[edge][0]]) for edge in edges]
-        # Added one by one, since stacked they would not be channels last any more.
+        # Added one by one, because a stacked tensor would not have channels last in memory.
         total: Tensor = sum(values[1:], values[0]) if values else torch.zeros_like(prepared[-1])
         return total
 

@@ -1,4 +1,4 @@
-"""Modules of networks for searching, made of those for evaluation: batch statistics always, fast gradients."""
+"""Converts modules for evaluation into modules for searching, which always use batch statistics and have fast gradients."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution of odd size and the usual padding, with fast gradients (`depthwise.py`)."""
+    """A depthwise convolution of odd size with padding dilation * (size // 2) and with fast gradients (`depthwise.py`)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the same as the class that it derives from."""
+        """Return the same as `nn.Conv2d`."""
         stride, dilation = self.stride[0], self.dilation[0]
         if (stride, dilation) == (2, 2):
             x, stride, dilation = every_other_pixel(x), 1, 1
@@ -26,7 +26,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def for_search(module: AnyModule) -> AnyModule:
-    """Return `module` with batch statistics in training and in evaluation, no running averages, and fast depthwise convolutions."""
+    """Return `module`, changed in place: batch statistics in training and evaluation, no running averages, fast depthwise convolutions."""
     for inner in module.modules():
         if isinstance(inner, nn.BatchNorm2d):
             inner.track_running_stats = False
@@ -48,6 +48,6 @@ def _replace(module: nn.Module) -> None:
 
 
 def drawn(*shape: int) -> nn.Parameter:
-    """Return convolutions' weights (edges, outputs, inputs, ...), drawn as PyTorch draws them: uniform within 1 / sqrt(inputs)."""
+    """Return weights of convolutions, shape (edges, outputs, inputs, ...), with PyTorch's default: uniform within 1 / sqrt(inputs)."""
     bound = 1 / math.sqrt(math.prod(shape[2:]))
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))

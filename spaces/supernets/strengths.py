@@ -1,4 +1,4 @@
-"""What every supernet does with strengths that are not its own cells': it refuses them in a line."""
+"""The check that strengths have the shapes of the searched cells."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from budgetnas.spaces.space import SearchedCell
 
 
 class WrongStrengths(ValueError):
-    """Strengths of another number or shape than the searched cells have; the message says which they have."""
+    """The strengths do not have the number or shapes of the searched cells; the message gives the right shapes."""
 
 
 def check_strengths(strengths: Sequence[Tensor], cells: Sequence[SearchedCell]) -> None:
-    """Raise `WrongStrengths` unless there is one tensor (edges, operations) a searched cell."""
+    """Raise WrongStrengths unless there is one tensor of shape (edges, operations) for each searched cell."""
     expected = [(len(cell.edges), len(cell.operations)) for cell in cells]
     given = [tuple(each.shape) for each in strengths]
     if given != expected:
         names = ", ".join(f"{shape} for {cell.name}" for cell, shape in zip(cells, expected, strict=True))
-        raise WrongStrengths(f"strengths of shape {', '.join(map(str, given)) or 'none'} were given; this supernet takes {names}")
+        raise WrongStrengths(f"the strengths have the shapes {', '.join(map(str, given)) or 'none'}; this supernet takes {names}")

@@ -1,4 +1,4 @@
-"""The weighted sum that makes a node: maps times their strengths, and normalised ones, mostly of 1x1 convolutions, times theirs."""
+"""The weighted sum at a node: maps times their strengths, plus normalised inputs, mostly after 1x1 convolutions, times theirs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from budgetnas.spaces.supernets.columns import Columns, images, pixels
 def mixture(
     maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
 ) -> Tensor:
-    """Return the sum of all maps times their strengths and of all inputs, normalised by the batch, times theirs; (N, channels, H, W).
+    """Return the sum of all maps times their strengths plus all normalised inputs times theirs, shape (N, channels, H, W).
 
-    maps: (N, channels, H, W) each; map_strengths: (maps,). inputs: (N, channels of input, H, W) each; weights: of the 1x1 convolutions
-    before their normalisation, (channels, channels of input), or None for none; strengths: (inputs,). All of them channels last in
-    memory. Differentiable once.
+    The strength of an input is the scale of its normalisation, so the output of an operation is never written to memory. All terms of a sum
+    have the same gradient, so it is centred only once. The function is differentiable once. Maps and inputs have channels last in memory.
 
-    The strength is the scale of the normalisation, so no operation's output is ever written; and as all terms of a sum have one gradient,
-    that is centred once for all of them.
+    Args:
+        maps: Tensors of shape (N, channels, H, W).
+        map_strengths: Shape (maps,).
+        inputs: Tensors of shape (N, channels of the input, H, W), normalised by the statistics of the batch.
+        weights: For each input, the weights of a 1x1 convolution before its normalisation, shape (channels, channels of the input); None
+            for no convolution.
+        strengths: Shape (inputs,).
     """
     output: Tensor = _Mixture.apply(len(maps), map_strengths, strengths, *maps, *inputs, *weights)
     return output
@@ -45,11 +49,11 @@ class _Mixture(torch.autograd.Function):
             columns.rows(total).addcmul_(rows, columns.repeated(inverses[-1] * strength))
             centred.append(own)
         ctx.number_of_maps, ctx.number = number_of_maps, len(strengths)
-        # An input without a 1x1 convolution is not needed any more once it is centred.
+        # An input without a 1x1 convolution is no longer needed after centring.
         kept = [None if weight is None else x for x, weight in zip(flat, weights, strict=True)]
         ctx.save_for_backward(map_strengths, strengths, *maps, *kept, *weights, *centred, *inverses)
         if total is None:
-            raise ValueError("a node without terms")
+            raise ValueError("a node has no terms; give at least one map or one input")
         return images(total, tensors[0])
 
     @staticmethod
@@ -61,7 +65,7 @@ class _Mixture(torch.autograd.Function):
         of_total = pixels(grad)
         of_maps = [images(of_total * strength, grad) for strength in map_strengths.tolist()]
         of_map_strengths = [torch.dot(of_total.view(-1), pixels(each).view(-1)) for each in maps] if ctx.needs_input_grad[1] else []
-        wanted = ctx.needs_input_grad[len(ctx.needs_input_grad) - ctx.number :]  # which weights' gradients
+        wanted = ctx.needs_input_grad[len(ctx.needs_input_grad) - ctx.number :]  # whether each weight needs a gradient
         columns, count = Columns(*of_total.shape), len(of_total)
         rows = columns.rows(of_total)
         rows = rows - columns.repeated(columns.sums(rows) / count)
@@ -71,7 +75,7 @@ class _Mixture(torch.autograd.Function):
             own_rows = columns.rows(own)
             along = columns.sums(torch.mul(rows, own_rows, out=product))
             of_strengths.append((along * inverse).sum())
-            # An input without a 1x1 convolution takes this gradient away, so it needs memory of its own.
+            # This tensor is the returned gradient of an input without a 1x1 convolution, so it needs separate memory.
             of_own = torch.mul(rows, columns.repeated(inverse * strength), out=torch.empty_like(rows) if weight is None else product)
             of_own.addcmul_(own_rows, columns.repeated(inverse**3 * strength * along / count), value=-1)
             of_output = of_own.view(of_total.shape)
@@ -82,7 +86,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _weighted(maps: Sequence[Tensor], strengths: Sequence[float]) -> Tensor | None:
-    """Return the sum of maps times numbers, by pixel and channel; None of none."""
+    """Return the sum of maps times numbers, shape (pixels, channels); None if there are no maps."""
     total = None
     for each, strength in zip(maps, strengths, strict=True):
         total = pixels(each) * strength if total is None else total.add_(pixels(each), alpha=strength)

@@ -1,1 +1,1 @@
-"""The benchmark tables: where they live, how they are read, checked, downloaded and made."""
+"""The benchmark tables: their files, and how they are read, checked, downloaded and built."""

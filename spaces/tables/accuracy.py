@@ -1,4 +1,4 @@
-"""Accuracy [%] and training time [s] of a table, by dataset, split, epochs and seed. `epochs` None is a full training of the dataset."""
+"""Accuracy [%] and training time [s] in a table, by dataset, split, epochs and seed. `epochs=None` means a full training."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from budgetnas.spaces.task import FULL_EPOCHS, TASKS
 
 Split = Literal["validation", "test"]
 SPLITS: tuple[Split, Split] = ("validation", "test")
-# NAS-Bench-201 trains CIFAR-10 and CIFAR-100 on the same images with the same settings; only one of the times was published.
+# NAS-Bench-201 trains on CIFAR-10 and CIFAR-100 with equally many images and the same settings, so only one of the times was published.
 _SAME_TIME = {"cifar100": "cifar10"}
 
 
 def accuracy_column(dataset: str, split: Split, epochs: int | None = None, seed: int | None = None) -> str:
-    """Return the name of the column with accuracy [%]: the mean over seeds, or one seed's."""
+    """Return the name of the column with accuracy [%]: the mean over seeds, or the accuracy of one seed."""
     return f"accuracy/{dataset}/{split}/{_epochs(dataset, epochs)}" + ("" if seed is None else f"/{seed}")
 
 
 def seconds_column(dataset: str, epochs: int | None = None) -> str:
-    """Return the name of the column with the seconds that one training takes."""
+    """Return the name of the column with the seconds of one training."""
     return f"training_seconds/{dataset}/{_epochs(dataset, epochs)}"
 
 
 def accuracy(table: Table, dataset: str, split: Split, epochs: int | None = None, seed: int | None = None) -> Column:
-    """Return accuracy [%] of every architecture, shape (rows,); NaN where a seed was not trained. `TableError` lists what there is."""
+    """Return the accuracy [%] of every architecture, shape (rows,); NaN if the seed was not trained.
+
+    Raises:
+        TableError: The table does not have it; the message lists what the table has.
+    """
     name = accuracy_column(dataset, split, epochs, seed)
     if name in table:
         return table.column(name)
@@ -38,13 +42,17 @@ def accuracy(table: Table, dataset: str, split: Split, epochs: int | None = None
 
 
 def seeds(table: Table, dataset: str, split: Split, epochs: int | None = None) -> list[int]:
-    """Return the seeds whose own figures the table keeps, ascending; empty where it holds means only."""
+    """Return the seeds that have their own column in the table, ascending; empty if it has only means."""
     prefix = accuracy_column(dataset, split, epochs) + "/"
     return sorted(int(name.removeprefix(prefix)) for name in table if name.startswith(prefix))
 
 
 def training_seconds(table: Table, dataset: str, epochs: int | None = None) -> Column:
-    """Return the seconds that training takes, shape (rows,). CIFAR-100 uses CIFAR-10's where it has none of its own."""
+    """Return the seconds of one training, shape (rows,). CIFAR-100 uses the times of CIFAR-10 if the table has no others.
+
+    Raises:
+        TableError: The table has no times for this dataset and these epochs.
+    """
     for name in (dataset, _SAME_TIME.get(dataset, dataset)):
         if seconds_column(name, epochs) in table:
             return table.column(seconds_column(name, epochs))
@@ -52,13 +60,13 @@ def training_seconds(table: Table, dataset: str, epochs: int | None = None) -> C
 
 
 def datasets(table: Table) -> list[str]:
-    """Return the datasets that the table has both validation and test accuracy of after full training, sorted."""
+    """Return the datasets for which the table has validation and test accuracy after full training, sorted."""
     named = {name.split("/")[0] for name in _known(table)}
     return sorted(name for name in named if all(accuracy_column(name, split) in table for split in SPLITS))
 
 
 def _epochs(dataset: str, epochs: int | None) -> int:
-    # A table may know datasets that no task is of; theirs are the benchmark's epochs.
+    # A table may have datasets without a task; for these, a full training has the epochs of NAS-Bench-201.
     return epochs if epochs is not None else TASKS[dataset].full_epochs if dataset in TASKS else FULL_EPOCHS
 
 

@@ -1,8 +1,8 @@
-"""A small benchmark in closed form: no download, no file, so that checks and tests run anywhere.
+"""A small benchmark in closed form. It needs no download and no file, so checks and tests run anywhere.
 
-Accuracy and costs are simple functions of a nasbench201 cell with what makes the real tables hard: interactions between edges,
-disconnected cells that guess, unsupported cells, ties, a device whose cost is not additive, and noise that differs between validation and
-test. The numbers mean nothing; no leaderboard is made of them.
+Accuracy and costs are simple functions of a nasbench201 cell. They have the properties that make the real tables hard: interactions between
+edges, disconnected cells with the accuracy of guessing, unsupported cells, ties, a device with costs that are not additive, and noise that
+differs between validation and test. The numbers have no meaning, and no leaderboard uses them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EDGE_WEIGHT = np.array([1.0, 0.6, 0.8, 0.7, 0.5, 0.9])
 
 
 def _noise(scale: float, salt: int) -> Column:
-    """Return repeatable noise in [-scale, scale] for every cell, by its index."""
+    """Return repeatable noise in [-scale, scale] for every cell, shape (15625,), by index."""
     return scale * np.sin((np.arange(SIZE) + 1.0) * (12.9898 + salt) * 7.233)
 
 
@@ -38,10 +38,10 @@ def _accuracy(genes: NDArray[np.int64], salt: int) -> Column:
 
 @cache
 def closed_form_table() -> Table:
-    """Return the benchmark: one dataset and one device, both called `closed-form`. One cell in twenty-five is not supported there."""
+    """Return the benchmark: one dataset and one device, both named `closed-form`. One cell in 25 is not supported on the device."""
     genes = all_genes()
     time_ms = np.array([_TIME_MS[operation] for operation in OPERATIONS])[genes]
-    # Edges into the same node run side by side in part, so the cost is not the sum over edges; a coarse clock makes ties.
+    # Edges into the same node partly run in parallel, so the cost is not a sum over edges. Rounding to 0.1 ms gives ties.
     into_last = np.max(time_ms[:, 3:], axis=1) + 0.3 * time_ms[:, 3:].sum(axis=1)
     latency_ms = np.round(1.0 + time_ms[:, 0] + time_ms[:, 1:3].sum(axis=1) + into_last, 1)
     unsupported = (genes[:, 2] == OPERATIONS.index("avg_pool_3x3")) & (genes[:, 5] == OPERATIONS.index("none"))

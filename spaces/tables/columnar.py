@@ -1,7 +1,7 @@
-"""The checked columnar file: one Parquet file a space, a row an architecture, a checksum a column.
+"""The checked columnar file: one Parquet file per space, with one row per architecture and one checksum per column.
 
-A column is read when it is first asked for, and its sha256 is checked then; an edited file is refused. The file's own checksum is that
-of its columns' names and contents, so it is the same whichever version of Parquet wrote the bytes.
+A column is read on first use, and its sha256 is checked then; an edited file is refused. The checksum of the whole table covers the names
+and contents of its columns, so it does not depend on the version of Parquet that wrote the file.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 from budgetnas.spaces.files import replacing
 
 FORMAT = 1
-MAX_ROWS = 10_000_000  # far beyond any benchmark table: a small file that states more would only fill the memory
+MAX_ROWS = 10_000_000  # far more than any benchmark table; a small file that claims more could only fill the memory
 _KEY = b"budgetnas"
 Column = NDArray[np.float64]
 
 
 class TableError(ValueError):
-    """A table that is missing, damaged, edited or of another shape; the message says which and what to do."""
+    """A table is missing, damaged, edited or of another shape; the message names the fault and the remedy."""
 
 
 class DamagedTable(TableError):
-    """A table of this project that was cut off or edited: `budgetnas data fetch` may put a new one in its place."""
+    """A table of this project was cut off or edited. `budgetnas data fetch` may replace it."""
 
 
 def column_digest(values: Column) -> str:
-    """Return the sha256 of a column: its values as little-endian float64, NaN in its one standard form."""
+    """Return the sha256 of a column: of its values as little-endian float64, with every NaN in the standard form."""
     plain = np.where(np.isnan(values), np.nan, values).astype("<f8")
     return hashlib.sha256(plain.tobytes()).hexdigest()
 
@@ -49,7 +49,7 @@ def _header_digest(header: Mapping[str, Any]) -> str:
 
 
 class Table:
-    """The columns known of a space's architectures. Row i is the architecture with index i; NaN is 'not known' or 'not supported'."""
+    """Columns of figures on the architectures of a space. Row i is the architecture with index i; NaN means unknown or not supported."""
 
     def __init__(
         self, space: str, rows: int, digests: Mapping[str, str], sources: Mapping[str, str], loaded: dict[str, Column], path: Path | None
@@ -64,7 +64,16 @@ class Table:
 
     @classmethod
     def from_columns(cls, space: str, columns: Mapping[str, Column], sources: Mapping[str, str]) -> Table:
-        """Return a table held in memory. `TableError` unless all columns are one-dimensional and equally long."""
+        """Return a table in memory.
+
+        Args:
+            space: The name of the space.
+            columns: The columns by name, each of shape (rows,).
+            sources: The source of every column, such as a file.
+
+        Raises:
+            TableError: A column has another shape or no source.
+        """
         loaded = {}
         for name, values in columns.items():
             column = np.ascontiguousarray(values, dtype=np.float64)
@@ -83,12 +92,17 @@ class Table:
 
     @classmethod
     def open(cls, path: Path) -> Table:
-        """Return a table on disk; no column is read yet. `TableError` if it is none of this project, `DamagedTable` if it is damaged."""
+        """Return a table on disk. No column is read yet.
+
+        Raises:
+            TableError: There is no such file, or it is not a table of this project.
+            DamagedTable: The file was cut off or edited.
+        """
         with _parquet(path) as file:
-            # Parquet keeps the description twice, for itself and for Arrow; they disagree only in an edited file.
+            # Parquet stores the description twice, for itself and for Arrow; the two differ only in an edited file.
             header = _header(path, [(held or {}).get(_KEY) for held in (file.metadata.metadata, file.schema_arrow.metadata)])
             columns = header["columns"]
-            # Looked at before anything is read: nested columns, other types and absurd lengths never reach the reader.
+            # Checked before any column is read: nested columns, other types and absurd lengths never reach the reader.
             flat = [(field.name, str(field.type)) for field in file.schema_arrow]
             if sorted(flat) != sorted((name, "double") for name in columns) or file.metadata.num_rows != header["rows"]:
                 raise DamagedTable(f"{path} does not hold the columns that it lists: it is damaged; run `budgetnas data fetch` again")
@@ -103,13 +117,18 @@ class Table:
         return iter(self._digests)
 
     def column(self, name: str) -> Column:
-        """Return a column, read-only, shape (rows,). `TableError` if there is none of that name or its checksum is wrong."""
+        """Return a column, read-only, shape (rows,).
+
+        Raises:
+            TableError: The table has no column with this name.
+            DamagedTable: The column does not match its checksum.
+        """
         if name not in self._loaded:
             self.load([name])
         return self._loaded[name]
 
     def load(self, names: list[str]) -> None:
-        """Read several columns at once; each is checked. `TableError` as for `column`."""
+        """Read several columns at once and check each. Raises as `column` does."""
         missing = [name for name in names if name not in self._digests]
         if missing:
             raise TableError(f"the table {self.path or 'in memory'} has no column '{missing[0]}'")
@@ -126,7 +145,11 @@ class Table:
                 self._loaded[name] = column
 
     def merged(self, other: Table) -> Table:
-        """Return a table in memory with the columns of both; `other`'s win where both have one. `TableError` if space or length differ."""
+        """Return a table in memory with the columns of both; for a column in both, that of `other`.
+
+        Raises:
+            TableError: The tables differ in space or number of rows.
+        """
         if (other.space, other.rows) != (self.space, self.rows):
             raise TableError(
                 f"a table of {other.rows} rows of '{other.space}' cannot be joined to one of {self.rows} rows of '{self.space}'"
@@ -136,7 +159,11 @@ class Table:
         return Table.from_columns(self.space, self._loaded | other._loaded, self.sources | other.sources)
 
     def write(self, path: Path) -> None:
-        """Write the table to `path`, whole or not at all; what was there stays if anything fails. `TableError` says why."""
+        """Write the table to `path`, completely or not at all. On an error, an old file stays unchanged.
+
+        Raises:
+            TableError: The file cannot be written; the message gives the reason.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -155,14 +182,14 @@ class Table:
 
 
 def _checked(data: Any, name: str, rows: int, digest: str) -> Column | None:
-    """Return a column of an Arrow table, read-only; None unless it has `rows` float64 values with that sha256."""
+    """Return a column of an Arrow table, read-only; None unless it has `rows` float64 values with the sha256 `digest`."""
     import pyarrow as pa
 
     if data.column_names.count(name) != 1 or data.column(name).type != pa.float64() or len(data.column(name)) != rows:
         return None
     if data.column(name).null_count:
         return None
-    # Arrow's own to_numpy imports pandas, which takes longer than all the rest of a query.
+    # Arrow's to_numpy imports pandas, which takes longer than everything else in a query.
     chunks = [np.frombuffer(chunk.buffers()[1], np.float64, len(chunk), 8 * chunk.offset) for chunk in data.column(name).chunks]
     column: Column = np.concatenate(chunks) if chunks else np.empty(0)
     column.setflags(write=False)
@@ -171,7 +198,7 @@ def _checked(data: Any, name: str, rows: int, digest: str) -> Column | None:
 
 @contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
-    """Give a Parquet file, open for reading; what goes wrong with it becomes a `TableError` that names the file and the remedy."""
+    """Open a Parquet file for reading. Its errors become a TableError, which names the file and the remedy."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -189,7 +216,12 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 def _header(path: Path, copies: list[bytes | None]) -> dict[str, Any]:
-    """Return what a file says of itself, its types checked: format, space, rows, columns. `TableError` if it is another version's."""
+    """Return the description in a file, with its types checked: format, space, rows, columns.
+
+    Raises:
+        TableError: The file is not a table of this project, or has another format.
+        DamagedTable: The description does not match its checksum.
+    """
     damaged = DamagedTable(
         f"the description in {path} does not match its checksum: it was edited or damaged; run `budgetnas data fetch` again"
     )

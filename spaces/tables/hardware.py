@@ -1,4 +1,4 @@
-"""What a table knows of costs: latency [ms] and energy [mJ] by dataset and device, and what no device decides by dataset."""
+"""Costs in a table: latency [ms] and energy [mJ] by dataset and device, and by dataset the costs that do not depend on a device."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ def network_column(resource: str, dataset: str) -> str:
 
 
 def network_metrics(table: Table, dataset: str) -> list[str]:
-    """Return the resources that the table knows of a dataset's networks whatever the device."""
+    """Return the resources that the table has for a dataset and that do not depend on a device."""
     return [resource for resource in NETWORK_RESOURCES if network_column(resource, dataset) in table]
 
 
 def device_cost(table: Table, resource: str, dataset: str, device: str) -> Column:
-    """Return what every architecture costs on a device, shape (rows,), unit in the resource's name; NaN where it is not supported.
+    """Return the cost of every architecture on a device, shape (rows,), in the unit of the resource's name; NaN if not supported.
 
-    `UnknownDevice` if there is no such device or it lacks the metric, `TableError` if the table does.
+    Raises:
+        UnknownDevice: The device is not known, or does not have this metric.
+        TableError: The table does not have this cost.
     """
     known = device_of(device)
     if resource not in known.metrics:
@@ -37,10 +39,10 @@ def device_cost(table: Table, resource: str, dataset: str, device: str) -> Colum
 
 
 def devices(table: Table, dataset: str) -> list[str]:
-    """Return the devices that the table knows for a dataset, in the order of `DEVICES`."""
+    """Return the devices that the table has for a dataset, in the order of `DEVICES`."""
     return [device for device in DEVICES if any(cost_column(resource, dataset, device) in table for resource in DEVICE_RESOURCES)]
 
 
 def metrics(table: Table, dataset: str, device: str) -> list[str]:
-    """Return the resources that the table knows of a device for a dataset: latency_ms, energy_mj or both."""
+    """Return the resources that the table has for a device and a dataset: `latency_ms`, `energy_mj` or both."""
     return [resource for resource in DEVICE_RESOURCES if cost_column(resource, dataset, device) in table]

@@ -1,4 +1,4 @@
-"""Where tables live, and which of them are there."""
+"""The folder of tables, and which tables are on this machine."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from budgetnas.spaces.tables.columnar import DamagedTable, Table, TableError
 from budgetnas.spaces.tables.operators import OPERATORS
 from budgetnas.spaces.task import task_of
 
-SHIPPED = ("digits201",)  # datasets whose table comes with the project
+SHIPPED = ("digits201",)  # datasets with a table that is part of the project
 
 
 def data_home() -> Path:
-    """Return the folder of the user's tables: `$BUDGETNAS_DATA`, else the user's cache folder. `TableError` if that is `~nobody`."""
+    """Return the folder of the user's tables: `$BUDGETNAS_DATA`, by default a folder in the user's cache.
+
+    Raises:
+        TableError: `$BUDGETNAS_DATA` begins with the home folder of an unknown user.
+    """
     if chosen := os.environ.get("BUDGETNAS_DATA"):
         try:
             return Path(chosen).expanduser()
         except RuntimeError:
-            raise TableError(f"BUDGETNAS_DATA is {chosen}, the home folder of nobody here; name a folder that can be written") from None
+            raise TableError(f"BUDGETNAS_DATA is {chosen}, but there is no such user; set it to a folder that can be written") from None
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("budgetnas"))
 
 
 def table_path(space: str) -> Path:
-    """Return where the table of a space lives once it was fetched or imported."""
+    """Return the path of a space's table, which exists once the table was fetched or imported."""
     return data_home() / f"{space}.parquet"
 
 
@@ -39,13 +43,13 @@ def _open(path: Path, stamp: tuple[int, int]) -> Table:
 
 
 def shipped_path(dataset: str) -> Path:
-    """Return where the table of a dataset is that comes with the project; its card lies beside it, under the same name."""
+    """Return the path of a table that is part of the project. Its card is beside it, with the same name and the suffix `.md`."""
     return Path(__file__).with_name(f"{dataset}.parquet")
 
 
 @lru_cache(maxsize=8)
 def _open_shipped(path: Path, stamp: tuple[int, int]) -> Table:
-    """Return a shipped table, all of it read and checked: `fetch`, the remedy for others, does not bring it."""
+    """Return a shipped table, with all columns read and checked. Its errors name their own remedy, since `fetch` does not download it."""
     remedy = "install budgetnas again"
     try:
         table = Table.open(path)
@@ -55,14 +59,19 @@ def _open_shipped(path: Path, stamp: tuple[int, int]) -> Table:
         raise DamagedTable(f"{path} does not match its checksums: it was edited or damaged; {remedy}") from None
     except (OSError, UnicodeDecodeError):
         raise TableError(f"{path.with_suffix('.md')}, the card of the table, cannot be read; {remedy}") from None
-    # An edited file may carry new checksums of its columns; the card says which table was published.
+    # An edited file may have new checksums of its columns, but the card has the checksum of the published table.
     if f"`{table.checksum}`" not in card:
-        raise DamagedTable(f"{path} is not the table whose checksum its card gives: it was edited or replaced; {remedy}")
+        raise DamagedTable(f"{path} does not match the checksum in its card: it was edited or replaced; {remedy}")
     return table
 
 
 def shipped_table(dataset: str) -> Table:
-    """Return the table of a dataset that comes with the project. `TableError` if it is missing, `DamagedTable` if it was edited."""
+    """Return the table of a dataset that is part of the project.
+
+    Raises:
+        TableError: The table or its card is missing.
+        DamagedTable: The table was edited or damaged.
+    """
     path = shipped_path(dataset)
     try:
         stat = path.stat()
@@ -72,7 +81,12 @@ def shipped_table(dataset: str) -> Table:
 
 
 def open_table(space: str, dataset: str) -> Table:
-    """Return the table that knows a dataset of a space. `TableError` says how to get it; `UnknownDataset` if no space has the dataset."""
+    """Return the table with a dataset of a space.
+
+    Raises:
+        TableError: No table on this machine has the dataset; the message says how to get one.
+        UnknownDataset: The dataset is not known; the message lists the known ones.
+    """
     task_of(dataset)
     if dataset == CLOSED_FORM:
         return closed_form_table()
@@ -80,7 +94,7 @@ def open_table(space: str, dataset: str) -> Table:
         return shipped_table(dataset)
     path = table_path(space)
     if not path.exists():
-        raise TableError(f"no table of {space} is on this machine ({path}); run `budgetnas data fetch`")
+        raise TableError(f"there is no table of {space} on this machine ({path}); run `budgetnas data fetch`")
     stat = path.stat()
     table = _open(path, (stat.st_mtime_ns, stat.st_size))
     if dataset not in datasets(table):
@@ -89,13 +103,17 @@ def open_table(space: str, dataset: str) -> Table:
 
 
 def open_operators() -> Table:
-    """Return the costs of FBNet's operators on devices (`operators.py`). `TableError` says how to get them."""
+    """Return the costs of FBNet's operators on devices (`operators.py`).
+
+    Raises:
+        TableError: The table is not on this machine, or its file holds another table; the message names the remedy.
+    """
     path = table_path(OPERATORS)
     try:
         stat = path.stat()
     except OSError:
         raise TableError(
-            f"no costs of FBNet's operators are on this machine ({path}); get HW-NAS-Bench-v1_0.pickle and run"
+            f"the costs of FBNet's operators are not on this machine ({path}); get HW-NAS-Bench-v1_0.pickle and run"
             " `budgetnas data import HW-NAS-Bench-v1_0.pickle`"
         ) from None
     table = _open(path, (stat.st_mtime_ns, stat.st_size))

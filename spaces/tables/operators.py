@@ -1,10 +1,11 @@
-"""Costs of single operators, from which an architecture's cost is the sum: HW-NAS-Bench's FBNet space.
+"""Costs of the operators of HW-NAS-Bench's FBNet space. The cost of an architecture is the sum over its operators.
 
-They are kept as a table like any other, under the name `fbnet-operators`: a row an operator, in the order of `operator_keys()`; a column a
-resource and device, named `latency_ms/raspi4`. A dataset has no part in the name, since a key says which image size it is for.
+They are stored in a table with the name `fbnet-operators`. It has a row for each operator, in the order of `operator_keys()`, and a column
+for each resource and device, such as `latency_ms/raspi4`. The name of a column has no dataset, since the key of an operator includes the
+image size.
 
-The keys follow from the network (FBNet, Wu et al., CVPR 2019, as HW-NAS-Bench builds it): a stem, seven stages of layers that are one
-of eight blocks or a skip, a header. One network takes images of 32x32 (CIFAR-10 and CIFAR-100), one of 224x224 (ImageNet).
+The keys follow from the network (FBNet, Wu et al., CVPR 2019, as HW-NAS-Bench builds it): a stem, seven stages of layers, each one of eight
+blocks or a skip, and a header. One network takes images of 32x32 pixels (CIFAR-10 and CIFAR-100), another images of 224x224 (ImageNet).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ OPERATORS = "fbnet-operators"
 _STEM_CHANNELS = 16
 _STAGE_CHANNELS = (16, 24, 32, 64, 112, 184, 352)
 _STAGE_LAYERS = (1, 4, 4, 4, 4, 4, 1)
-# Kernel, expansion and groups of the eight blocks, in the order of their codes; code 8 is the skip.
+# Kernel, expansion and groups of the eight blocks, by code; code 8 is the skip.
 BLOCKS = ((3, 1, 1), (3, 1, 2), (3, 3, 1), (3, 6, 1), (5, 1, 1), (5, 1, 2), (5, 3, 1), (5, 6, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One searched layer: image side and channels that go in, channels that come out, stride."""
+    """The shape of a layer: image side and channels of its input, channels of its output, stride."""
 
     side: int
     channels_in: int
@@ -33,7 +34,7 @@ class Layer:
     stride: int
 
     def key(self, code: int) -> str:
-        """Return the key of what stands here: block `code` of `BLOCKS`, or the skip, 8."""
+        """Return the key of the operator with a code at this layer: block `code` of `BLOCKS`, or the skip for 8."""
         shape = f"H{self.side}_W{self.side}_Cin{self.channels_in}_Cout{self.channels_out}"
         if code == len(BLOCKS):
             return f"Skip_{shape}_stride{self.stride}"
@@ -43,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """What is fixed of an FBNet network: image side, strides of the stem and of each stage, channels of the header, numbers of classes."""
+    """The fixed part of an FBNet network: image side, strides of stem and stages, channels of the header, numbers of classes."""
 
     image_side: int
     stem_stride: int
@@ -52,7 +53,7 @@ class Skeleton:
     classes: tuple[int, ...]
 
     def layers(self) -> Iterator[Layer]:
-        """Yield the 22 searched layers, first to last. A stride leaves the ceiling of side / stride, as padded convolutions do."""
+        """Yield the 22 searched layers, first to last. A stride leaves the ceiling of side / stride, as in padded convolutions."""
         side, channels_in = -(-self.image_side // self.stem_stride), _STEM_CHANNELS
         for channels_out, count, first_stride in zip(_STAGE_CHANNELS, _STAGE_LAYERS, self.strides, strict=True):
             for position in range(count):
@@ -61,7 +62,7 @@ class Skeleton:
                 side, channels_in = -(-side // stride), channels_out
 
     def fixed_keys(self, classes: int) -> tuple[str, str, str, str]:
-        """Return the keys of stem, last convolution, pooling and linear layer."""
+        """Return the keys of the stem, the last convolution, the pooling and the linear layer."""
         *_, last = self.layers()
         side, width = -(-last.side // last.stride), self.header_channels
         return (
@@ -78,7 +79,7 @@ IMAGENET = Skeleton(image_side=224, stem_stride=2, strides=(1, 2, 2, 2, 1, 2, 1)
 
 @cache
 def operator_keys() -> tuple[str, ...]:
-    """Return the keys of all operators, sorted: the rows of the table."""
+    """Return the keys of all operators, sorted. These are the rows of the table."""
     keys = {key for skeleton in (CIFAR, IMAGENET) for classes in skeleton.classes for key in skeleton.fixed_keys(classes)}
     layers = [layer for skeleton in (CIFAR, IMAGENET) for layer in skeleton.layers()]
     return tuple(sorted(keys | {layer.key(code) for layer in layers for code in range(len(BLOCKS) + 1)}))
@@ -95,16 +96,17 @@ def operator_column(resource: str, device: str) -> str:
 
 
 def total_cost(table: Table, resource: str, device: str, keys: Iterable[str]) -> float:
-    """Return the sum of operators' costs on a device, added in their order, in the resource's unit; NaN if one is not supported.
+    """Return the sum of the costs of operators on a device, added in their order, in the unit of the resource; NaN if one is not supported.
 
-    `TableError` if the table has no such device or there is no operator of that key.
+    Raises:
+        TableError: The table does not have the device or the resource, or there is no operator with one of the keys.
     """
     name = operator_column(resource, device)
     if name not in table:
-        raise TableError(f"the operators have no {resource} of {device}; they have {', '.join(sorted(table)) or 'nothing'}")
+        raise TableError(f"the operators have no {resource} on {device}; the table has {', '.join(sorted(table)) or 'nothing'}")
     costs, rows, total = table.column(name), _row_of(), 0.0
     for key in keys:
         if key not in rows:
-            raise TableError(f"there is no operator '{key}'; the {len(rows)} that are known are those of FBNet's two networks")
+            raise TableError(f"there is no operator '{key}'; the {len(rows)} known operators are those of FBNet's two networks")
         total += float(costs[rows[key]])
     return total

@@ -1,4 +1,4 @@
-"""How fast a table answers. Run with `make benchmark`; nothing here fails by the clock."""
+"""The speed of queries to a table. Run with `make benchmark`; no test here fails because it is slow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ assert "pandas" not in sys.modules and "torch" not in sys.modules
 
 
 @pytest.mark.parametrize("program", [_EMPTY, _FIRST_QUERY], ids=["python alone", "open the table, first query"])
-def test_cold_process(program: str, real_home: Path, benchmark: BenchmarkFixture) -> None:
+def test_a_new_process(program: str, real_home: Path, benchmark: BenchmarkFixture) -> None:
     environment = os.environ | {"BUDGETNAS_DATA": str(real_home)}
     benchmark.pedantic(lambda: subprocess.run([sys.executable, "-c", program], check=True, env=environment), rounds=10, warmup_rounds=2)
 
@@ -40,8 +40,8 @@ def test_query_by_string(real_tables: Path, benchmark: BenchmarkFixture) -> None
     assert benchmark(lambda: evaluator.accuracy(space.decode(text))) == pytest.approx(91.61, abs=0.005)
 
 
-def test_all_at_once(real_tables: Path, benchmark: BenchmarkFixture) -> None:
-    """Which of all 15,625 cells are feasible, and the best of them."""
+def test_the_best_feasible_of_all_cells(real_tables: Path, benchmark: BenchmarkFixture) -> None:
+    """Finds the feasible cells among all 15,625, and the best of them."""
     landscape = landscape_of("nasbench201", "cifar10", "pixel3")
     limits = (Limit("latency_ms", upper=10.0), Limit("params", upper=500_000))
 

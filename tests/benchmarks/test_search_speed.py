@@ -1,4 +1,4 @@
-"""How fast searches run on a table, and what a study's processes take. Run with `make benchmark`; nothing here fails by the clock."""
+"""The speed of searches on a table, and the memory of a study. Run with `make benchmark`; no test here fails because it is slow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _that_need(need: Need) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [name for name in _that_need(Need.RELAXATION) if name != "pc_darts"])  # which a table has nothing for
+@pytest.mark.parametrize("method", [name for name in _that_need(Need.RELAXATION) if name != "pc_darts"])  # needs more than a table
 def test_a_search_of_400_steps_on_the_exact_relaxation(method: str, real_tables: Path, benchmark: BenchmarkFixture) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     trial = _trial(method, 200, 0)
@@ -57,8 +57,8 @@ def test_a_search_of_200_queries(method: str, real_tables: Path, benchmark: Benc
     benchmark.extra_info["queries"] = record["queries"]
 
 
-def test_queries_a_second_of_regularized_evolution(real_tables: Path, benchmark: BenchmarkFixture) -> None:
-    """A search of 1,000 queries, metering and record included; the inverse of the time for one is queries a second."""
+def test_queries_per_second_of_regularized_evolution(real_tables: Path, benchmark: BenchmarkFixture) -> None:
+    """A search of 1,000 queries, including metering and the record. Queries per second are 1,000 divided by its time."""
     seeds = iter(range(10**6))
     queries = 1000
     record = benchmark.pedantic(
@@ -68,7 +68,7 @@ def test_queries_a_second_of_regularized_evolution(real_tables: Path, benchmark:
     )
     assert record["queries"] == queries
     if benchmark.stats is not None:
-        print(f"\nregularized evolution: {queries / benchmark.stats.stats.mean:,.0f} queries a second")
+        print(f"\nregularized evolution: {queries / benchmark.stats.stats.mean:,.0f} queries per second")
 
 
 _GRID = """
@@ -83,8 +83,8 @@ limits = ["latency_ms@q10", "latency_ms@q25", "latency_ms@q50"]
 
 
 @pytest.mark.parametrize("without", [(), ("tpe",)], ids=["6 methods", "without TPE"])
-def test_the_grid(without: tuple[str, ...], real_home: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
-    """Methods x 3 datasets x 6 devices x 3 limits x 10 seeds at 200 queries with two workers; memory of all processes together."""
+def test_a_study_on_the_whole_grid(without: tuple[str, ...], real_home: Path, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    """Methods x 3 datasets x 6 devices x 3 limits x 10 seeds with 200 queries each and two workers; prints the memory of all processes."""
     names = ["random_search", "regularized_evolution", "local_search", "nsga2", "tpe", "rcas"]
     methods = "\n".join(f'[[method]]\nname = "{name}"' for name in names if name not in without)
     seeds = 10 if benchmark.enabled else 1
@@ -111,13 +111,13 @@ def test_the_grid(without: tuple[str, ...], real_home: Path, tmp_path: Path, ben
 
 
 def _note_memory(process: psutil.Process, peaks: dict[str, int]) -> None:
-    """Keep the largest sums over the process tree: PSS shares out pages that several processes hold, RSS counts them in each."""
+    """Update the largest sums over the process tree. PSS divides a shared page among its processes, RSS counts it in each."""
     sums = {"PSS": 0, "RSS": 0}
     for member in [process, *process.children(recursive=True)]:
         try:
             memory = member.memory_full_info()
         except psutil.Error:
-            continue  # it ended meanwhile
+            continue  # the process has ended
         sums["PSS"] += memory.pss
         sums["RSS"] += memory.rss
     for name, total in sums.items():

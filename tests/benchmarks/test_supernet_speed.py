@@ -1,9 +1,10 @@
-"""How fast search networks are beside the textbook's, what each of their parts gives, and how time and memory grow.
+"""The speed of search networks compared with the textbook's, the gain of each part, and the growth of time and memory.
 
     pytest tests/benchmarks/test_supernet_speed.py --benchmark-enable -s
 
-Times are of one step in search: forward, backward, a step of SGD. They are processor seconds of the process, since other work on the
-machine lengthens the clock's; variants take turns, and the least of several counts. Nothing here fails by the clock.
+A time is that of one search step: forward pass, backward pass, SGD. It is the processor time of the process, because other work on the
+machine would lengthen the wall time. The variants run in turn, and the lowest of several times counts. No test here fails because it is
+slow.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Step = Callable[[], None]
 
 @pytest.fixture(autouse=True)
 def one_thread(benchmark: BenchmarkFixture) -> Iterator[None]:
-    """One thread, as in a study with a worker a processor; skipped with the other benchmarks."""
+    """Use one thread, as in a study with one worker per processor. Skips the test unless benchmarks are enabled."""
     if not benchmark.enabled:
         pytest.skip("takes a minute and prints; `make benchmark` runs it")
     threads = torch.get_num_threads()
@@ -48,11 +49,11 @@ def one_thread(benchmark: BenchmarkFixture) -> Iterator[None]:
 
 
 class Search:
-    """A search network with all that a step needs."""
+    """A search network with everything that a step needs."""
 
     def __init__(self, network: nn.Module, space: Relaxable, batch: int = BATCH, task: Task = CIFAR, last: bool = True):
         torch.manual_seed(0)
-        # Without `last` the textbook's images are as PyTorch has them: channels before pixels.
+        # Without `last`, images have PyTorch's default memory format: channels before pixels.
         images = torch.randn(batch, task.image_channels, task.image_size, task.image_size)
         self._images = images.contiguous(memory_format=torch.channels_last) if last else images
         self._labels = torch.randint(0, task.classes, (batch,))
@@ -73,7 +74,7 @@ class Search:
 
 
 def seconds(steps: Mapping[str, Step], rounds: int = 2) -> dict[str, float]:
-    """Return the least processor seconds of each, after a first round that counts for nothing."""
+    """Return the lowest processor seconds of each step, after a first round that is not counted."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 1):
         for name, step in steps.items():
@@ -85,7 +86,7 @@ def seconds(steps: Mapping[str, Step], rounds: int = 2) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Variant:
-    """A search network and what is around every use of it."""
+    """A search network and a context in which all its computations run."""
 
     search: Search
     around: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -100,18 +101,18 @@ class Variant:
 
 
 def table(title: str, variants: Mapping[str, Variant]) -> dict[str, float]:
-    """Print seconds and mebibytes of each, and how many times faster than the first it is; return the seconds."""
+    """Print seconds, mebibytes and the speed-up over the first variant for each; return the seconds."""
     found = seconds({name: variant.step for name, variant in variants.items()})
     first = next(iter(found.values()))
-    print(f"\n{title}\n{'':52}{'s a step':>9}{'faster':>8}{'MiB kept':>10}")
+    print(f"\n{title}\n{'':52}{'s/step':>9}{'speed-up':>10}{'MiB saved':>10}")
     for name, variant in variants.items():
-        print(f"{name:52}{found[name]:9.3f}{first / found[name]:8.2f}{variant.mebibytes():10.0f}")
+        print(f"{name:52}{found[name]:9.3f}{first / found[name]:10.2f}{variant.mebibytes():10.0f}")
     return found
 
 
 @contextmanager
 def replaced(**functions: object) -> Iterator[None]:
-    """Replace steps of the layout `edges` by PyTorch's own."""
+    """Replace functions of the layout `edges` by PyTorch's own."""
     own = {name: getattr(arithmetic, name) for name in functions}
     try:
         for name, function in functions.items():
@@ -129,7 +130,7 @@ def plain_depthwise(x: Tensor, kernels: Tensor, stride: int = 1, dilation: int =
 def plain_mixture(
     maps: Sequence[Tensor], map_strengths: Tensor, inputs: Sequence[Tensor], weights: Sequence[Tensor | None], strengths: Tensor
 ) -> Tensor:
-    """The strength as the scale of the last normalisation, each edge's operation by itself."""
+    """Return the weighted sum term by term, with the strength as the scale of the last normalisation."""
     terms = [each * strength for each, strength in zip(maps, map_strengths, strict=True)]
     for x, weight, strength in zip(inputs, weights, strengths, strict=True):
         convolved = x if weight is None else functional.conv2d(x, weight[..., None, None])
@@ -141,8 +142,8 @@ def plain_mixture(
 bfloat16 = partial(torch.autocast, "cpu", torch.bfloat16)
 
 
-def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -> None:
-    """16 channels, 8 cells, batch 16, 32x32 images: the textbook's layouts, ours, and ours with one part taken back to PyTorch's."""
+def test_a_step_of_darts_and_the_gain_of_each_part(benchmark: BenchmarkFixture) -> None:
+    """16 channels, 8 cells, batch 16, 32x32 images: the textbook's layouts, ours, and ours with one part replaced by PyTorch's."""
     space, options = DARTS(), SupernetOptions()
 
     def fast(**changes: object) -> Search:
@@ -176,11 +177,11 @@ def test_a_step_of_darts_and_what_each_part_gives(benchmark: BenchmarkFixture) -
 
 
 def test_a_step_of_nasbench201(benchmark: BenchmarkFixture) -> None:
-    """16 channels, 5 cells a stage, batch 16, 32x32 images; and the small network of digits201, batch 64."""
+    """16 channels, 5 cells per stage, batch 16, 32x32 images; and the small network of digits201, batch 64."""
     space, digits = NASBench201(), task_of("digits201")
     ours = Search(space.supernet(CIFAR, SupernetOptions()), space)
     found = table(
-        "NAS-Bench-201, 16 channels, 5 cells a stage, batch 16, 32x32",
+        "NAS-Bench-201, 16 channels, 5 cells per stage, batch 16, 32x32",
         {
             "textbook": Variant(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space, last=False)),
             "textbook, channels last": Variant(Search(nasbench201_textbook.Textbook(CIFAR, SupernetOptions()), space)),
@@ -200,7 +201,7 @@ def test_a_step_of_nasbench201(benchmark: BenchmarkFixture) -> None:
 
 
 def test_how_time_and_memory_grow(benchmark: BenchmarkFixture) -> None:
-    """One thing doubled at a time, from 8 channels, 5 cells, batch 8."""
+    """Channels, cells or batch doubled, one at a time, from 8 channels, 5 cells, batch 8."""
     space, base = DARTS(), {"channels": 8, "cells": 5, "batch": 8}
     searches = {}
     for name in (None, "channels", "cells", "batch"):

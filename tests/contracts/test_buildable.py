@@ -1,4 +1,4 @@
-"""The contract of a space whose networks can be built. Every such space of the registry runs all of it."""
+"""The contract of a space with networks that can be built. It runs for every such space in the registry."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def images(task: Task = SMALL, count: int = 8):
 
 @EVERY
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
-def test_what_is_counted_in_the_network_is_the_closed_form(space: Buildable, task: Task, counted: Counted) -> None:
+def test_the_closed_form_equals_a_count_in_the_network(space: Buildable, task: Task, counted: Counted) -> None:
     for arch in some(space, 3):
         with torch.device("meta"):
             network = space.network(arch, task)
@@ -51,7 +51,7 @@ def test_what_is_counted_in_the_network_is_the_closed_form(space: Buildable, tas
 
 
 @EVERY
-def test_every_parameter_has_a_gradient_unless_it_changes_nothing(space: Buildable) -> None:
+def test_every_parameter_has_a_gradient_unless_the_output_does_not_depend_on_it(space: Buildable) -> None:
     for arch in some(space, 3, connected=True):
         network = built(space, arch)
         labels = torch.arange(8) % SMALL.classes
@@ -66,7 +66,7 @@ def test_every_parameter_has_a_gradient_unless_it_changes_nothing(space: Buildab
 
 
 @EVERY
-def test_a_seed_is_a_network(space: Buildable) -> None:
+def test_a_seed_determines_the_weights(space: Buildable) -> None:
     arch = some(space, 1)[0]
     weights = built(space, arch, seed=1).state_dict()
     same, other = (built(space, arch, seed=seed).state_dict() for seed in (1, 2))
@@ -77,7 +77,7 @@ def test_a_seed_is_a_network(space: Buildable) -> None:
 
 @EVERY
 @pytest.mark.parametrize("shape", [(2, 1, 16, 16), (2, 3, 8, 8), (2, 1, 8, 16), (1, 8, 8)], ids=str)
-def test_other_images_are_refused_in_one_line(space: Buildable, shape: tuple[int, ...]) -> None:
+def test_images_of_another_shape_are_refused_in_one_line(space: Buildable, shape: tuple[int, ...]) -> None:
     with torch.device("meta"):
         network = space.network(some(space, 1)[0], SMALL)
         with pytest.raises(ValueError) as refused:
@@ -87,7 +87,7 @@ def test_other_images_are_refused_in_one_line(space: Buildable, shape: tuple[int
 
 
 @EVERY
-def test_what_is_no_architecture_is_refused(space: Buildable) -> None:
+def test_an_invalid_architecture_is_refused(space: Buildable) -> None:
     genes = some(space, 1)[0].genes
     for bad in (Architecture("elsewhere", genes), Architecture(space.name, genes[:-1]), Architecture(space.name, (*genes[:-1], 99))):
         with pytest.raises(InvalidArchitecture):
@@ -95,9 +95,9 @@ def test_what_is_no_architecture_is_refused(space: Buildable) -> None:
 
 
 @EVERY
-def test_evaluation_judges_every_image_by_itself_in_either_memory_format(space: Buildable) -> None:
+def test_evaluation_of_an_image_does_not_depend_on_the_batch_or_the_memory_format(space: Buildable) -> None:
     network = built(space, some(space, 1, connected=True)[0])
-    network(images())  # running figures
+    network(images())  # updates the running averages
     network.eval()
     with torch.no_grad():
         together = network(images())
@@ -107,7 +107,7 @@ def test_evaluation_judges_every_image_by_itself_in_either_memory_format(space: 
 
 
 @EVERY
-def test_an_auxiliary_head_is_there_if_the_space_has_one_and_it_is_asked_for(space: Buildable) -> None:
+def test_an_auxiliary_head_exists_only_if_it_is_requested(space: Buildable) -> None:
     arch = some(space, 1, connected=True)[0]
     plain, asked = built(space, arch), built(space, arch, auxiliary=True)
     assert not hasattr(plain, "with_auxiliary")

@@ -1,4 +1,4 @@
-"""One contract for every method over a relaxation: on the table that ships with the project, and in a supernet, for a few steps."""
+"""The contract of a method that needs a relaxation: a few steps on the table that ships with the project, and in a supernet."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def trial_of(method: str, limits: str, seed: int = 0, training: TrainingSpec | N
     )
 
 
-def test_there_are_such_methods() -> None:
+def test_the_differentiable_methods_are_found() -> None:
     assert {"darts", "pc_darts", "rc_darts", "dca_nas", "deff_arts"} == set(DIFFERENTIABLE)
     assert set(DIFFERENTIABLE) - set(ON_TABLES) == {"pc_darts"}
 
@@ -80,8 +80,8 @@ def test_it_has_the_shape_of_a_method(method: str) -> None:
     assert canonical_json(found.settings({}))
 
 
-def judged(record: Record, landscape: Any) -> None:
-    """Hold a record to what every search must leave, feasible or not."""
+def check_record(record: Record, landscape: Any) -> None:
+    """Assert what every record must satisfy, feasible or not."""
     assert record["status"] == "ok", record["failure"]
     final = record["final"]
     admitted = landscape.admitted(resolve(landscape, ()).limits)
@@ -93,15 +93,15 @@ def judged(record: Record, landscape: Any) -> None:
 
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize("method", ON_TABLES)
-def test_on_a_table_it_recommends_something_whatever_the_limits_and_reads_it_all(method: str, limits: str) -> None:
+def test_on_a_table_it_reads_the_whole_table_and_recommends_an_architecture_under_all_limits(method: str, limits: str) -> None:
     record, _ = run_trial(trial_of(method, limits))
-    judged(record, landscape_of("nasbench201", "digits201", "amd-epyc"))
+    check_record(record, landscape_of("nasbench201", "digits201", "amd-epyc"))
     assert record["ranking_class"] == "full information"
     assert record["queries"] >= 15_625
 
 
 @pytest.mark.parametrize("method", ON_TABLES)
-def test_the_same_seed_gives_the_same_bytes_and_another_one_another_start(method: str, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_start(method: str, tmp_path: Path) -> None:
     records = [run_trial(trial_of(method, "tight", seed), tmp_path)[0] for seed in (0, 0, 1)]
     assert canonical_json(records[0]) == canonical_json(records[1])
     assert records[0]["report"] != records[2]["report"]
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_another_start(method
 
 
 @pytest.mark.parametrize("method", [name for name in ON_TABLES if "repair" in find_method(name).settings({})])
-def test_repaired_it_is_feasible_wherever_something_is(method: str) -> None:
+def test_with_repair_the_result_is_feasible_if_a_feasible_architecture_exists(method: str) -> None:
     for limits in LIMITS:
         record, _ = run_trial(trial_of(method, limits, repair=True))
         assert record["final"]["feasible"] == (record["oracle"]["feasible"] > 0)
@@ -123,9 +123,9 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> TrainingSpec:
 
 
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
-def test_in_a_supernet_it_recommends_something_and_the_same_again(method: str, training: TrainingSpec, tmp_path: Path) -> None:
+def test_in_a_supernet_it_recommends_an_architecture_and_repeats_itself(method: str, training: TrainingSpec, tmp_path: Path) -> None:
     records = [run_trial(trial_of(method, "several", training=training), tmp_path / str(again))[0] for again in range(2)]
-    judged(records[0], landscape_of("nasbench201", "digits201", "amd-epyc"))
+    check_record(records[0], landscape_of("nasbench201", "digits201", "amd-epyc"))
     assert records[0]["ranking_class"] == "supernet"
     assert records[0]["queries"] == 0
     assert canonical_json(records[0]) == canonical_json(records[1])

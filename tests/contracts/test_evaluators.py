@@ -1,4 +1,4 @@
-"""The contract of an evaluator, which a method sees. The table's, for means and for one seed, alone and metered, run all of it."""
+"""The contract of an evaluator. It runs for several evaluators over a table: means or one seed, metered or not."""
 
 import math
 from collections.abc import Callable
@@ -40,14 +40,14 @@ def some(count: int = 100) -> list[Architecture]:
 
 
 @EVERY
-def test_it_says_what_it_offers(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+def test_it_declares_what_it_offers(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
     evaluator = make(landscape)
     assert isinstance(evaluator, Evaluator)
     assert isinstance(evaluator.offers, frozenset) and evaluator.offers <= set(Need) and evaluator.offers
 
 
 @EVERY
-def test_costs_are_every_known_resource_as_plain_numbers(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+def test_costs_hold_every_known_resource_as_plain_numbers(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
     evaluator = make(landscape)
     for arch in some():
         cost = evaluator.cost(arch)
@@ -58,7 +58,9 @@ def test_costs_are_every_known_resource_as_plain_numbers(make: Callable[[Landsca
 
 
 @EVERY
-def test_accuracies_are_validation_accuracies_one_by_one_or_together(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+def test_accuracies_are_validation_accuracies_asked_one_by_one_or_together(
+    make: Callable[[Landscape], Evaluator], landscape: Landscape
+) -> None:
     archs = some()
     one_by_one = [make(landscape).accuracy(arch) for arch in archs[:10]]
     together = make(landscape).accuracies(archs)
@@ -68,8 +70,8 @@ def test_accuracies_are_validation_accuracies_one_by_one_or_together(make: Calla
     assert make(landscape).accuracies([]) == []
 
 
-def test_a_search_seed_sees_one_training_seed_of_the_table() -> None:
-    evaluator = TableEvaluator(SHIPPED, search_seed=4)  # of three
+def test_a_search_seed_uses_one_training_seed_of_the_shipped_table() -> None:
+    evaluator = TableEvaluator(SHIPPED, search_seed=4)  # 4 modulo the 3 training seeds is 1
     second = accuracy(SHIPPED.table, "digits201", "validation", seed=1)
     assert evaluator.accuracies(some()) == [second[SPACE.index(arch)] for arch in some()]
 
@@ -82,7 +84,7 @@ def test_the_same_question_has_the_same_answer(make: Callable[[Landscape], Evalu
 
 
 @EVERY
-def test_what_is_no_architecture_of_the_space_is_refused(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+def test_an_invalid_architecture_is_refused(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
     evaluator = make(landscape)
     for bad in (
         Architecture("elsewhere", (0,) * 6),
@@ -95,7 +97,7 @@ def test_what_is_no_architecture_of_the_space_is_refused(make: Callable[[Landsca
 
 
 @EVERY
-def test_what_is_not_offered_is_refused(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
+def test_a_question_that_is_not_offered_is_refused(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
     evaluator = make(landscape)
     if Need.RELAXATION not in evaluator.offers:
         with pytest.raises(NotImplementedError, match="offers accuracy only"):
@@ -104,7 +106,7 @@ def test_what_is_not_offered_is_refused(make: Callable[[Landscape], Evaluator], 
 
 @EVERY
 def test_it_does_not_hold_test_accuracy(make: Callable[[Landscape], Evaluator], landscape: Landscape) -> None:
-    """Nothing that it keeps is a table or a landscape, from which test accuracy could be read, or has the test figures in it."""
+    """No object that it holds is a table or a landscape, which know test accuracy, or an array of test accuracies."""
     waiting, seen = [make(landscape)], set()
     while waiting:
         kept = waiting.pop()
@@ -122,7 +124,7 @@ def test_it_does_not_hold_test_accuracy(make: Callable[[Landscape], Evaluator], 
     assert len(seen) > 3
 
 
-def test_a_seed_of_a_table_with_seeds_is_answered_from_that_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_seed_is_answered_from_its_training_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {seed: ON_DEVICE.validation + seed for seed in range(3)}
     monkeypatch.setattr(Landscape, "validation_of_seed", lambda self, search_seed: values[search_seed % 3])
     for search_seed in range(4):

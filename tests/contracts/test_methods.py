@@ -1,4 +1,4 @@
-"""One contract for every method that comes with the project; a new one is held to it by being there."""
+"""The contract of a method. It runs for every method in the project, including new ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def asked_of(record: Record) -> list[int]:
     return [key for kind, keys in record["questions"] if kind == "accuracy" for key in keys]
 
 
-# What asks for a relaxation has a contract in `test_differentiable_methods.py`: it pays for no query, so much of this says nothing.
+# Methods that need a relaxation have their own contract in `test_differentiable_methods.py`: they pay for no query, so most tests here do
+# not apply to them.
 ASKING = [name for name in own_methods() if find_method(name).needs <= {Need.ACCURACY}]
 
 
@@ -80,7 +81,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.slow
-def test_it_passes_the_check_that_users_methods_must_pass(method: str) -> None:
+def test_it_passes_the_check_for_methods_of_users(method: str) -> None:
     assert all(not clause.broken for clause in check_method(find_method(method).cls))
 
 
@@ -93,7 +94,7 @@ def test_it_has_the_shape_of_a_method(method: str) -> None:
 
 
 @pytest.mark.parametrize("limits", LIMITS)
-def test_it_works_under_any_limits_and_recommends_a_feasible_one_if_it_saw_one(method: str, limits: str) -> None:
+def test_under_all_limits_it_recommends_a_feasible_architecture_if_it_saw_one(method: str, limits: str) -> None:
     record = record_of(trial_of(method, LIMITS[limits]))
     assert record["failure"] == ""
     admitted = landscape().admitted(resolve(landscape(), LIMITS[limits]).limits)
@@ -108,7 +109,7 @@ def test_it_works_under_any_limits_and_recommends_a_feasible_one_if_it_saw_one(m
 
 
 @pytest.mark.parametrize("limits", ["loose", "tight", "nothing"])
-def test_from_its_first_feasible_answer_on_it_never_recommends_an_infeasible_one(method: str, limits: str) -> None:
+def test_after_its_first_feasible_answer_it_recommends_only_feasible_architectures(method: str, limits: str) -> None:
     record = record_of(trial_of(method, LIMITS[limits]))
     admitted = landscape().admitted(resolve(landscape(), LIMITS[limits]).limits)
     new = list(dict.fromkeys(asked_of(record)))  # charged in this order
@@ -118,7 +119,7 @@ def test_from_its_first_feasible_answer_on_it_never_recommends_an_infeasible_one
 
 
 @pytest.mark.parametrize("allowance", ALLOWANCES)
-def test_it_spends_its_allowance_and_no_more(method: str, allowance: str) -> None:
+def test_it_does_not_spend_more_than_its_allowance(method: str, allowance: str) -> None:
     limit = ALLOWANCES[allowance]
     record = record_of(trial_of(method, LIMITS["loose"], limit))
     assert record["failure"] == ""
@@ -153,13 +154,13 @@ def test_it_works_without_a_device(method: str) -> None:
     assert record["failure"] == "" and record["final"]["feasible"]
 
 
-def test_it_ends_when_the_allowance_is_larger_than_what_is_feasible(method: str) -> None:
+def test_it_ends_if_the_allowance_is_larger_than_the_number_of_feasible_cells(method: str) -> None:
     record = record_of(trial_of(method, LIMITS["a handful"], Allowance(400)))
     assert record["failure"] == ""
     assert record["queries"] <= 400
 
 
-def test_it_draws_another_search_for_another_seed_or_says_that_it_draws_nothing(method: str) -> None:
+def test_another_seed_gives_another_search_unless_the_method_is_deterministic(method: str) -> None:
     questions = [record_of(trial_of(method, LIMITS["loose"], seed=seed))["questions"] for seed in (0, 1)]
     assert (questions[0] == questions[1]) == find_method(method).deterministic
 
@@ -176,14 +177,14 @@ for method in ASKING:
 
 
 @pytest.mark.slow
-def test_the_bytes_of_a_record_are_the_same_in_any_process() -> None:
-    # Sets of texts come in another order in every process, and a library may seed itself from a clock: neither may show.
+def test_the_bytes_of_a_record_are_the_same_in_every_process() -> None:
+    # The order of a set of texts differs between processes, and a library may seed itself from the time: neither may change a record.
     code = AGAIN.format(here=os.path.dirname(__file__))  # noqa: PTH120
-    said: list[Any] = []
+    outputs: list[Any] = []
     for seed in ("1", "2"):
         result = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONHASHSEED": seed}
         )
-        said.append(result.stdout.splitlines())
-    assert len(said[0]) == 3 * len(ASKING)
-    assert said[0] == said[1]
+        outputs.append(result.stdout.splitlines())
+    assert len(outputs[0]) == 3 * len(ASKING)
+    assert outputs[0] == outputs[1]

@@ -1,4 +1,4 @@
-"""The contract of a space with a continuous relaxation, its costs by edge and its search network."""
+"""The contract of a space with a continuous relaxation: its rule, its costs by edge, its search network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drawn(space: Relaxable, seed: int = 0) -> list[Floats]:
     return [rng.random(shape) for shape in shapes(space)]
 
 
-def test_both_published_spaces_are_relaxable() -> None:
+def test_nasbench201_and_darts_are_relaxable() -> None:
     assert {"nasbench201", "darts"} <= {space.name for space in RELAXABLE}
 
 
@@ -50,7 +50,7 @@ def test_its_searched_cells_have_distinct_names_edges_and_operations(space: Rela
 
 
 @EVERY
-def test_one_hot_strengths_give_the_architecture_back(space: Relaxable) -> None:
+def test_strongest_inverts_one_hot(space: Relaxable) -> None:
     for arch in some(space):
         strengths = space.one_hot(arch)
         assert [each.shape for each in strengths] == shapes(space)
@@ -63,11 +63,11 @@ def test_one_hot_strengths_give_the_architecture_back(space: Relaxable) -> None:
 @EVERY
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_any_strengths_give_a_point_of_the_space_and_the_edges_it_has(space: Relaxable, seed: int) -> None:
+def test_any_strengths_give_a_point_of_the_space_and_its_edges(space: Relaxable, seed: int) -> None:
     strengths = drawn(space, seed)
     arch = space.strongest(strengths)
     assert all(type(gene) is int and 0 <= gene < arity for gene, arity in zip(arch.genes, space.arity, strict=True))
-    # The architecture's own edges are the kept ones, and stronger strengths of them change nothing.
+    # The kept edges are those of the architecture, and raising the strengths of its operations does not change it.
     one_hot = space.one_hot(arch)
     for kept, each in zip(space.kept_edges(strengths), one_hot, strict=True):
         assert (kept == (each.sum(axis=1) == 1)).all()
@@ -85,7 +85,7 @@ def test_ties_go_to_the_lowest_numbers(space: Relaxable) -> None:
 @EVERY
 @pytest.mark.parametrize("resource", ["params", "macs", "cycles"])
 @pytest.mark.parametrize("dataset", TASKS)
-def test_fixed_cost_and_edge_costs_are_the_exact_cost(space: Relaxable, resource: str, dataset: str) -> None:
+def test_fixed_cost_and_edge_costs_add_up_to_the_exact_cost(space: Relaxable, resource: str, dataset: str) -> None:
     task = TASKS[dataset]
     for arch in some(space, 5):
         complexity = space.complexity(arch, task)
@@ -101,7 +101,7 @@ def _figures(space: Any, arch: Architecture, task: Task) -> dict[str, float]:
 
 
 @EVERY
-def test_a_change_of_one_gene_changes_the_cost_by_its_operations_difference(space: Relaxable) -> None:
+def test_changing_one_gene_changes_the_cost_by_the_difference_of_edge_costs(space: Relaxable) -> None:
     task, arch = TASKS["cifar10"], some(space, 1)[0]
     costs = space.edge_costs("params", task)
     own = sum((a * b).sum() for a, b in zip(costs, space.one_hot(arch), strict=True))
@@ -111,7 +111,7 @@ def test_a_change_of_one_gene_changes_the_cost_by_its_operations_difference(spac
 
 
 @EVERY
-def test_costs_of_other_sizes_are_of_that_size_and_others_than_sums_are_refused(space: Relaxable) -> None:
+def test_costs_grow_with_the_size_and_other_resources_are_refused(space: Relaxable) -> None:
     smaller, larger = (space.edge_costs("params", TASK, channels, 8) for channels in (8, 16))
     assert all((a <= b).all() and (a < b).any() for a, b in zip(smaller, larger, strict=True))
     assert space.fixed_cost("macs", TASK, 8, 8) < space.fixed_cost("macs", TASK, 16, 8)
@@ -122,7 +122,7 @@ def test_costs_of_other_sizes_are_of_that_size_and_others_than_sums_are_refused(
 
 
 class TestSupernet:
-    """What every search network does; needs torch."""
+    """The contract of a search network; needs torch."""
 
     pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ class TestSupernet:
         return torch.randn(count, TASK.image_channels, TASK.image_size, TASK.image_size, generator=torch.Generator().manual_seed(1))
 
     @EVERY
-    def test_it_gives_logits_and_gradients_to_all_strengths_and_weights(self, space: Relaxable) -> None:
+    def test_it_returns_logits_and_all_strengths_and_weights_get_gradients(self, space: Relaxable) -> None:
         network, strengths = self.network(space), self.tensors(drawn(space))
         logits = network(self.images(), strengths)
         assert logits.shape == (4, TASK.classes)
@@ -155,7 +155,7 @@ class TestSupernet:
         assert all(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in network.parameters())
 
     @EVERY
-    def test_one_seed_gives_one_network_to_the_bit(self, space: Relaxable) -> None:
+    def test_the_same_seed_gives_the_same_network_bit_by_bit(self, space: Relaxable) -> None:
         torch = pytest.importorskip("torch", reason="torch is not installed")
 
         def passed() -> tuple[Any, list[Any]]:
@@ -168,8 +168,8 @@ class TestSupernet:
         assert torch.equal(first, second) and all(torch.equal(a, b) for a, b in zip(gradients, again, strict=True))
 
     @EVERY
-    def test_one_hot_strengths_leave_every_other_operation_without_a_say(self, space: Relaxable) -> None:
-        """Whatever the weights of operations of strength 0 are, the output is that of the operations of strength 1."""
+    def test_with_one_hot_strengths_other_operations_have_no_influence(self, space: Relaxable) -> None:
+        """The output does not depend on the weights of operations with strength 0."""
         torch = pytest.importorskip("torch", reason="torch is not installed")
         strengths = [torch.from_numpy(each).float() for each in space.one_hot(some(space, 1)[0])]
         network = self.network(space)
@@ -185,7 +185,7 @@ class TestSupernet:
         torch.testing.assert_close(network(self.images(), strengths), before, rtol=0, atol=1e-5)
 
     @EVERY
-    def test_derived_cells_with_one_hot_strengths_hold_that_architecture_alone(self, space: Relaxable) -> None:
+    def test_derive_sets_the_architecture_of_the_derived_cells(self, space: Relaxable) -> None:
         torch = pytest.importorskip("torch", reason="torch is not installed")
         network = self.network(space, SupernetOptions(channels=8, derived=True))
         first, *others = some(space)
@@ -200,7 +200,7 @@ class TestSupernet:
 
     @EVERY
     @pytest.mark.parametrize("slip", ["none", "too few", "too many", "other shape", "transposed"])
-    def test_strengths_of_another_number_or_shape_are_refused_in_a_line(self, space: Relaxable, slip: str) -> None:
+    def test_strengths_of_another_number_or_shape_are_refused_in_one_line(self, space: Relaxable, slip: str) -> None:
         network, strengths = self.network(space), self.tensors(drawn(space))
         bad = {
             "none": [],
@@ -209,12 +209,12 @@ class TestSupernet:
             "other shape": [strengths[0][:, :-1], *strengths[1:]],
             "transposed": [strengths[0].T, *strengths[1:]],
         }[slip]
-        with pytest.raises(ValueError, match=r"strengths of shape .* were given; this supernet takes") as refused:
+        with pytest.raises(ValueError, match=r"the strengths have the shapes .*; this supernet takes") as refused:
             network(self.images(), bad)
         assert "\n" not in str(refused.value)
 
     @EVERY
-    def test_images_of_another_shape_are_refused_in_a_line(self, space: Relaxable) -> None:
+    def test_images_of_another_shape_are_refused(self, space: Relaxable) -> None:
         network, strengths = self.network(space), self.tensors(drawn(space))
-        with pytest.raises(ValueError, match="images of shape"):
+        with pytest.raises(ValueError, match="the images have the shape"):
             network(self.images()[:, :1], strengths)

@@ -1,4 +1,4 @@
-"""The contract of a space. Every space of the registry runs all of it."""
+"""The contract of a space. It runs for every space in the registry."""
 
 import math
 import statistics
@@ -34,19 +34,19 @@ def refusal(space: Space, text: str) -> str:
 
 
 @EVERY
-def test_it_is_a_space_of_the_name_that_it_is_registered_under(space: Space) -> None:
+def test_it_is_registered_under_its_name(space: Space) -> None:
     assert isinstance(space, Space)
     assert space_of(space.name) is space
     assert space.arity and all(type(choices) is int and choices >= 1 for choices in space.arity)
 
 
-def test_an_unknown_space_is_refused_with_those_there_are() -> None:
+def test_an_unknown_space_is_refused_and_the_known_ones_are_listed() -> None:
     with pytest.raises(UnknownSpace, match=r"unknown space 'nasbench2O1'; choose one of .*nasbench201"):
         space_of("nasbench2O1")
 
 
 @EVERY
-def test_text_and_genes_say_the_same(space: Space) -> None:
+def test_decode_inverts_encode(space: Space) -> None:
     archs = some(space)
     texts = [space.encode(arch) for arch in archs]
     assert [space.decode(text) for text in texts] == archs
@@ -65,7 +65,7 @@ def test_decoded_genes_are_plain_whole_numbers(space: Space) -> None:
 @EVERY
 @settings(deadline=None)
 @given(text=st.text(max_size=300))
-def test_any_text_is_an_architecture_or_refused_in_one_line(space: Space, text: str) -> None:
+def test_any_text_is_decoded_or_refused_in_one_line(space: Space, text: str) -> None:
     try:
         arch = space.decode(text)
     except InvalidArchitecture as refused:
@@ -77,7 +77,7 @@ def test_any_text_is_an_architecture_or_refused_in_one_line(space: Space, text: 
 @EVERY
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_text_with_a_slip_is_refused_in_one_line_or_another_architecture(space: Space, data: st.DataObject) -> None:
+def test_a_text_with_a_typing_error_is_refused_in_one_line_or_gives_a_valid_architecture(space: Space, data: st.DataObject) -> None:
     text = space.encode(Architecture(space.name, tuple(data.draw(st.integers(0, choices - 1)) for choices in space.arity)))
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 3)))
@@ -88,14 +88,14 @@ def test_a_text_with_a_slip_is_refused_in_one_line_or_another_architecture(space
         assert "\n" not in str(refused) and len(str(refused)) < 600
     else:
         check_genes(space, arch)
-        # What may be written in more than one way is still the same words: nothing of the text was passed over.
+        # A text may have several forms, but all have the same characters: the reader did not skip any.
         written = space.encode(arch)
         assert space.decode(written) == arch
         assert sorted(written.replace(" ", "")) == sorted("".join(slipped.split()))
 
 
 @EVERY
-def test_a_text_is_never_evaluated(space: Space, tmp_path: Path) -> None:
+def test_a_text_is_never_executed(space: Space, tmp_path: Path) -> None:
     written = tmp_path / "written"
     program = f"__import__('pathlib').Path({str(written)!r}).touch()"
     whole = space.encode(some(space, 1)[0])
@@ -105,7 +105,7 @@ def test_a_text_is_never_evaluated(space: Space, tmp_path: Path) -> None:
 
 
 @EVERY
-def test_a_refusal_of_a_long_text_is_short(space: Space) -> None:
+def test_the_error_for_a_long_text_is_short(space: Space) -> None:
     assert len(refusal(space, "x" * 1_000_000)) < 600
     assert len(refusal(space, space.encode(some(space, 1)[0]) * 10_000)) < 600
 
@@ -114,7 +114,7 @@ def test_a_refusal_of_a_long_text_is_short(space: Space) -> None:
 @pytest.mark.parametrize(
     "slip", ["other space", "too few", "too many", "out of range", "far out of range", "negative", "fraction", "list", "none"]
 )
-def test_what_is_no_point_of_the_space_is_refused_by_every_question(space: Space, slip: str) -> None:
+def test_every_method_refuses_an_invalid_architecture(space: Space, slip: str) -> None:
     genes = some(space, 1)[0].genes
     bad: Architecture = {
         "other space": Architecture("elsewhere", genes),
@@ -135,7 +135,7 @@ def test_what_is_no_point_of_the_space_is_refused_by_every_question(space: Space
 
 
 @EVERY
-def test_genes_of_any_whole_number_type_mean_the_same(space: Space) -> None:
+def test_genes_may_have_any_integer_type(space: Space) -> None:
     for arch in some(space, 20):
         for kind in (np.int64, np.int8, np.uint8):
             same = Architecture(space.name, tuple(kind(gene) for gene in arch.genes))
@@ -144,7 +144,7 @@ def test_genes_of_any_whole_number_type_mean_the_same(space: Space) -> None:
 
 
 @EVERY
-def test_canonical_is_a_member_that_stands_for_itself(space: Space) -> None:
+def test_canonical_is_its_own_canonical_form(space: Space) -> None:
     for arch in some(space):
         canonical = space.canonical(arch)
         check_genes(space, canonical)
@@ -154,7 +154,7 @@ def test_canonical_is_a_member_that_stands_for_itself(space: Space) -> None:
 
 @EVERY
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
-def test_complexity_is_exact_whole_numbers(space: Space, task: Task) -> None:
+def test_complexity_is_positive_integers(space: Space, task: Task) -> None:
     for arch in some(space, 30):
         complexity = space.complexity(arch, task)
         assert isinstance(complexity, Complexity)
@@ -163,7 +163,7 @@ def test_complexity_is_exact_whole_numbers(space: Space, task: Task) -> None:
 
 
 @EVERY
-def test_more_classes_cost_more_and_larger_images_cost_more_macs_only(space: Space) -> None:
+def test_more_classes_cost_more_and_larger_images_only_more_macs(space: Space) -> None:
     small, large, many = Task("a", 16, 3, 10), Task("b", 32, 3, 10), Task("c", 16, 3, 11)
     for arch in some(space, 30):
         base, larger, more = (space.complexity(arch, task) for task in (small, large, many))
@@ -172,17 +172,17 @@ def test_more_classes_cost_more_and_larger_images_cost_more_macs_only(space: Spa
 
 
 @EVERY
-def test_the_identity_if_there_is_one_is_connected_and_has_fewer_parameters_than_most(space: Space) -> None:
+def test_the_identity_is_connected_and_has_fewer_parameters_than_most_neighbours(space: Space) -> None:
     if space.identity is not None:
         check_genes(space, space.identity)
         assert space.connected(space.identity)
-        # Not of every one: where FBNet changes a shape, its skip is a full 1x1 convolution, and two grouped ones may have less.
+        # Most, not all: where FBNet changes the shape, its skip is a full 1x1 convolution, and two grouped ones may have fewer parameters.
         usual = statistics.median(space.complexity(arch, TASKS["cifar10"]).params for arch in neighbours(space, space.identity))
         assert space.complexity(space.identity, TASKS["cifar10"]).params <= usual
 
 
 @ENUMERABLE
-def test_every_index_is_one_architecture(space: Enumerable) -> None:
+def test_every_index_is_a_different_architecture(space: Enumerable) -> None:
     assert space.size == math.prod(space.arity)
     archs = [space.at(index) for index in range(space.size)]
     assert len(set(archs)) == space.size
@@ -205,7 +205,7 @@ def test_canonical_has_the_lowest_index_of_its_class(space: Enumerable) -> None:
     [-1, "size", 10**30, -(10**30), 10**5000, 1.0, float("nan"), "0", None],
     ids=lambda index: f"{index!s:.6}" if type(index) is not int or index < 10**99 else "huge",
 )
-def test_an_index_outside_is_refused_in_one_line(space: Enumerable, index: object) -> None:
+def test_an_invalid_index_is_refused_in_one_line(space: Enumerable, index: object) -> None:
     with pytest.raises(InvalidArchitecture) as refused:
         space.at(space.size if index == "size" else index)  # type: ignore[arg-type]
     assert str(space.size - 1) in str(refused.value)
@@ -213,14 +213,14 @@ def test_an_index_outside_is_refused_in_one_line(space: Enumerable, index: objec
 
 
 @ENUMERABLE
-def test_any_whole_number_type_is_an_index(space: Enumerable) -> None:
+def test_an_index_may_have_any_integer_type(space: Enumerable) -> None:
     for index in (np.int64(3), np.uint8(3), np.array(3)):
         assert space.at(index) == space.at(3)  # type: ignore[arg-type]
     assert space.at(True) == space.at(1)
 
 
 @ENUMERABLE
-def test_all_at_once_says_what_one_by_one_says(space: Enumerable) -> None:
+def test_arrays_over_all_architectures_equal_single_answers(space: Enumerable) -> None:
     indices = np.random.default_rng(6).integers(space.size, size=300).tolist()
     connected = space.connected_mask()  # type: ignore[attr-defined]
     assert connected.shape == (space.size,)

@@ -1,4 +1,4 @@
-"""CPU cycles: DEff-ARTS's own figures to the unit, and whole networks' against plain sums."""
+"""CPU cycles: the exact figures of DEff-ARTS's paper, and plain sums for whole networks."""
 
 import numpy as np
 import pytest
@@ -26,20 +26,20 @@ CELLS = NASBench201()
         ("none", 999_999),
     ],
 )
-def test_table_2_of_the_paper(operation: str, cycles: int) -> None:
+def test_costs_equal_table_2_of_the_paper(operation: str, cycles: int) -> None:
     assert PAPER_COSTS_IN_SEARCH[operation] == cycles
     if operation != "none":
         assert PAPER_COSTS[operation] == (cycles // 2 if operation.startswith("sep") else cycles)
 
 
-def test_the_published_cost_of_the_darts_cells() -> None:
+def test_the_darts_cells_have_the_published_cost() -> None:
     space = DARTS()
     assert space.paper_cycles(space.published["darts_v2"]) == 1_244_160 == 6 * 184_320 + 5 * 27_648
     skips = Architecture("darts", tuple(2 if gene % 3 else 0 for gene in range(24)))
     assert space.paper_cycles(skips) == 0
 
 
-def test_the_search_s_costs_are_the_same_on_every_edge_of_either_cell_and_leave_connections_out() -> None:
+def test_costs_in_the_search_are_the_same_on_every_edge_and_exclude_connections() -> None:
     space = DARTS(groups=2, connection=True)
     *cells, connection = space.edge_costs("paper_cycles", TASKS["cifar10"])
     assert len(cells) == 3 and not connection.any() and connection.shape == (1, 4)
@@ -48,11 +48,11 @@ def test_the_search_s_costs_are_the_same_on_every_edge_of_either_cell_and_leave_
     assert space.fixed_cost("paper_cycles", TASKS["cifar10"]) == 0
 
 
-def test_a_whole_network_takes_five_cycles_a_multiply_add_and_the_poolings() -> None:
+def test_a_whole_network_takes_five_cycles_per_multiply_add_plus_the_poolings() -> None:
     space, task = DARTS(), TASKS["cifar10"]
     arch = space.published["darts_v2"]
     macs = space.complexity(arch, task).macs
-    # Two reduction cells with five max poolings, all of inputs, to 72 x 16 x 16 and 144 x 8 x 8; at last the average of 576 x 8 x 8.
+    # Two reduction cells with five max poolings of inputs, to 72 x 16 x 16 and 144 x 8 x 8, and the average of 576 x 8 x 8 at the end.
     poolings = 5 * 9 * (72 * 16 * 16 + 144 * 8 * 8) + 576 * (8 * 8 + 1)
     assert space.figures(arch, task)["cycles"] == CYCLES_A_MAC * macs + poolings
 
@@ -65,7 +65,7 @@ def plain_cycles(poolings: int, macs: int, side: int) -> int:
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "ImageNet16-120", "fashion-mnist", "imagenet"])
-def test_cells_of_nasbench201_on_any_task(dataset: str) -> None:
+def test_the_cycles_of_nasbench201_cells_equal_plain_sums(dataset: str) -> None:
     task = TASKS[dataset]
     cycles = CELLS.cycles(task)
     assert cycles.shape == (CELLS.size,) and not cycles.flags.writeable
@@ -75,10 +75,10 @@ def test_cells_of_nasbench201_on_any_task(dataset: str) -> None:
         assert cycles[index] == expected == CELLS.figures(arch, task)["cycles"]
 
 
-def test_the_small_network_of_digits201_has_its_own() -> None:
+def test_digits201_uses_the_cycles_of_the_small_network() -> None:
     np.testing.assert_array_equal(CELLS.cycles(TASKS["digits201"]), small_network.cycles())
 
 
-def test_poolings_count_their_windows() -> None:
+def test_the_cycles_of_poolings_are_counted_by_window() -> None:
     assert max_pooling(9, 3 * 32 * 32) == 27_648
     assert average_pooling(9, 3 * 32 * 32) == 30_720

@@ -1,4 +1,4 @@
-"""Architectures by strength, and the strongest feasible one, against every architecture sorted."""
+"""Architectures by strength, and the strongest feasible one, compared with a sorted list of all architectures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def strength(space: Any, strengths: list[Floats], arch: Architecture) -> float:
     return float(np.prod([each[mask > 0.0].prod() for each, mask in zip(strengths, hot, strict=True)]))
 
 
-def test_all_cells_come_once_by_falling_product() -> None:
+def test_all_cells_are_yielded_once_by_falling_product() -> None:
     strengths = random_strengths(CELLS, 0)
     found = list(by_strength(CELLS, strengths))
     assert len(found) == len(set(found)) == CELLS.size
@@ -45,7 +45,7 @@ def test_all_cells_come_once_by_falling_product() -> None:
     np.testing.assert_allclose(products, np.sort(products)[::-1], rtol=1e-12)
 
 
-def test_what_has_no_strength_never_comes() -> None:
+def test_an_operation_of_strength_0_never_occurs() -> None:
     strengths = random_strengths(CELLS, 1)
     strengths[0][0, 1:] = 0.0
     strengths[0][3, :2] = 0.0
@@ -56,7 +56,7 @@ def test_what_has_no_strength_never_comes() -> None:
 
 @dataclass(frozen=True)
 class TwoOfThree:
-    """A node that keeps the two strongest of three edges, each with its strongest of two operations: edges compete as in DARTS."""
+    """A node keeps the two strongest of three edges, each with the stronger of two operations. So edges compete, as in DARTS."""
 
     name: str = "two of three"
     pairs: tuple[tuple[int, int], ...] = ((0, 1), (0, 2), (1, 2))
@@ -78,7 +78,7 @@ class TwoOfThree:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_order_is_exact_where_edges_compete_for_a_node(seed: int) -> None:
+def test_the_order_is_exact_if_edges_compete_for_a_node(seed: int) -> None:
     space: Any = TwoOfThree()
     strengths = [np.random.default_rng(seed).uniform(0.1, 1.0, (3, 2))]
     every = [Architecture(space.name, genes) for genes in product(range(3), range(2), range(2))]
@@ -86,7 +86,7 @@ def test_the_order_is_exact_where_edges_compete_for_a_node(seed: int) -> None:
     assert list(by_strength(space, strengths)) == expected
 
 
-def test_in_the_darts_space_the_products_fall_and_none_comes_twice() -> None:
+def test_in_the_darts_space_products_fall_and_no_architecture_occurs_twice() -> None:
     strengths = random_strengths(DARTS, 2, scale=0.3)
     found = list(islice(by_strength(DARTS, strengths), 300))
     products = np.array([strength(DARTS, strengths, arch) for arch in found])
@@ -95,7 +95,7 @@ def test_in_the_darts_space_the_products_fall_and_none_comes_twice() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_nearest_is_the_strongest_of_the_feasible_cells(seed: int) -> None:
+def test_the_nearest_is_the_strongest_feasible_cell(seed: int) -> None:
     strengths = random_strengths(CELLS, seed)
     params = CELLS.complexities(TASK)[0].tolist()
     bound = float(np.quantile(params, 0.1))
@@ -110,7 +110,7 @@ def test_the_nearest_is_the_strongest_of_the_feasible_cells(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("lower", "upper"), [(0.0, 2.2e6), (2.0e6, 2.2e6), (0.0, 3.3e6)])
-def test_in_a_large_space_a_feasible_one_is_found_that_no_single_change_makes_stronger(lower: float, upper: float) -> None:
+def test_in_a_large_space_the_nearest_is_feasible_and_no_feasible_neighbour_is_stronger(lower: float, upper: float) -> None:
     strengths = random_strengths(DARTS, 3)
 
     def violation(arch: Architecture) -> float:
@@ -124,5 +124,5 @@ def test_in_a_large_space_a_feasible_one_is_found_that_no_single_change_makes_st
     assert all(violation(arch) > 0.0 or strength(DARTS, strengths, arch) <= own * (1 + 1e-12) for arch in near)
 
 
-def test_where_no_change_helps_nothing_is_found() -> None:
+def test_nearest_is_none_if_no_change_lowers_the_violation() -> None:
     assert nearest(DARTS, random_strengths(DARTS, 4), lambda arch: 1.0) is None

@@ -1,4 +1,4 @@
-"""The moves that every space shares: uniform where they should be, complete, and never more than they say."""
+"""The moves that all spaces share: samples and changes are uniform, and neighbours are complete."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from scipy.stats import chisquare
 
 from budgetnas.spaces.space import Architecture, InvalidArchitecture, Space, check_genes, crossover, mutate, neighbours, sample
 
-# Every seed is fixed, so nothing here fails by chance; had the seeds been drawn anew, a right sampler would fail one such test in 10,000.
+# Every seed is fixed, so no test fails by chance. With new seeds, a correct sampler would fail one such test in 10,000.
 FALSE_ALARM = 1e-4
 DRAWS = 20_000
 
 
 @dataclass(frozen=True)
 class Box:
-    """The least that a space needs for moves: a name and the numbers of choices."""
+    """The parts of a space that moves need: a name and the numbers of choices."""
 
     arity: tuple[int, ...]
     name: str = "box"
@@ -61,13 +61,13 @@ def test_the_uniformity_test_can_fail() -> None:
 
 
 @pytest.mark.parametrize("arity", [(5, 5, 5), (3, 1, 3, 3)])
-def test_mutants_are_uniform_over_the_neighbours_where_genes_have_equally_many_choices(arity: tuple[int, ...]) -> None:
+def test_mutants_are_uniform_over_the_neighbours_if_genes_have_equally_many_choices(arity: tuple[int, ...]) -> None:
     rng, parent = np.random.default_rng(1), point(*(0 for _ in arity))
     drawn = Counter(mutate(box(*arity), parent, rng) for _ in range(DRAWS))
     assert_uniform(drawn, list(neighbours(box(*arity), parent)))
 
 
-def test_a_mutation_draws_the_gene_first_whatever_its_choices() -> None:
+def test_a_mutation_draws_the_gene_uniformly_not_the_neighbour() -> None:
     rng, parent = np.random.default_rng(2), point(1, 0, 3)
     mutants = [mutate(box(2, 1, 9), parent, rng) for _ in range(DRAWS)]
     first = sum(mutant.genes[0] != 1 for mutant in mutants)
@@ -89,10 +89,10 @@ def test_a_mutant_is_a_neighbour(given_space: tuple[Space, Architecture], seed: 
 
 @settings(deadline=None)
 @given(spaces_and_points())
-def test_neighbours_are_all_at_distance_one_by_gene_then_by_value(given_space: tuple[Space, Architecture]) -> None:
+def test_neighbours_differ_in_one_gene_and_are_ordered_by_gene_then_by_value(given_space: tuple[Space, Architecture]) -> None:
     space, arch = given_space
     everything = (point(*genes) for genes in product(*map(range, space.arity)))
-    # The plain reference: everything at distance one, in the order that is promised.
+    # The plain reference: all points that differ in one gene, in the promised order.
     at_one = [(changed[0], other) for other in everything if len(changed := differences(arch, other)) == 1]
     expected = [other for _, other in sorted(at_one, key=lambda entry: (entry[0], entry[1].genes[entry[0]]))]
     assert list(neighbours(space, arch)) == expected
@@ -117,8 +117,8 @@ def test_crossing_an_architecture_with_itself_changes_nothing(given_space: tuple
     assert crossover(space, arch, arch, np.random.default_rng(seed)) == arch
 
 
-def test_moves_take_the_same_numbers_from_the_generator_wherever_they_land() -> None:
-    """So that a search's later draws do not depend on what the earlier ones led to."""
+def test_a_mutation_always_draws_the_same_amount_of_random_numbers() -> None:
+    """So the later draws of a search do not depend on the results of earlier ones."""
     for move in (lambda rng: mutate(box(4, 4), point(0, 3), rng), lambda rng: mutate(box(4, 4), point(2, 2), rng)):
         rng, plain = np.random.default_rng(4), np.random.default_rng(4)
         move(rng)
@@ -126,7 +126,7 @@ def test_moves_take_the_same_numbers_from_the_generator_wherever_they_land() -> 
         assert rng.random() == plain.random()
 
 
-def test_sampling_repeats_for_a_seed() -> None:
+def test_a_seed_determines_the_samples() -> None:
     first, second = np.random.default_rng(5), np.random.default_rng(5)
     space = box(3, 4, 5)
     assert [sample(space, first) for _ in range(50)] == [sample(space, second) for _ in range(50)]
@@ -144,18 +144,18 @@ def test_sampling_repeats_for_a_seed() -> None:
         (Architecture("box", (0, float("nan"))), "gene 1 is nan"),  # type: ignore[arg-type]
         (Architecture("box", ("0", 0)), "gene 0 is '0'"),  # type: ignore[arg-type]
         (Architecture("box", [0, 0]), "the genes are a list"),  # type: ignore[arg-type]
-        ((0, 0), "is no Architecture"),
-        (None, "None is no Architecture"),
+        ((0, 0), "is not an Architecture"),
+        (None, "None is not an Architecture"),
     ],
 )
-def test_what_is_no_point_of_a_space_is_refused(arch: Architecture, message: str) -> None:
+def test_an_invalid_architecture_is_refused(arch: Architecture, message: str) -> None:
     with pytest.raises(InvalidArchitecture, match=message):
         check_genes(box(2, 3), arch)
 
 
 @settings(deadline=None)
 @given(spaces_and_points())
-def test_every_point_of_a_space_passes(given_space: tuple[Space, Architecture]) -> None:
+def test_every_point_of_a_space_is_accepted(given_space: tuple[Space, Architecture]) -> None:
     space, arch = given_space
     check_genes(space, arch)
-    check_genes(space, Architecture("box", tuple(np.array(arch.genes))))  # numpy's whole numbers are whole numbers
+    check_genes(space, Architecture("box", tuple(np.array(arch.genes))))  # integers of numpy are accepted too

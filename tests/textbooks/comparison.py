@@ -1,4 +1,4 @@
-"""Comparing a fast network with the plain one that it is held to: the same weights, then outputs, gradients, memory."""
+"""Helpers that compare a fast network with a plain reference: copy the weights, then compare gradients and memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Pairs = Sequence[tuple[Tensor, Sequence[Tensor]]]
 
 
 def copy_weights(pairs: Pairs) -> None:
-    """Give the first of each pair the values of the second, which is one tensor or several to be stacked."""
+    """Copy the second of each pair into the first. The second is one tensor, or several tensors that are stacked."""
     with torch.no_grad():
         for mine, theirs in pairs:
             mine.copy_(torch.cat([each.reshape(-1) for each in theirs]).view(mine.shape))
 
 
 def gradients(pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Return all gradients of the fast network and of the plain one, each as one vector; what has none has zeros."""
+    """Return all gradients of the fast and of the plain network, each as one vector; a missing gradient is zero."""
     mine = torch.cat([_gradient(each) for each, _ in pairs])
     return mine, torch.cat([_gradient(each) for _, several in pairs for each in several])
 
@@ -28,9 +28,9 @@ def _gradient(x: Tensor) -> Tensor:
 
 
 def saved_bytes(forward: Callable[[], object]) -> int:
-    """Return the memory of what a forward pass keeps for the backward pass, every storage counted once."""
+    """Return the bytes that a forward pass saves for the backward pass, counting every storage once."""
     storages: dict[int, int] = {}
-    kept: list[Tensor] = []  # alive, so that no address is used twice
+    kept: list[Tensor] = []  # keeps the tensors alive, so that no address is used twice
 
     def pack(x: Tensor) -> Tensor:
         kept.append(x)

@@ -1,6 +1,6 @@
-"""DARTS's search network as its paper tells it: a loop over edges and over operations, each a module of its own, nothing shared or fused.
+"""DARTS's search network as in the paper: a loop over edges and operations, each a separate module, with nothing shared or fused.
 
-The truth that `spaces/darts/supernet.py` is held to, with every option, and what its speed is measured against.
+It is the reference for the results of `spaces/darts/supernet.py`, with every option, and the baseline for its speed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def with_batch_statistics(module: nn.Module) -> nn.Module:
 
 
 class MixedOperation(nn.Module):
-    """The operations of an edge, on the first of `partial` parts of the channels; the others go past."""
+    """The operations of an edge, on the first of `partial` parts of the channels. The other channels bypass them."""
 
     def __init__(self, modules: Sequence[nn.Module], stride: int, partial: int):
         super().__init__()
@@ -98,7 +98,7 @@ class TextbookCell(nn.Module):
 
 
 class Textbook(nn.Module):
-    """The whole network, for images up to 64 pixels a side."""
+    """The whole network, for images of up to 64 pixels a side."""
 
     def __init__(self, space: DARTS, task: Task, options: SupernetOptions):
         super().__init__()
@@ -120,7 +120,7 @@ class Textbook(nn.Module):
 
 
 def pairs(fast: Supernet, textbook: Textbook) -> list[tuple[Tensor, list[Tensor]]]:
-    """Return every trained tensor of the fast network with the textbook's that it stands for: one, or one an edge to be stacked."""
+    """Return every trained tensor of the fast network with the matching tensors of the textbook: one, or one per edge to be stacked."""
     found = [(one, [two]) for one, two in zip(fast.stem.parameters(), textbook.stem.parameters(), strict=True)]
     found += [(one, [two]) for one, two in zip(fast.classifier.parameters(), textbook.classifier.parameters(), strict=True)]
     for position, cell in zip(fast.cells, textbook.cells, strict=True):
@@ -134,7 +134,7 @@ def pairs(fast: Supernet, textbook: Textbook) -> list[tuple[Tensor, list[Tensor]
 
 
 def _chosen_pairs(position: Position, cell: TextbookCell) -> list[tuple[Tensor, list[Tensor]]]:
-    """Return those of a cell that holds a discrete architecture: it has the very modules of the textbook."""
+    """Return the pairs of a cell with a discrete architecture, which has the same modules as the textbook's cell."""
     found = []
     for edge, theirs in enumerate(cell.edges):
         mine = position.cell.edges.operations[edge]
@@ -155,7 +155,7 @@ def _mixed_pairs(position: Position, cell: TextbookCell) -> list[tuple[Tensor, l
             found.append((leaving.depthwise[name], [module[name][1].weight for module in modules]))
             found.append((leaving.pointwise[name], [module[name][2].weight for module in modules]))
             if name.startswith("sep"):
-                # The fast network calls the last 1x1 convolution the second.
+                # The last 1x1 convolution is `second_pointwise` in the fast network.
                 found.append((leaving.second_depthwise[name], [module[name][5].weight for module in modules]))
                 found.append((leaving.second_pointwise[name], [module[name][6].weight for module in modules]))
         if hasattr(leaving, "reduce_first"):

@@ -1,6 +1,6 @@
-"""NAS-Bench-201's search network told plainly: a loop over edges and over operations, each a module of its own, nothing shared or fused.
+"""NAS-Bench-201's search network in plain form: a loop over edges and operations, each a separate module, with nothing shared or fused.
 
-The truth that `spaces/nasbench201/supernet.py` is held to, and what its speed is measured against.
+It is the reference for the results of `spaces/nasbench201/supernet.py`, and the baseline for its speed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Textbook(nn.Module):
 
 
 def pairs(fast: Supernet, textbook: Textbook) -> list[tuple[Tensor, list[Tensor]]]:
-    """Return every trained tensor of the fast network with the textbook's that it stands for: one, or one an edge to be stacked."""
+    """Return every trained tensor of the fast network with the matching tensors of the textbook: one, or one per edge to be stacked."""
     cells = [layer for layer in textbook.layers if isinstance(layer, TextbookCell)]
     mixed = [layer for layer in fast.layers if hasattr(layer, "edges")]
     inside = {id(parameter) for cell in cells for parameter in cell.parameters()}

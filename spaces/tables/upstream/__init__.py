@@ -1,1 +1,1 @@
-"""Files of others: downloaded, checked, read without executing anything, and converted."""
+"""Files of other projects: downloaded, checked, read without executing anything, and converted into tables."""

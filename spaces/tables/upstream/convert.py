@@ -1,4 +1,4 @@
-"""Upstream files of NAS-Bench-201 and HW-NAS-Bench, as `budgetnas data fetch` downloads them, into one checked table."""
+"""Converts the files of NAS-Bench-201 and HW-NAS-Bench that `budgetnas data fetch` downloads into one checked table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Column, Table, TableError
 from budgetnas.spaces.tables.hardware import cost_column
 
-# The codes of HW-NAS-Bench's `net` column and the order of its edges, (source, target): another order than the string's.
+# The codes and the order of edges in HW-NAS-Bench's `net` column. Both differ from those of the published string.
 _HARDWARE_CODE = {"skip_connect": 0, "none": 1, "nor_conv_3x3": 2, "nor_conv_1x1": 3, "avg_pool_3x3": 4}
 _HARDWARE_EDGES = (0, 1, 3, 2, 4, 5)  # positions in the string of the edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3
 NOT_SUPPORTED = -1.0
@@ -25,35 +25,35 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 
 def _read(path: Path, parse: Callable[[Iterable[str]], dict[str, Column]]) -> dict[str, Column]:
-    """Return the columns that `parse` reads from a text file; `TableError` names the file and what is wrong with it."""
+    """Return the columns that `parse` reads from a text file. Raises TableError, which names the file and the fault."""
     try:
         with path.open(newline="", encoding="utf-8") as lines:
             columns = parse(lines)
     except (KeyError, IndexError) as error:
-        raise TableError(f"{path} has another shape than expected: no column {error}") from None
+        raise TableError(f"{path} does not have the expected layout: no column {error}; get the file again") from None
     except (ValueError, csv.Error) as error:
-        raise TableError(f"{path} has another shape than expected: {_short(error)}") from None
+        raise TableError(f"{path} does not have the expected layout: {_short(error)}; get the file again") from None
     except OSError as error:
         raise TableError(f"cannot read {path}: {error.strerror}") from None
     for name, column in columns.items():
         if len(column) != SIZE:
-            raise TableError(f"{path} has {len(column)} rows for '{name}'; nasbench201 has {SIZE}: the file is cut off or another one")
+            raise TableError(f"{path} has {len(column)} rows for '{name}'; nasbench201 has {SIZE}: the file is cut off or the wrong one")
     return columns
 
 
 def _short(found: object) -> str:
-    """Return a text from a file as part of an error: on one line and not long, whatever the file is."""
+    """Return a text from a file for an error message: on one line, and at most about 200 characters."""
     line = " ".join(str(found).split())
     return line if len(line) <= 200 else f"{line[:200]}..."
 
 
 def _figures(rows: list[dict[str, str]], name: str) -> Column:
-    """Return a column of a CSV as numbers; `ValueError` names the row of a missing or malformed one."""
+    """Return a column of a CSV as numbers. Raises ValueError, which names the row of a missing or malformed number."""
     try:
         return np.array([float(row[name]) for row in rows])
     except (TypeError, ValueError):
         index = next(index for index, row in enumerate(rows) if not _is_number(row[name]))
-        raise ValueError(f"row {index} has {_short(rows[index][name])!r} for '{name}', which is no number") from None
+        raise ValueError(f"row {index} has {_short(rows[index][name])!r} for '{name}', which is not a number") from None
 
 
 def _is_number(text: str | None) -> bool:
@@ -64,17 +64,23 @@ def _is_number(text: str | None) -> bool:
 
 
 def _within(values: Column, name: str, least: float, most: float) -> Column:
-    """Return `values` if all are between `least` and `most`, both allowed; `TableError` names the first that is not, or is NaN."""
+    """Return `values` if all are from `least` to `most`. Raises TableError, which names the first one that is not, or is NaN."""
     beyond = np.flatnonzero(~((values >= least) & (values <= most)))
     if len(beyond):
-        raise TableError(f"row {beyond[0]} has {values[beyond[0]]} for '{name}'; {least:g} to {most:g} is possible")
+        raise TableError(f"row {beyond[0]} has {values[beyond[0]]} for '{name}'; allowed are {least:g} to {most:g}")
     return values
 
 
 def hardware_columns(dataset: str, values: dict[str, Column]) -> dict[str, Column]:
-    """Return the table's columns from HW-NAS-Bench's, named `DEVICE_latency` [ms] and `DEVICE_energy` [mJ]; -1 becomes NaN.
+    """Return the columns of our table. -1, which means 'not supported', becomes NaN.
 
-    `TableError` for a figure that is neither -1 nor a finite cost, `KeyError` for a column that is missing.
+    Args:
+        dataset: The dataset of the costs.
+        values: The columns of HW-NAS-Bench, named `DEVICE_latency` [ms] and `DEVICE_energy` [mJ].
+
+    Raises:
+        TableError: A figure is neither -1 nor a finite cost.
+        KeyError: A column is missing.
     """
     columns = {}
     for device in DEVICES.values():
@@ -87,7 +93,7 @@ def hardware_columns(dataset: str, values: dict[str, Column]) -> dict[str, Colum
 
 
 def read_hardware(path: Path, dataset: str) -> dict[str, Column]:
-    """Return latency and energy by device from an `hw_*.csv`. Its coded cells are checked against the published order."""
+    """Return latency and energy by device from a file `hw_*.csv`. Its cells are compared with the published order."""
     codes = np.array([_HARDWARE_CODE[operation] for operation in OPERATIONS])[all_genes()[:, _HARDWARE_EDGES]]
 
     def parse(lines: Iterable[str]) -> dict[str, Column]:
@@ -102,7 +108,7 @@ def read_hardware(path: Path, dataset: str) -> dict[str, Column]:
 
 
 def read_test_accuracy(path: Path) -> dict[str, Column]:
-    """Return test accuracy [%] of the three datasets from `nats_bench.csv`. Its strings are checked against the published order."""
+    """Return test accuracy [%] for three datasets from `nats_bench.csv`. Its cells are compared with the published order."""
     published = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "ImageNet16-120": "ImageNet"}
     header = {dataset: f"{name}TestAccuracy200Epochs" for dataset, name in published.items()}
 
@@ -121,30 +127,30 @@ def read_test_accuracy(path: Path) -> dict[str, Column]:
 
 
 def read_validation_accuracy(path: Path, dataset: str) -> dict[str, Column]:
-    """Return validation accuracy [%] of a dataset from a `*-NB201.csv`, whose own figures go from 0 to 1."""
+    """Return validation accuracy [%] for a dataset from a file `*-NB201.csv`, which has accuracies from 0 to 1."""
 
     def parse(lines: Iterable[str]) -> dict[str, Column]:
         rows = list(csv.DictReader(lines))
         if rows and _figures(rows, "index").tolist() != list(range(len(rows))):
-            raise ValueError("its rows are not in the order of their index")
+            raise ValueError("the rows are not in the order of their index")
         return {accuracy_column(dataset, "validation"): 100.0 * _within(_figures(rows, "accuracy"), "accuracy", 0.0, 1.0)}
 
     return _read(path, parse)
 
 
 def read_training_seconds(path: Path, dataset: str) -> dict[str, Column]:
-    """Return the seconds of 200 epochs from a `*_perfmetrics.txt`."""
+    """Return the seconds of 200 epochs from a file `*_perfmetrics.txt`."""
 
     def parse(lines: Iterable[str]) -> dict[str, Column]:
         rows = [[float(word) for word in line.split()] for line in lines if not line.startswith("#")]
         if any(len(row) != 4 for row in rows) or [row[0] for row in rows] != list(range(len(rows))):
-            raise ValueError("its rows are not index, accuracy, seconds an epoch, seconds in all")
-        return {seconds_column(dataset): _within(np.array([row[3] for row in rows]), "seconds in all", 0.0, _LARGEST)}
+            raise ValueError("the columns are not index, accuracy, seconds per epoch, total seconds")
+        return {seconds_column(dataset): _within(np.array([row[3] for row in rows]), "total seconds", 0.0, _LARGEST)}
 
     return _read(path, parse)
 
 
-# What each downloaded file holds, by the end of its path.
+# The reader of each downloaded file, by the end of its path.
 READERS: dict[str, Callable[[Path], dict[str, Column]]] = {
     "hw_cifar10.csv": lambda path: read_hardware(path, "cifar10"),
     "hw_cifar100.csv": lambda path: read_hardware(path, "cifar100"),
@@ -159,13 +165,20 @@ READERS: dict[str, Callable[[Path], dict[str, Column]]] = {
 
 
 def convert(files: dict[str, Path]) -> Table:
-    """Return the table made of downloaded files, given as upstream path -> file on disk. `TableError` names a file that does not fit."""
+    """Return the table built from downloaded files.
+
+    Args:
+        files: The file on disk for each upstream path.
+
+    Raises:
+        TableError: A file is damaged or not known; the message names it.
+    """
     columns: dict[str, Column] = {}
     sources: dict[str, str] = {}
     for upstream, path in files.items():
         reader = READERS.get(upstream.rsplit("/", 1)[-1])
         if reader is None:
-            raise TableError(f"no reader is known for {upstream}; known are {', '.join(READERS)}")
+            raise TableError(f"there is no reader for {upstream}; the known files are {', '.join(READERS)}")
         found = reader(path)
         columns |= found
         sources |= dict.fromkeys(found, upstream)

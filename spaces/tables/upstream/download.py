@@ -1,6 +1,6 @@
-"""Downloads one file and checks it: size, then sha256 or git's own checksum.
+"""Downloads one file and checks its size, then its sha256 or git's own checksum.
 
-It is received as `NAME.part`, which a later call continues where the server lets it, and takes its name only once it is what was stated.
+The file is downloaded to `NAME.part`. A later call continues it if the server allows that. It is renamed only after the check.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from urllib.parse import quote, urlsplit
 from budgetnas.spaces.tables.columnar import TableError
 
 _BLOCK_BYTES = 1 << 16
-# The upstream host holds no file beyond 100 MB: the bound for a file whose size is not known.
+# The limit for a file of unknown size. The upstream host allows no files of more than 100 MB.
 _LARGEST_BYTES = 128 << 20
 _TRY_LATER = frozenset({408, 425, 429})
 
 
 class FetchError(TableError):
-    """A file that could not be downloaded or is not the one that the manifest states; the message names it and the remedy."""
+    """A file could not be downloaded, or is not the file in the manifest; the message names the file and the remedy."""
 
 
 class Unavailable(FetchError):
-    """A file that the server does not have or could not be reached for. What was received stays, to be continued."""
+    """The server does not have the file, or could not be reached. The received part is kept, and a later call continues it."""
 
 
 class _CutOff(Exception):
-    """A connection that failed or ended too early: worth another attempt."""
+    """The connection failed or ended too early. Another attempt may succeed."""
 
 
 class _Longer(Exception):
-    """An answer that cannot be the file: longer than stated."""
+    """The answer is longer than the file in the manifest, so it is another file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file to download, at OWNER/REPO/COMMIT/PATH. `bytes` and `sha256` are None where only git's own checksum is known."""
+    """A file to download. `path` is OWNER/REPO/COMMIT/PATH. `bytes` and `sha256` are None if only git's own checksum is known."""
 
     what: str
     path: str
@@ -57,20 +57,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait: seconds of silence and in all for an attempt, attempts a file, seconds before the second (then doubled)."""
+    """How long to wait for a file, and how often to try."""
 
-    silence_s: float = 30.0
-    attempt_s: float = 900.0
+    silence_s: float = 30.0  # without any data
+    attempt_s: float = 900.0  # for one attempt
     attempts: int = 4
-    pause_s: float = 1.0
+    pause_s: float = 1.0  # before the second attempt; doubled before each later one
 
 
-# Called with an entry, the bytes of it that are here, and its size in bytes where that is known.
+# Called with an entry, the number of its bytes received so far, and its size in bytes or None.
 Progress = Callable[[Entry, int, int | None], None]
 
 
 def address(entry: Entry, base_url: str | None) -> str:
-    """Return where to download an entry: its own address, or its path on the mirror `base_url`. `FetchError` unless that is http(s)."""
+    """Return the URL of an entry: its own, or that of its path on the mirror `base_url`.
+
+    Raises:
+        FetchError: `base_url` is not an http or https address of a folder.
+    """
     if base_url is None:
         return entry.url
     try:
@@ -80,13 +84,16 @@ def address(entry: Entry, base_url: str | None) -> str:
         usable = False
     if not usable:
         raise FetchError(
-            f"'{base_url}' names no mirror; give the http or https address of a folder, such as https://mirror.example.org/data"
+            f"'{base_url}' is not a mirror; give the http or https address of a folder, such as https://mirror.example.org/data"
         )
     return f"{base_url.rstrip('/')}/{quote(entry.path)}"
 
 
 def mismatch(entry: Entry, file: Path) -> str | None:
-    """Return how a file differs from what is stated (size; sha256, or git's sha1 where that is all there is); None if it does not."""
+    """Return how a file differs from its entry, in size or checksum; None if it does not.
+
+    The checksum is sha256 if the entry has one, else git's sha1.
+    """
     size = file.stat().st_size
     if entry.bytes is not None and size != entry.bytes:
         return f"expected {entry.bytes:,} bytes, found {size:,}"
@@ -99,10 +106,12 @@ def mismatch(entry: Entry, file: Path) -> str | None:
 
 
 def download(entry: Entry, target: Path, base_url: str | None, progress: Progress, patience: Patience | None = None) -> bool:
-    """Leave an entry's file, checked, at `target`; return whether anything had to be downloaded.
+    """Download the file of an entry to `target` and check it. Return False if it was already there.
 
-    `Unavailable` if the server lacks it or cannot be reached: what was received stays as `NAME.part`, and the next call continues it.
-    `FetchError` if what came is not what the entry states or cannot be written, as on a full disk: `NAME.part` is removed.
+    Raises:
+        Unavailable: The server does not have the file, or cannot be reached. The received part stays as `NAME.part`, and the next call
+            continues it.
+        FetchError: The received file is not the one in the entry, or cannot be written, as on a full disk. `NAME.part` is removed.
     """
     url = address(entry, base_url)
     partial = target.with_name(target.name + ".part")
@@ -113,7 +122,7 @@ def download(entry: Entry, target: Path, base_url: str | None, progress: Progres
         _receive(entry, url, partial, progress, patience or Patience())
         partial.replace(target)
     except OSError as error:
-        # The network's own errors do not come this far: this is the disk.
+        # An error of the disk: errors of the network were handled before.
         if partial.is_file():
             partial.unlink()
         remedy = "make room, or set BUDGETNAS_DATA to another folder, and run `budgetnas data fetch` again"
@@ -122,7 +131,7 @@ def download(entry: Entry, target: Path, base_url: str | None, progress: Progres
 
 
 def _receive(entry: Entry, url: str, partial: Path, progress: Progress, patience: Patience) -> None:
-    """Fill `partial` until it is the entry's file, in as many attempts as `patience` allows."""
+    """Download the file of an entry to `partial`, in as many attempts as `patience` allows."""
     reason = ""
     for attempt in range(patience.attempts):
         if attempt:
@@ -141,17 +150,20 @@ def _receive(entry: Entry, url: str, partial: Path, progress: Progress, patience
             return
         partial.unlink(missing_ok=True)
         reason = f"is not the file that the manifest lists: {problem}"
-        # What was put together from two answers may be wrong though neither is: only a whole answer is blamed on the server.
+        # A file joined from two answers may be wrong although each answer is right, so only a whole answer proves the server wrong.
         if start == 0:
             remedy = "run `budgetnas data fetch` again, or name another mirror with --base-url"
             raise FetchError(f"{entry.path} from {url} {reason}; it was removed: {remedy}")
-    raise Unavailable(f"{url} {reason}, at the last of {patience.attempts} attempts; run `budgetnas data fetch` again to continue")
+    raise Unavailable(f"{url} {reason}, in the last of {patience.attempts} attempts; run `budgetnas data fetch` again to continue")
 
 
 def _attempt(entry: Entry, url: str, partial: Path, start: int, progress: Progress, patience: Patience) -> int:
-    """Append to `partial` what one answer of the server brings; return the byte that the answer began with, 0 for a whole file.
+    """Append one answer of the server to `partial`. Return the position of its first byte, 0 for a whole file.
 
-    `_CutOff` if the answer ended too early, `_Longer` if it is longer than the file may be, `Unavailable` if the server refuses.
+    Raises:
+        _CutOff: The answer ended too early.
+        _Longer: The answer is longer than the file.
+        Unavailable: The server refused.
     """
     deadline = time.monotonic() + patience.attempt_s
     most = _LARGEST_BYTES if entry.bytes is None else entry.bytes
@@ -178,16 +190,19 @@ def _attempt(entry: Entry, url: str, partial: Path, start: int, progress: Progre
 
 
 def _block(response: http.client.HTTPResponse) -> bytes:
-    """Return the next bytes that have arrived, at most a block; `_CutOff` if the connection fails."""
+    """Return the next bytes that have arrived, at most one block. Raises _CutOff if the connection fails."""
     try:
-        # read1 returns what is there, so a server that trickles cannot hold a call beyond its time.
+        # read1 returns the available bytes, so a very slow server cannot block this call beyond its time.
         return response.read1(_BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
         raise _CutOff(f"broke off ({_reason(error)})") from None
 
 
 def _open(entry: Entry, url: str, start: int, patience: Patience) -> tuple[http.client.HTTPResponse, int, int | None]:
-    """Return the server's answer, the byte that it begins with (`start` where the server can, else 0) and the file's size if it says so."""
+    """Return the answer of the server, the position of its first byte, and the size of the file, None if the server does not state it.
+
+    The position is `start` if the server can continue a file, else 0.
+    """
     headers = {"User-Agent": "budgetnas", "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         response = _opener().open(urllib.request.Request(url, headers=headers), timeout=patience.silence_s)
@@ -198,7 +213,7 @@ def _open(entry: Entry, url: str, start: int, patience: Patience) -> tuple[http.
         if error.code >= 500 or error.code in _TRY_LATER:
             raise _CutOff(f"answered {error.code} {error.reason}") from None
         raise Unavailable(
-            f"{url} answered {error.code} {error.reason}; see whether that mirror has it, or name one with --base-url"
+            f"{url} answered {error.code} {error.reason}; check that the mirror has the file, or name another one with --base-url"
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _CutOff(f"cannot be reached ({_reason(error)})") from None
@@ -217,7 +232,7 @@ def _open(entry: Entry, url: str, start: int, patience: Patience) -> tuple[http.
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Return an opener for http and https alone, the user's proxies included: no redirection leads to a file or to ftp."""
+    """Return an opener that uses the user's proxies, but only http and https: no redirection can lead to a local file or to ftp."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),

@@ -1,4 +1,4 @@
-"""The upstream files that the packaged manifest lists, downloaded, checked and made into the tables."""
+"""Downloads the upstream files in the packaged manifest, checks them, and builds the tables from them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from budgetnas.spaces.tables.home import data_home, table_path
 from budgetnas.spaces.tables.upstream.convert import convert
 from budgetnas.spaces.tables.upstream.download import Entry, Patience, Progress, Unavailable, download
 
-# The source that a downloaded column names, OWNER/REPO/COMMIT/PATH, whichever version of the manifest it came with.
+# The source of a downloaded column, OWNER/REPO/COMMIT/PATH, with any commit.
 _DOWNLOADED = re.compile(r"[^/]+/[^/]+/[0-9a-f]{40}/.+")
 
 
 @dataclass(slots=True)
 class Fetched:
-    """What `fetch` did: the tables written, the entries' paths received and already there, and what the user should be told."""
+    """The result of `fetch`: tables written, paths of entries downloaded and already present, and notes for the user."""
 
     tables: dict[str, Path] = field(default_factory=dict)
     received: list[str] = field(default_factory=list)
@@ -34,22 +34,31 @@ class Fetched:
 
 
 def manifest() -> tuple[Entry, ...]:
-    """Return the files that the project's tables are made of, with address, size, checksums and licence."""
+    """Return the files from which the tables are built, with URL, size, checksums and licence."""
     text = resources.files("budgetnas.spaces.tables").joinpath("manifest.json").read_text(encoding="utf-8")
     return tuple(Entry(**entry) for entry in json.loads(text))
 
 
 def upstream_file(entry: Entry) -> Path:
-    """Return where the downloaded file of an entry is kept."""
+    """Return the path of the downloaded file of an entry."""
     return data_home() / "upstream" / entry.path
 
 
 def fetch(entries: Sequence[Entry], base_url: str | None, progress: Progress, patience: Patience | None = None) -> Fetched:
-    """Download what is missing, check everything, and write the tables made of it; return what was done.
+    """Download missing files, check all files, and write the tables built from them. Return what was done.
 
-    Optional entries that the server lacks become notes. Their columns never take the place of the other files', so that everybody has the
-    same figures. Columns that were imported stay (`with_imported`). `TableError`, mostly a `FetchError`, names the file and the remedy; no
-    table is touched before all the files that are needed are here and right.
+    An optional entry that the server does not have becomes a note. Columns of optional files never replace those of other files, so that
+    all users have the same figures. Imported columns are kept (`with_imported`). No table is changed before all required files are present
+    and checked.
+
+    Args:
+        entries: The files to download.
+        base_url: The address of a mirror; None for the addresses in the entries.
+        progress: Called as bytes arrive.
+        patience: How long to wait, and how often to try.
+
+    Raises:
+        TableError: Mostly a FetchError; the message names the file and the remedy.
     """
     fetched = Fetched()
     with alone():
@@ -82,7 +91,7 @@ def _obtain(entry: Entry, base_url: str | None, progress: Progress, patience: Pa
 
 
 def _read_optional(entry: Entry) -> dict[str, Table]:
-    """Return what an optional file holds, by space: one in the layout of an original, which the importer knows."""
+    """Return the tables in an optional file, by space. It has the layout of an original file, so the importer reads it."""
     from budgetnas.spaces.tables.upstream.importing import import_upstream
 
     found = import_upstream(upstream_file(entry), False, lambda _done, _total: None)
@@ -93,11 +102,19 @@ def _read_optional(entry: Entry) -> dict[str, Table]:
 
 
 def with_imported(new: Table, path: Path, notes: list[str]) -> Table:
-    """Return a downloaded table with what the table at `path` has and a download cannot give, such as figures seed by seed.
+    """Return a downloaded table plus the imported columns of the old table at `path`, such as accuracies of single seeds.
 
-    A column there is kept unless `new` has it and it was downloaded too, which its source (OWNER/REPO/COMMIT/PATH) shows: so imported
-    figures win over downloaded ones of the same name (but see `joined`), and nothing is lost. What is damaged there cannot be kept; a note
-    says so. `TableError` if the file there is of no known kind, for then it may be somebody's.
+    A column of the old table is kept unless it was downloaded and `new` has it too. Its source (OWNER/REPO/COMMIT/PATH) shows that it was
+    downloaded. So an imported column has priority over a downloaded one of the same name (but see `joined`), and no figures are lost. A
+    damaged column cannot be kept; a note says so.
+
+    Args:
+        new: The downloaded table.
+        path: The file of the old table, which may not exist.
+        notes: Notes for the user; this function appends to them.
+
+    Raises:
+        TableError: The file at `path` is not a table of this project, so it is not overwritten.
     """
     if not path.exists():
         return new
@@ -119,9 +136,12 @@ def with_imported(new: Table, path: Path, notes: list[str]) -> Table:
 
 
 def joined(table: Table, preferred: Table, notes: list[str]) -> Table:
-    """Return a table with the columns of both. Where both have one it is `preferred`'s, unless that one knows fewer architectures.
+    """Return a table with the columns of both. A column in both comes from `preferred`, unless it has fewer known architectures there.
 
-    So an archive of a few cells takes no complete column's place; a note says where that was so. `TableError` if the two do not fit.
+    So an archive of a few cells does not replace a complete column; a note says so.
+
+    Raises:
+        TableError: The tables differ in space or number of rows.
     """
     taken: dict[str, Column] = {}
     for name in preferred:
@@ -137,7 +157,11 @@ def joined(table: Table, preferred: Table, notes: list[str]) -> Table:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Hold the data folder, made if need be, against other processes that would write to it. `TableError` if one holds it already."""
+    """Lock the data folder against other processes that write to it. The folder is created if it does not exist.
+
+    Raises:
+        TableError: Another process has the lock, or the folder cannot be used.
+    """
     home = data_home()
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""HW-NAS-Bench's original file, `HW-NAS-Bench-v1_0.pickle`: costs of every NAS-Bench-201 cell, and of the operators of the FBNet space."""
+"""Reads HW-NAS-Bench's original file, `HW-NAS-Bench-v1_0.pickle`: costs of all NAS-Bench-201 cells, and of the operators of FBNet."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ from budgetnas.spaces.tables.upstream.unpickle import shown
 from budgetnas.spaces.task import TASKS
 
 FBNET = "fbnet"
-# The names of its spaces in the file.
+# The names of the spaces in the file.
 SPACES = (NASBench201.name, FBNET)
 _MOST = 1e12  # milliseconds or millijoules
 
 
 def _metrics() -> dict[str, tuple[str, str]]:
-    """Return upstream's name of a metric, such as `raspi4_latency`, -> device and resource."""
+    """Return (device, resource) for each upstream name of a metric, such as `raspi4_latency`."""
     devices = [device for device in DEVICES.values() if device.source == HW_NAS_BENCH]
     return {f"{device.name}_{resource.split('_')[0]}": (device.name, resource) for device in devices for resource in device.metrics}
 
 
 def read_hardware_pickle(content: Mapping[Any, Any], path: Path, progress: Progress) -> dict[str, Table]:
-    """Return the tables `nasbench201`, a row a cell, and `fbnet-operators`, a row an operator; either may be missing from the file.
+    """Return the tables `nasbench201`, with a row per cell, and `fbnet-operators`, with a row per operator, if the file has them.
 
-    -1 is 'not supported' and becomes NaN. `TableError` says which part is cut off or of another layout.
+    -1, which means 'not supported', becomes NaN.
+
+    Raises:
+        TableError: The file is cut off or has another layout; the message names the part.
     """
     tables = {}
     if NASBench201.name in content:
@@ -48,7 +51,7 @@ def _cells(datasets: Mapping[Any, Any], path: Path, progress: Progress) -> Table
     for done, (dataset, lists) in enumerate(datasets.items()):
         progress(done * SIZE, len(datasets) * SIZE)
         if dataset not in TASKS:
-            raise TableError(f"{path} has costs for the dataset {shown(dataset)}; known are {', '.join(TASKS)}")
+            raise TableError(f"{path} has costs for the dataset {shown(dataset)}; the known datasets are {', '.join(TASKS)}")
         where = f"nasbench201, {dataset}"
         by_metric = _mapping(lists, f"{path}, {where}")
         configs = by_metric.get("config")
@@ -56,7 +59,7 @@ def _cells(datasets: Mapping[Any, Any], path: Path, progress: Progress) -> Table
         check_order(cells, f"{path}, {where}, config")
         missing = sorted(set(_metrics()) - set(by_metric))
         if missing:
-            raise TableError(f"{path} lacks {', '.join(missing)} for {where}; it is cut off or of another layout")
+            raise TableError(f"{path} has no {', '.join(missing)} for {where}; it is cut off or has another layout")
         columns |= hardware_columns(dataset, {metric: _column(by_metric[metric], f"{path}, {where}, {metric}") for metric in _metrics()})
     progress(len(datasets) * SIZE, len(datasets) * SIZE)
     if not columns:
@@ -68,13 +71,13 @@ def _column(values: object, where: str) -> Column:
     if isinstance(values, np.ndarray):
         values = values.tolist()
     if not isinstance(values, list) or len(values) != SIZE:
-        raise TableError(f"{where} is no list of {SIZE} numbers; the file is cut off or of another layout")
+        raise TableError(f"{where} is not a list of {SIZE} numbers; the file is cut off or has another layout")
     return np.array([_cost(value, f"{where}, cell {index}") for index, value in enumerate(values)])
 
 
 def _cost(value: object, where: str) -> float:
     if not isinstance(value, int | float | np.integer | np.floating) or not (0 <= value <= _MOST or value == NOT_SUPPORTED):
-        raise TableError(f"{where} is {shown(value)}; a number of at least 0, or -1 for 'not supported', was expected")
+        raise TableError(f"{where} is {shown(value)}; expected a number of at least 0, or -1 for 'not supported'")
     return float(value)
 
 
@@ -88,16 +91,16 @@ def _operators(lists: Mapping[Any, Any], path: Path) -> Table:
         differing = [key for key in operator_keys() if key not in values] + [key for key in values if key not in set(operator_keys())]
         if differing:
             raise TableError(
-                f"{where}: the operator {shown(differing[0])} is missing or unknown; FBNet's networks have {len(operator_keys())}"
+                f"{where}: the operator {shown(differing[0])} is missing or unknown; FBNet's networks have {len(operator_keys())} operators"
             )
         costs = [_cost(values[key], f"{where}, {key}") for key in operator_keys()]
         columns[operator_column(resource, device)] = np.array([np.nan if cost == NOT_SUPPORTED else cost for cost in costs])
     if not columns:
-        raise TableError(f"{path} has no device's costs under 'fbnet'; nothing was imported")
+        raise TableError(f"{path} has no costs under 'fbnet'; nothing was imported")
     return Table.from_columns(OPERATORS, columns, dict.fromkeys(columns, path.name))
 
 
 def _mapping(value: object, where: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise TableError(f"{where} is {shown(value)} where figures by name were expected; the file is of another layout")
+        raise TableError(f"{where} is {shown(value)}; expected a dictionary of figures by name: the file has another layout")
     return value

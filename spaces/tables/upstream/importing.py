@@ -1,7 +1,7 @@
-"""Benchmark files that people already have, recognised by their contents and read into checked tables.
+"""Imports original benchmark files that a user already has. They are recognised by their contents and read into checked tables.
 
-The files are pickles from elsewhere. What they may hold is settled in `unpickle.py`; here they are read in a process of their own, so one
-that eats memory or ends Python's stack costs that process and an error, nothing more.
+The files are pickles of unknown origin. `unpickle.py` decides what they may contain. This module reads them in a separate process, so a
+file that needs too much memory or overflows Python's stack ends only that process and gives an error.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Tables = dict[str, Table]
 READABLE = (
     "NATS-tss-v1_0-3ffb9-simple (folder or .tar), NATS-tss-v1_0-3ffb9.pickle.pbz2, NAS-Bench-201-v1_1-096897.pth, HW-NAS-Bench-v1_0.pickle"
 )
-# NAS-Bench-201-v1_1 is 4.7 GB as a pickle and some 28 GB as Python's objects.
+# NAS-Bench-201-v1_1 takes 4.7 GB as a pickle and about 28 GB as Python objects.
 _MEMORY_A_PICKLED_BYTE = 6
 _SMALL_BYTES = 2 << 30
 _SAMPLE_BYTES = 1 << 20
 
 
 class PartialImport(UserWarning):
-    """A file with some of the space's cells only; the others are NaN."""
+    """The file has only some cells of the space; the others are NaN in the table."""
 
 
 def _silent(done: int, total: int) -> None:
@@ -44,10 +44,16 @@ def _silent(done: int, total: int) -> None:
 
 
 def import_upstream(path: Path, force: bool = False, progress: Progress = _silent) -> Tables:
-    """Return what an upstream file holds: space name -> its table. `progress(done, total)` is called as cells are read.
+    """Return the tables in an upstream file, by the name of their space. Warns with PartialImport if the file lacks cells.
 
-    A file that has to be in memory whole is refused with the figures unless there is room for it or `force` is true. `TableError` says what
-    the matter is, `PickleRefused` that the file is not just data. `PartialImport` warns where cells are missing.
+    Args:
+        path: The file or folder.
+        force: Read the file even if it needs more memory than is free.
+        progress: Called with (done, total) as cells are read.
+
+    Raises:
+        TableError: The file cannot be read or is not known, or needs more memory than is free; the message gives the reason.
+        PickleRefused: The file contains more than plain data.
     """
     check_memory(path, force)
     tables = _read_apart(path, None if force else 2 * memory_bytes(path) + _SMALL_BYTES, progress)
@@ -59,7 +65,7 @@ def import_upstream(path: Path, force: bool = False, progress: Progress = _silen
 
 
 def read(path: Path, progress: Progress = _silent) -> Tables:
-    """Return what an upstream file holds, read in this process. `TableError` says what the matter is, or what can be read."""
+    """Return the tables in an upstream file, read in this process. Raises as `import_upstream` does."""
     if path.is_dir():
         return _named(read_folder(path, progress))
     start = _start(path)
@@ -74,11 +80,11 @@ def read(path: Path, progress: Progress = _silent) -> Tables:
     if start.startswith(b"\x80"):
         with path.open("rb") as stream:
             return _contents(load(stream, str(path)), path, progress)
-    raise TableError(f"{path} is none of the files that can be imported: {READABLE}")
+    raise TableError(f"{path} is not a file that can be imported; these can: {READABLE}")
 
 
 def memory_bytes(path: Path) -> int:
-    """Return about how many bytes of memory it takes to read a file; 0 for archives that are read one cell at a time."""
+    """Return approximately how many bytes of memory reading a file needs; 0 for archives that are read one cell at a time."""
     if path.is_dir():
         return 0
     start, size = _start(path), path.stat().st_size
@@ -90,13 +96,13 @@ def memory_bytes(path: Path) -> int:
 
 
 def check_memory(path: Path, force: bool = False) -> None:
-    """Raise `TableError` with the figures if a file needs more memory than is free, unless `force` is true."""
+    """Raise TableError, with the figures, if a file needs more memory than is free, unless `force` is true."""
     import psutil
 
     needed, free = memory_bytes(path), psutil.virtual_memory().available
     if needed > free and not force:
         raise TableError(
-            f"{path} takes about {needed / 1e9:.1f} GB of memory to read and {free / 1e9:.1f} GB are free; "
+            f"reading {path} needs about {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
             f"import NATS-Bench's archive NATS-tss-v1_0-3ffb9-simple instead, which is read one cell at a time, or pass --force"
         )
 
@@ -106,17 +112,17 @@ def _start(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(len(torch_containers.LEGACY_START))
     except FileNotFoundError:
-        raise TableError(f"there is no file {path}; what can be imported is {READABLE}") from None
+        raise TableError(f"there is no file {path}; these files can be imported: {READABLE}") from None
     except OSError as error:
         raise TableError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _expansion(path: Path) -> float:
-    """Return by how much the beginning of a bz2 file grows when it is decompressed."""
+    """Return the factor by which the beginning of a bz2 file grows on decompression."""
     with path.open("rb") as stream:
         compressed = stream.read(_SAMPLE_BYTES)
     try:
-        # A file of nothing but zeros grows a million times; the size that matters here is bounded, so is the work.
+        # A file of zeros grows a million times, so the decompressed size is bounded, and with it the work.
         return len(bz2.BZ2Decompressor().decompress(compressed, max_length=64 * _SAMPLE_BYTES)) / len(compressed)
     except (OSError, EOFError) as error:
         raise TableError(f"{path} is damaged ({error}); get the file again") from None
@@ -131,11 +137,11 @@ def _contents(content: Any, path: Path, progress: Progress) -> Tables:
         return _named(read_archive(content, path, progress))
     if isinstance(content, dict) and any(space in content for space in SPACES):
         return read_hardware_pickle(content, path, progress)
-    raise TableError(f"{path} is a pickle, but of none of the files that can be imported: {READABLE}")
+    raise TableError(f"{path} is a pickle, but not one that can be imported; these can: {READABLE}")
 
 
 def _read_apart(path: Path, memory_limit: int | None, progress: Progress) -> Tables:
-    """Return `read(path)`, done in a process of its own that may use `memory_limit` more bytes than it starts with."""
+    """Return `read(path)`, computed in a separate process that may use `memory_limit` more bytes than at its start."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(path, memory_limit, sender), daemon=True)
@@ -160,9 +166,9 @@ def _read_apart(path: Path, memory_limit: int | None, progress: Progress) -> Tab
 
 
 def _serve(path: Path, memory_limit: int | None, sender: Connection) -> None:
-    """Read a file and send what comes of it: ("progress", (done, total)), then ("error", TableError) or ("tables", [...])."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process when it is interrupted
-    gc.disable()  # hundreds of millions of objects without a cycle among them
+    """Read a file and send messages: ("progress", (done, total)), then ("error", TableError) or ("tables", [...])."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on an interrupt, the parent ends this process
+    gc.disable()  # hundreds of millions of objects, without reference cycles
     _limit_memory(memory_limit)
     try:
         tables = read(path, lambda done, total: sender.send(("progress", (done, total))))
@@ -170,14 +176,14 @@ def _serve(path: Path, memory_limit: int | None, sender: Connection) -> None:
         sender.send(("error", error))
     except MemoryError:
         sender.send(
-            ("error", TableError(f"{path} needs more memory than a file of its kind and size should; it is damaged, or pass --force"))
+            ("error", TableError(f"{path} needs more memory than expected for its kind and size: it is damaged; if not, pass --force"))
         )
     else:
         sender.send(("tables", list(tables.values())))
 
 
 def _limit_memory(more_bytes: int | None) -> None:
-    """Let this process grow by so many bytes, where the system can hold it to that, and leave no core file behind."""
+    """Limit the growth of this process to `more_bytes`, on Linux only, and disable core files."""
     if sys.platform != "linux":
         return
     import resource
@@ -193,10 +199,10 @@ def _limit_memory(more_bytes: int | None) -> None:
 
 def _ending(code: int | None) -> str:
     if code is not None and code < 0:
-        return f"reading it ended a process by {signal.Signals(-code).name}, so it is damaged or made to do harm, or the memory ran out"
-    return f"the process that was to read it failed with exit code {code}; its own message says why"
+        return f"{signal.Signals(-code).name} ended the process that read it, so the file is damaged or malicious, or the memory ran out"
+    return f"the process that read it failed with exit code {code}; see its own message"
 
 
 def _fresh(table: Table) -> Table:
-    """Return a table as this process would have made it: its columns checked and read-only."""
+    """Return a table as if this process had built it, with its columns checked and read-only."""
     return Table.from_columns(table.space, {name: table.column(name) for name in table}, table.sources)

@@ -1,14 +1,15 @@
-"""NAS-Bench-201's original results: NATS-Bench's topology archive, a file a cell, and `NAS-Bench-201-*.pth`, everything in one.
+"""Reads NAS-Bench-201's original results: NATS-Bench's topology archive (one file per cell) and `NAS-Bench-201-*.pth` (a single file).
 
-Both keep, for every cell, an `ArchResults` for each set of hyper-parameters (12 and 200 epochs) with a `ResultsCount` for each training
-set and seed, written as plain dictionaries. Read from it is what the last epoch gives: accuracy [%] of each seed and the mean over the
-seeds that were run, and the seconds of training, mean over the same seeds. NaN is 'not trained'.
+Both store, for every cell, an `ArchResults` for each set of hyper-parameters (12 and 200 epochs), which has a `ResultsCount` for each
+training set and seed, written as plain dictionaries. This module reads the figures after the last epoch: the accuracy [%] of each seed, the
+mean accuracy over the trained seeds, and the mean training time [s] over the same seeds. NaN means 'not trained'.
 
-CIFAR-10 has two training sets upstream. `cifar10-valid` (25,000 images) gives the validation accuracy; `cifar10` (all 50,000) gives the
-test accuracy and, here, the training seconds. What a search would spend for one validation accuracy is half of that, since upstream times
-an epoch of `cifar10-valid` and scales it by the number of images. The time of the 50,000 is taken all the same: it is the one in the
-published table of times that `budgetnas data fetch` reads (there ImageNet16-120's is exactly 151,700 / 50,000 of it), and the one that
-equals CIFAR-100's. So a budget in seconds means the same whichever way the table was made.
+Upstream has two training sets for CIFAR-10. `cifar10-valid` (25,000 images) gives the validation accuracy, and `cifar10` (all 50,000
+images) gives the test accuracy. The training time is taken from `cifar10`. A search that needs one validation accuracy would spend half of
+it, since upstream measures an epoch of `cifar10-valid` and scales the time by the number of images. The time for 50,000 images is used
+because it is the one in the published table of times that `budgetnas data fetch` reads (there the time of ImageNet16-120 is exactly
+151,700 / 50,000 of it), and because it equals the time of CIFAR-100. So a budget in seconds has the same meaning for fetched and imported
+tables.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from budgetnas.spaces.tables.columnar import Column, Table, TableError
 from budgetnas.spaces.tables.upstream.unpickle import PickleRefused, load, loads, shown
 
 Progress = Callable[[int, int], None]
-# Upstream's names of a set of hyper-parameters -> the epochs it trains for.
+# From the upstream name of a set of hyper-parameters to its number of epochs.
 _EPOCHS = {"12": 12, "200": 200, "less": 12, "full": 200}
-# Upstream's training set and evaluation set -> dataset and split.
+# For each upstream training set: (upstream evaluation set, dataset, split).
 _ACCURACIES: Mapping[str, tuple[tuple[str, str, Split], ...]] = {
     "cifar10-valid": (("x-valid", "cifar10", "validation"),),
     "cifar10": (("ori-test", "cifar10", "test"),),
@@ -42,48 +43,50 @@ _ACCURACIES: Mapping[str, tuple[tuple[str, str, Split], ...]] = {
 }
 _TIMED = ("cifar10", "cifar100", "ImageNet16-120")
 _FILE = re.compile(r"(?:\./)?(?:[^/]+/)?(meta|\d{1,6})\.pickle\.pbz2")
-# A cell's file holds about a megabyte once decompressed; one of more than this is no cell.
+# The file of a cell has about a megabyte after decompression; a file of more than this is not a cell.
 _MOST_BYTES_A_FILE = 64 << 20
 _MOST_SECONDS = 1e9
 _SPACE = NASBench201()
 
 
 def check_cell(index: int, text: object, where: str) -> None:
-    """Raise `TableError` unless `text` is the published string of the cell with that index."""
+    """Raise TableError unless `text` is the published string of the cell with this index."""
     try:
         found = _SPACE.index(_SPACE.decode(text)) if isinstance(text, str) else None
     except InvalidArchitecture as error:
         raise TableError(f"{where}: {error}") from None
     if found != index:
-        raise TableError(
-            f"{where} holds {shown(text)}, nasbench201's cell {found}, where cell {index} was expected: the file has another order"
-        )
+        raise TableError(f"{where} is {shown(text)}, nasbench201's cell {found}; expected cell {index}: the file has another order")
 
 
 def check_order(texts: object, where: str) -> None:
-    """Raise `TableError` unless `texts` are the strings of all cells in the published order."""
+    """Raise TableError unless `texts` are the strings of all cells in the published order."""
     if not isinstance(texts, list) or len(texts) != SIZE:
-        raise TableError(f"{where} is no list of {SIZE} cells; the file is cut off or of another layout")
+        raise TableError(f"{where} is not a list of {SIZE} cells; the file is cut off or has another layout")
     for index, text in enumerate(texts):
         check_cell(index, text, f"{where}[{index}]")
 
 
 class CellFigures:
-    """Gathers the figures of cells, one at a time; the columns of the table grow as seeds and datasets turn up."""
+    """Collects the figures of cells, one cell at a time, into columns of a table."""
 
     def __init__(self) -> None:
         self._columns: dict[str, Column] = {}
         self._cells: set[int] = set()
 
     def add(self, index: int, cell: object, where: str) -> None:
-        """Take in one cell: `{hyper-parameters: ArchResults.state_dict()}`. `TableError` if it is another cell or of another layout."""
+        """Add one cell, given as `{hyper-parameters: ArchResults.state_dict()}`.
+
+        Raises:
+            TableError: The content is another cell, was added before, or has another layout.
+        """
         if index in self._cells:
-            raise TableError(f"{where} is there twice")
+            raise TableError(f"{where} occurs twice; get the file again")
         self._cells.add(index)
         for name, state in _mapping(cell, where).items():
             if name not in _EPOCHS:
                 raise TableError(
-                    f"{where} has hyper-parameters {shown(name)}; known are {', '.join(_EPOCHS)}: it is no cell of NAS-Bench-201's space"
+                    f"{where} has hyper-parameters {shown(name)}; known are {', '.join(_EPOCHS)}: it is not a cell of NAS-Bench-201"
                 )
             self._add_results(index, _EPOCHS[name], _mapping(state, where), f"{where}, {_EPOCHS[name]} epochs")
 
@@ -94,7 +97,7 @@ class CellFigures:
             runs = {seed: _mapping(results.get((training_set, seed)), where) for seed in _seeds(seeds.get(training_set, []), where)}
             for run in runs.values():
                 if run.get("epochs") != epochs:
-                    raise TableError(f"{where}: a run on {training_set} has {shown(run.get('epochs'))} epochs; {epochs} were expected")
+                    raise TableError(f"{where}: a run on {training_set} has {shown(run.get('epochs'))} epochs; expected {epochs}")
             for evaluation, dataset, split in wanted:
                 found = {seed: _final_accuracy(run, evaluation, epochs, where) for seed, run in runs.items()}
                 for seed, accuracy in found.items():
@@ -110,7 +113,7 @@ class CellFigures:
             self._columns[name][index] = value
 
     def table(self, path: Path) -> Table:
-        """Return the table of all cells taken in; the others are NaN. `TableError` if there is nothing to tell."""
+        """Return the table of all added cells; the others are NaN. Raises TableError if there are no results."""
         if not self._columns:
             raise TableError(f"{path} has no results of any nasbench201 cell; nothing was imported")
         part = "" if len(self._cells) == SIZE else f" ({len(self._cells)} of {SIZE} cells)"
@@ -118,9 +121,10 @@ class CellFigures:
 
 
 def read_folder(path: Path, progress: Progress) -> Table:
-    """Return the table of an unpacked archive: `meta.pickle.pbz2` and `NNNNNN.pickle.pbz2`, one cell in memory at a time.
+    """Return the table of an unpacked archive: `meta.pickle.pbz2` and `NNNNNN.pickle.pbz2`, with one cell in memory at a time.
 
-    `TableError` names the file that is damaged or of another layout.
+    Raises:
+        TableError: A file is damaged or has another layout; the message names it.
     """
     try:
         files = {match[1]: file for file in sorted(path.iterdir()) if (match := _FILE.fullmatch(file.name)) and file.is_file()}
@@ -139,9 +143,10 @@ def read_folder(path: Path, progress: Progress) -> Table:
 
 
 def read_tar(path: Path, progress: Progress) -> Table:
-    """Return the table of an archive still in its tar file, read as a stream; nothing is unpacked to disk.
+    """Return the table of an archive in its tar file, which is read as a stream; nothing is unpacked to disk.
 
-    `TableError` names a member that is damaged, or that is neither a folder nor a file of the archive (a link, a device, another name).
+    Raises:
+        TableError: A member is damaged, or is not a folder or file of the archive (a link, a device, another name); the message names it.
     """
     figures, done = CellFigures(), 0
     try:
@@ -158,7 +163,7 @@ def read_tar(path: Path, progress: Progress) -> Table:
 
 
 def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[str, IO[bytes], str]]:
-    """Yield name, contents and description of every file of the archive."""
+    """Yield the name, the content and a description for error messages of every file in the archive."""
     for member in archive:
         if member.isdir():
             continue
@@ -166,7 +171,7 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[str, IO[byt
         stream = archive.extractfile(member) if member.isreg() else None
         if match is None or stream is None:
             raise PickleRefused(
-                f"{path} has the odd member {ascii(member.name)[:120]}; a NATS-Bench archive has NNNNNN.pickle.pbz2 in one folder"
+                f"{path} has the unexpected member {ascii(member.name)[:120]}; a NATS-Bench archive has NNNNNN.pickle.pbz2 in one folder"
             )
         yield match[1], stream, f"{path}, {member.name}"
 
@@ -177,11 +182,11 @@ def _add_file(figures: CellFigures, name: str, stream: IO[bytes], where: str) ->
     except (OSError, EOFError) as error:
         raise TableError(f"{where} is cut off or damaged ({error}); get the archive again") from None
     if len(data) > _MOST_BYTES_A_FILE:
-        raise TableError(f"{where} is more than {_MOST_BYTES_A_FILE >> 20} MiB when decompressed, far more than a cell; it was left unread")
+        raise TableError(f"{where} has more than {_MOST_BYTES_A_FILE >> 20} MiB after decompression, far more than a cell; it was not read")
     try:
         content = loads(data, where)
     except PickleRefused as refusal:
-        raise PickleRefused(f"{refusal}; of NATS-Bench's archives the one named -simple is read, which has no weights") from None
+        raise PickleRefused(f"{refusal}; import NATS-Bench's archive named -simple, which has no weights") from None
     if name == "meta":
         check_order(_mapping(content, where).get("meta_archs"), f"{where}, meta_archs")
     else:
@@ -189,7 +194,7 @@ def _add_file(figures: CellFigures, name: str, stream: IO[bytes], where: str) ->
 
 
 def read_single(path: Path) -> Any:
-    """Return what `NATS-tss-*.pickle.pbz2` holds, all of it in memory, for `read_archive`. `TableError` if it is damaged or refused."""
+    """Return the content of `NATS-tss-*.pickle.pbz2`, all of it in memory, for `read_archive`. Raises TableError if it is damaged."""
     try:
         with bz2.open(path) as stream:
             return load(stream, str(path))
@@ -198,38 +203,41 @@ def read_single(path: Path) -> Any:
 
 
 def read_archive(content: dict[str, Any], path: Path, progress: Progress) -> Table:
-    """Return the table of all cells of `{'meta_archs', 'arch2infos': {index: {hyper-parameters: ArchResults.state_dict()}}}`.
+    """Return the table of all cells in `{'meta_archs', 'arch2infos': {index: {hyper-parameters: ArchResults.state_dict()}}}`.
 
-    Cells are dropped from `content` as they are read, since they take some 28 GB. `TableError` says what is of another layout.
+    Cells are removed from `content` after they are read, since all of them take about 28 GB.
+
+    Raises:
+        TableError: The content has another layout; the message names the part.
     """
     figures = CellFigures()
     check_order(content.get("meta_archs"), f"{path}, meta_archs")
     cells = content.get("arch2infos")
     if not isinstance(cells, dict):
-        raise TableError(f"{path} has no cells under 'arch2infos'; it is no archive of results")
+        raise TableError(f"{path} has no cells under 'arch2infos'; it is not an archive of results")
     count = len(cells)
     for done, index in enumerate(list(cells)):
         if type(index) is not int or not 0 <= index < SIZE:
-            raise TableError(f"{path} has a cell {shown(index)}; nasbench201 has 0 to {SIZE - 1}")
+            raise TableError(f"{path} has a cell {shown(index)}; nasbench201 has the cells 0 to {SIZE - 1}")
         figures.add(index, cells.pop(index), f"{path}, cell {index}")
         progress(done + 1, count)
     return figures.table(path)
 
 
 def _final_accuracy(run: Mapping[Any, Any], evaluation: str, epochs: int, where: str) -> float:
-    """Return accuracy [%] after the last epoch, NaN where the run was not evaluated on that set."""
+    """Return the accuracy [%] after the last epoch; NaN if the run was not evaluated on this set."""
     key = f"{evaluation}@{epochs - 1}"
     value = _mapping(run.get("eval_acc1es"), where).get(key)
     return math.nan if value is None else _number(value, 0.0, 100.0, f"{where}: accuracy {key}")
 
 
 def _seconds(run: Mapping[Any, Any], epochs: int, where: str) -> float:
-    """Return the seconds of all epochs, NaN where the run was not timed."""
+    """Return the seconds of all epochs; NaN if the run has no times."""
     times = run.get("train_times")
     if times is None:
         return math.nan
     if len(_mapping(times, where)) != epochs:
-        raise TableError(f"{where}: {len(times)} epochs of a run are timed; {epochs} were expected")
+        raise TableError(f"{where}: a run has the times of {len(times)} epochs; expected {epochs}")
     return math.fsum(_number(time, 0.0, _MOST_SECONDS, f"{where}: seconds of an epoch") for time in times.values())
 
 
@@ -240,17 +248,17 @@ def _mean(values: Any) -> float:
 
 def _number(value: object, least: float, most: float, what: str) -> float:
     if not isinstance(value, int | float | np.integer | np.floating) or not least <= value <= most:
-        raise TableError(f"{what} is {shown(value)}; a number from {least:g} to {most:g} was expected")
+        raise TableError(f"{what} is {shown(value)}; expected a number from {least:g} to {most:g}")
     return float(value)
 
 
 def _seeds(values: object, where: str) -> list[int]:
     if not isinstance(values, list) or any(type(value) is not int for value in values):
-        raise TableError(f"{where}: the seeds are {type(values).__name__}, not a list of numbers; the file is of another layout")
+        raise TableError(f"{where}: the seeds are a {type(values).__name__}; expected a list of numbers: the file has another layout")
     return values
 
 
 def _mapping(value: object, where: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise TableError(f"{where} has {type(value).__name__} where results by name were expected; the file is of another layout")
+        raise TableError(f"{where} has a {type(value).__name__}; expected a dictionary of results by name: the file has another layout")
     return value

@@ -1,16 +1,16 @@
-"""Pickles of plain values, read without running anything that they name.
+"""Reads pickles of plain values, without running anything that they name.
 
-A pickle is a small program: it names functions and calls them. Here a name resolves only if it stands in `_ADMITTED`, and then to a
-stand-in that this module made, never to the function or class itself; so numbers, strings, bytes, lists, tuples, dictionaries, sets,
-numpy's numeric data types, scalars and arrays can be built, and nothing else. OrderedDict and defaultdict come back as plain
-dictionaries, which keep their order as well. Every other name, persistent identifiers (torch's tensors) and extension codes are refused
-with an error that says which, before any of it runs.
+A pickle is a small program that names functions and calls them. Here a name resolves only if it is in `_ADMITTED`, and then to a stand-in
+from this module, never to the real function or class. So a pickle can build numbers, strings, bytes, lists, tuples, dictionaries, sets, and
+numpy's numeric data types, scalars and arrays, and nothing else. OrderedDict and defaultdict become plain dictionaries, which also keep
+their order. All other names, persistent identifiers (torch's tensors) and extension codes are refused before anything runs. The error names
+what was refused.
 
-Stand-ins matter for numpy: a real `numpy.dtype` within reach of the stream could be given a forged state, which corrupts memory. The
-stream only ever touches stand-ins; the real data type or array is made from arguments that were checked, and put in their place at the end.
+Stand-ins are important for numpy: a pickle could give a real `numpy.dtype` a forged state, which corrupts memory. It can only touch the
+stand-ins. At the end, they are replaced by real data types and arrays that were built from checked arguments.
 
-What this cannot prevent is waste: a stream may ask for more memory or time than there is, or nest tuples until Python's own stack ends.
-So files of unknown origin are read in a process of their own (`importing.py`), under a limit of memory, which an interrupt ends.
+This cannot prevent waste: a pickle may ask for more memory or time than there is, or nest tuples until Python's stack overflows. So files
+of unknown origin are read in a separate process with a limit of memory, which an interrupt ends (`importing.py`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ADMITTED_KINDS = "numbers, strings, plain containers and numeric arrays"
 
 
 class PickleRefused(TableError):
-    """A pickle that names something other than plain values; the message says what. None of it was run."""
+    """The pickle names something other than plain values; the message names it. None of it was run."""
 
 
 class _StandIn:
-    """What the stream handles instead of a function, a data type or an array."""
+    """Stands for a function, a data type or an array while a pickle is read."""
 
     __slots__ = ("__weakref__",)
 
@@ -48,7 +48,7 @@ class _StandIn:
 
 
 class _Admitted(_StandIn):
-    """A name that the stream may use: it can be called, where calling it is admitted, and nothing else can be done to it."""
+    """Stands for a name that a pickle may use. It can be called if that is admitted; nothing else can be done with it."""
 
     __slots__ = ("_call", "_kept", "name")
 
@@ -59,7 +59,7 @@ class _Admitted(_StandIn):
 
     def __call__(self, *arguments: object) -> object:
         if self._call is None:
-            raise PickleRefused(f"holds a call of {self.name}, which is admitted as a name only")
+            raise PickleRefused(f"holds a call of {self.name}, which is admitted only as a name")
         result = self._call(*arguments)
         if isinstance(result, _StandIn):
             self._kept.add(result)
@@ -69,7 +69,7 @@ class _Admitted(_StandIn):
         raise PickleRefused(f"would change {self.name} itself")
 
     def resolved(self) -> object:
-        raise PickleRefused(f"holds {self.name} itself as a value, not a value made by it")
+        raise PickleRefused(f"holds {self.name} itself as a value; only values built by it are admitted")
 
 
 class _DataType(_StandIn):
@@ -83,10 +83,10 @@ class _DataType(_StandIn):
         self.value = np.dtype(text)
 
     def __setstate__(self, state: object) -> None:
-        """Take the byte order: the one thing that the pickled state of a plain numeric data type says."""
+        """Set the byte order, which is the only information in the pickled state of a plain numeric data type."""
         plain = isinstance(state, tuple) and len(state) == 8 and state[0] == 3 and state[2:] == (None, None, None, -1, -1, 0)
-        if not plain or state[1] not in _ORDERS:  # type: ignore[index] # `plain` says that it is a tuple
-            raise PickleRefused("holds a numpy data type with fields, shape, references or other than numeric state")
+        if not plain or state[1] not in _ORDERS:  # type: ignore[index] # `plain` implies that it is a tuple
+            raise PickleRefused("holds a numpy data type with fields, a shape, references or other non-numeric state")
         if state[1] in "<>":  # type: ignore[index]
             self.value = self.value.newbyteorder(state[1])  # type: ignore[index]
 
@@ -103,11 +103,11 @@ class _Array(_StandIn):
         self.value: np.ndarray[Any, Any] | None = None
 
     def fill(self, shape: object, data_type: object, raw: object, fortran: bool) -> _Array:
-        """Take a shape and raw bytes that fit it exactly; the array is in this machine's byte order."""
+        """Build the array from a shape and raw bytes that fit it exactly, in the byte order of this machine."""
         if type(raw) is str and raw and max(raw) <= "\xff":
-            raw = raw.encode("latin1")  # what Python 2 wrote, read as Latin-1
+            raw = raw.encode("latin1")  # written by Python 2, read as Latin-1
         if not isinstance(data_type, _DataType) or not isinstance(raw, bytes | bytearray):
-            raise PickleRefused("holds a numpy array whose data are not the raw bytes of a numeric data type")
+            raise PickleRefused("holds a numpy array with data that are not the raw bytes of a numeric data type")
         if isinstance(shape, int):
             shape = (shape,)
         if not isinstance(shape, tuple) or len(shape) > _MOST_DIMENSIONS or any(type(side) is not int or side < 0 for side in shape):
@@ -125,24 +125,24 @@ class _Array(_StandIn):
 
     def resolved(self) -> np.ndarray[Any, Any]:
         if self.value is None:
-            raise PickleRefused("holds a numpy array that was never filled")
+            raise PickleRefused("holds a numpy array without data")
         return self.value
 
 
 def _flags(*values: object) -> bool:
-    """Return whether all are truth values, which numpy has written as bool and as 0 and 1."""
+    """Return whether all values are truth values, which numpy writes as bool or as 0 and 1."""
     return all(type(value) in (bool, int) and value in (0, 1) for value in values)
 
 
 def _reconstruct(kind: object, shape: object, typecode: object) -> _Array:
     if not isinstance(kind, _Admitted) or kind.name != "numpy.ndarray" or shape != (0,) or typecode not in (b"b", "b"):
-        raise PickleRefused("holds a numpy array of a class of its own")
+        raise PickleRefused("holds a numpy array of another class than numpy.ndarray")
     return _Array()
 
 
 def _frombuffer(raw: object, data_type: object, shape: object, order: object) -> _Array:
     if order not in ("C", "F"):
-        raise PickleRefused(f"holds a numpy array in the order {shown(order)}")
+        raise PickleRefused(f"holds a numpy array in the order {shown(order)}; expected C or F")
     return _Array().fill(shape, data_type, raw, order == "F")
 
 
@@ -157,31 +157,31 @@ def _ordered(*arguments: object) -> dict[Any, Any]:
         return {}
     (pairs,) = arguments
     if type(pairs) is not list or any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
-        raise PickleRefused("holds an OrderedDict that is not made of pairs")
+        raise PickleRefused("holds an OrderedDict that is not built from pairs")
     return dict(pairs)
 
 
 def _defaulting(factory: object = None) -> dict[Any, Any]:
     if factory is not None and not (isinstance(factory, _Admitted) and factory.name in _FACTORIES):
         maker = factory.name if isinstance(factory, _Admitted) else shown(factory)
-        raise PickleRefused(f"holds a defaultdict made by {maker}; admitted are {', '.join(sorted(_FACTORIES))}")
+        raise PickleRefused(f"holds a defaultdict with the factory {maker}; admitted are {', '.join(sorted(_FACTORIES))}")
     return {}
 
 
 def _members(items: object = ()) -> list[Any]:
     if type(items) not in (list, tuple):
-        raise PickleRefused("holds a set that is not made of a list")
-    return list(items)  # type: ignore[call-overload, no-any-return] # a list or a tuple, as was just checked
+        raise PickleRefused("holds a set that is not built from a list")
+    return list(items)  # type: ignore[call-overload, no-any-return] # a list or a tuple, as checked above
 
 
 def _complex(real: object, imaginary: object) -> complex:
     if type(real) is not float or type(imaginary) is not float:
-        raise PickleRefused("holds a complex number that is not made of two numbers")
+        raise PickleRefused("holds a complex number that is not built from two numbers")
     return complex(real, imaginary)
 
 
 def _encode(text: object, codec: object) -> bytes:
-    """Return bytes, which pickles before protocol 3 spell as text in Latin-1."""
+    """Return bytes, which pickles before protocol 3 write as text in Latin-1."""
     if type(text) is not str or codec != "latin1":
         raise PickleRefused(f"holds a call of _codecs.encode with the codec {shown(codec)}")
     return text.encode("latin1")
@@ -202,7 +202,7 @@ _BUILTINS: dict[str, Callable[..., object] | None] = {
     "complex": _complex,
     "bytes": _no_bytes,
 }
-# (module, name) as the stream writes them -> what a call of it does; None is 'may be named, not called'.
+# From (module, name) in a pickle to the function that replaces a call of it; None means 'may be named, but not called'.
 _ADMITTED: Mapping[tuple[str, str], Callable[..., object] | None] = {
     **{(module, name): call for module in ("builtins", "__builtin__") for name, call in _BUILTINS.items()},
     ("collections", "OrderedDict"): _ordered,
@@ -223,7 +223,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> _Admitted:
         if (module, name) not in _ADMITTED:
-            raise PickleRefused(f"holds {_printable(f'{module}.{name}')}; only {ADMITTED_KINDS} are read, and nothing of it was run")
+            raise PickleRefused(f"holds {_printable(f'{module}.{name}')}; only {ADMITTED_KINDS} are read, and nothing was run")
         stand_in = _Admitted(f"{'builtins' if module == '__builtin__' else module}.{name}", _ADMITTED[module, name], self.kept)
         self.kept.add(stand_in)
         return stand_in
@@ -233,18 +233,24 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load(stream: IO[bytes], where: str, encoding: Literal["ascii", "latin1"] = "ascii") -> Any:
-    """Return the value of the next pickle in a stream, which stays just behind it.
+    """Return the value of the next pickle in a stream, and leave the stream just after it.
 
-    `encoding` is that of Python 2's strings, which were bytes as well: arrays that Python 2 pickled need `latin1`.
-    `PickleRefused` names what is not a plain value, and `TableError` says that the stream is damaged; both begin with `where`.
+    Args:
+        stream: The stream.
+        where: A name for the stream; error messages begin with it.
+        encoding: The encoding of strings from Python 2, which were bytes. Arrays pickled by Python 2 need `latin1`.
+
+    Raises:
+        PickleRefused: The pickle holds something that is not a plain value; the message names it.
+        TableError: The stream is damaged, or needs too much memory.
     """
-    # An extension code that some library has used before would be answered from this cache, past `find_class`.
+    # pickle would answer an extension code that some library has used before from this cache, without a call of `find_class`.
     copyreg.clear_extension_cache()
     unpickler = _Unpickler(stream, encoding)
     try:
         value = unpickler.load()
         kept = unpickler.kept
-        del unpickler  # and with it the memo, so that the stand-ins left are those in the value itself
+        del unpickler  # also deletes its memo, so that only stand-ins in the value itself are left
         return _resolved(value, {}) if kept else value
     except PickleRefused as refusal:
         raise PickleRefused(f"{where} {refusal}") from None
@@ -252,18 +258,18 @@ def load(stream: IO[bytes], where: str, encoding: Literal["ascii", "latin1"] = "
         raise TableError(f"{where} needs more memory than this process may have") from None
     except RecursionError:
         raise PickleRefused(f"{where} holds values that are nested too deeply") from None
-    except Exception as error:  # damaged bytes end in whichever exception the instruction that they happen to spell meets
-        said = _printable(str(error).split("\n")[0])
-        raise TableError(f"{where} is cut off, damaged or no pickle ({type(error).__name__}: {said}); get the file again") from None
+    except Exception as error:  # damaged bytes can raise any exception
+        reason = _printable(str(error).split("\n")[0])
+        raise TableError(f"{where} is cut off, damaged or not a pickle ({type(error).__name__}: {reason}); get the file again") from None
 
 
 def loads(data: bytes, where: str) -> Any:
-    """Return the value of a pickle held in memory; errors as for `load`."""
+    """Return the value of a pickle in memory. Raises as `load` does."""
     return load(io.BytesIO(data), where)
 
 
 def _resolved(value: Any, done: dict[int, tuple[object, object]]) -> Any:
-    """Return `value` with every stand-in in it replaced; lists, dictionaries and sets in place, so that what is shared stays shared."""
+    """Return `value` with all its stand-ins replaced. Lists, dictionaries and sets are changed in place, so shared ones stay shared."""
     if isinstance(value, _StandIn):
         return value.resolved()
     if type(value) not in (list, dict, set, tuple, frozenset):
@@ -289,7 +295,7 @@ def _resolved(value: Any, done: dict[int, tuple[object, object]]) -> Any:
 
 
 def shown(value: object) -> str:
-    """Return a short printable text for an error: long text is cut, nested and unprintable values are named by their type."""
+    """Return a short printable text for an error message: long text is cut, and containers and long numbers are named by their type."""
     if isinstance(value, str):
         return ascii(value[:120])
     if value is None or type(value) in (bool, float) or (type(value) is int and value.bit_length() < 128):

@@ -195,7 +195,7 @@ def test_fetch_raises_one_line_and_prints_nothing(home: Path, small_manifest: En
     assert isinstance(result.exception, FetchError) and "\n" not in str(result.exception) and small_manifest.sha256 in str(result.exception)  # type: ignore[operator]
     assert result.output == "" and not (home / "nasbench201.parquet").exists()
     result = CliRunner().invoke(app, ["fetch", "--base-url", "ftp://somewhere"])
-    assert isinstance(result.exception, FetchError) and "'ftp://somewhere' names no mirror" in str(result.exception)
+    assert isinstance(result.exception, FetchError) and "'ftp://somewhere' is not a mirror" in str(result.exception)
 
 
 def test_import_makes_tables_where_there_are_none(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

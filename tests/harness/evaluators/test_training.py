@@ -274,7 +274,9 @@ def test_the_projects_own_studies_are_planned_or_say_what_is_missing(tmp_path: P
     monkeypatch.delenv("BUDGETNAS_IMAGES", raising=False)
     with pytest.raises(StudyError, match=r"rcas-cifar100: CIFAR-100 is not in .*images; get"):
         expand(*read_study("rcas-cifar100"), "rcas-cifar100")
-    with pytest.raises(StudyError, match=r"rcas-fbnet-pixel3: no costs of FBNet's operators are on this machine .*budgetnas data import"):
+    with pytest.raises(
+        StudyError, match=r"rcas-fbnet-pixel3: the costs of FBNet's operators are not on this machine .*budgetnas data import"
+    ):
         expand(*read_study("rcas-fbnet-pixel3"), "rcas-fbnet-pixel3")
 
 

@@ -173,7 +173,7 @@ def test_what_cannot_be_trained_is_one_line(tmp_path: Path) -> None:
         job_of("nasbench201", ARCH, "digits201", "unheard", 0)
     with pytest.raises(RecipeError, match=r"say how to train nasbench201 on digits with --recipe: .* or one of darts-cifar10, "):
         default_recipe("nasbench201", "digits")
-    with pytest.raises(ValueError, match="an architecture of the space 'darts'"):
+    with pytest.raises(ValueError, match="the architecture belongs to the space 'darts'"):
         job_of("nasbench201", Architecture("darts", (0,)), "digits", tiny(), 0)
     job = job_of("nasbench201", ARCH, "digits201", tiny(), 0)
     (tmp_path / "file").write_text("")

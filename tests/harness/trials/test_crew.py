@@ -108,8 +108,8 @@ EXPECTED = {
     "AsksOn": "Runaway: the method goes on asking: 1001 questions after its allowance was spent",
     "ReturnsNone": "TypeError: search returned None; expected a generator, or another iterable, of recommendations",
     "YieldsNone": "TypeError: search yielded None; expected a tuple of architectures",
-    "YieldsText": "InvalidArchitecture: '|' is no Architecture",
-    "YieldsForeign": "InvalidArchitecture: an architecture of the space 'another' was given",
+    "YieldsText": "InvalidArchitecture: '|' is not an Architecture",
+    "YieldsForeign": "InvalidArchitecture: the architecture belongs to the space 'another'",
     "YieldsBeyond": "InvalidArchitecture: gene 5 is -1",
 }
 

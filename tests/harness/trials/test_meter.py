@@ -167,7 +167,7 @@ GENES = (0, 0, 0, 3, 0, 0)
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (Architecture("elsewhere", GENES), "an architecture of the space 'elsewhere'"),
+        (Architecture("elsewhere", GENES), "the architecture belongs to the space 'elsewhere'"),
         (Architecture("nasbench201", GENES[:-1]), "5 genes given; 'nasbench201' has 6"),
         (Architecture("nasbench201", (*GENES, 0)), "7 genes given"),
         (Architecture("nasbench201", ()), "0 genes given"),
@@ -178,10 +178,10 @@ GENES = (0, 0, 0, 3, 0, 0)
         (Architecture("nasbench201", (0, 0, 0, 10**30, 0, 0)), "gene 3 is"),
         (Architecture("nasbench201", (0, 0, 0, 0.5, 0, 0)), "gene 3 is 0.5"),  # type: ignore[arg-type]
         (Architecture("nasbench201", list(GENES)), "the genes are a list"),  # type: ignore[arg-type]
-        (GENES, "is no Architecture"),
-        (3, "3 is no Architecture"),
-        ("|none~0|", "is no Architecture"),
-        (None, "None is no Architecture"),
+        (GENES, "is not an Architecture"),
+        (3, "3 is not an Architecture"),
+        ("|none~0|", "is not an Architecture"),
+        (None, "None is not an Architecture"),
     ],
 )
 def test_what_is_no_architecture_of_the_space_is_refused_uncharged(bad: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""FBNet's chains: exact costs against a plain count, and costs on devices against HW-NAS-Bench's published sums."""
+"""FBNet's chains: exact costs equal a plain count, and costs on devices equal HW-NAS-Bench's published sums."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ tasks = st.builds(Task, st.just("any"), st.integers(1, 300), st.integers(1, 4), 
 
 
 def count(codes: tuple[int, ...], task: Task) -> Complexity:
-    """Return what a walk through the network counts, convolution by convolution."""
+    """Return the complexity counted layer by layer, convolution by convolution."""
     params = macs = 0
 
     def convolve(kernel: int, before: int, after: int, groups: int, side: int) -> None:
@@ -61,13 +61,13 @@ def count(codes: tuple[int, ...], task: Task) -> Complexity:
 
 
 @given(codes=genes, task=tasks)
-def test_complexity_is_a_walk_through_the_network(codes: tuple[int, ...], task: Task) -> None:
+def test_complexity_equals_a_count_layer_by_layer(codes: tuple[int, ...], task: Task) -> None:
     assert SPACE.complexity(Architecture("fbnet", codes), task) == count(codes, task)
 
 
 @given(codes=genes)
-def test_shapes_belong_to_positions(codes: tuple[int, ...]) -> None:
-    """A change at one position costs the same whatever stands elsewhere, and elements add up to the network."""
+def test_element_costs_add_up_to_the_network(codes: tuple[int, ...]) -> None:
+    """The cost at one position does not depend on the other positions."""
     task = TASKS["cifar100"]
     elements = [SPACE.element_cost(position, code, task) for position, code in enumerate(codes)]
     skips = [SPACE.element_cost(position, 8, task) for position in range(22)]
@@ -76,7 +76,7 @@ def test_shapes_belong_to_positions(codes: tuple[int, ...]) -> None:
         assert getattr(full, name) - getattr(base, name) == sum(element[name] for element in elements) - sum(skip[name] for skip in skips)
 
 
-def test_a_skip_is_the_identity_where_the_shape_stays_else_a_1x1_convolution() -> None:
+def test_a_skip_is_the_identity_if_it_keeps_the_shape_else_a_1x1_convolution() -> None:
     stem, *skips, header = SPACE.parts(SPACE.identity, TASKS["cifar100"])
     assert all(isinstance(skip, Convolution) and skip.kernel == 1 for skip in skips)
     shapes = [(skip.at.side, skip.at.channels_in, skip.at.channels_out, skip.at.stride) for skip in skips]
@@ -84,22 +84,22 @@ def test_a_skip_is_the_identity_where_the_shape_stays_else_a_1x1_convolution() -
     assert isinstance(stem, Convolution) and isinstance(header, Convolution) and header.at.channels_out == 1504
 
 
-def test_a_block_adds_its_input_where_shapes_are_equal() -> None:
+def test_a_block_adds_its_input_if_shapes_are_equal() -> None:
     blocks = [part for part in SPACE.parts(ZEROS, TASKS["imagenet"]) if isinstance(part, Block)]
-    changes = {1, 5, 9, 13, 17, 21}  # first of each stage but the first
+    changes = {1, 5, 9, 13, 17, 21}  # the first position of every stage except the first stage
     assert [block.shortcut for block in blocks] == ["none" if position in changes else "identity" for position in range(22)]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("0 0 8", "3 codes are given; 'fbnet' has 22 positions: 0 to 7 are blocks, 8 is the skip"),
         (" ".join(["0"] * 21 + ["9"]), "position 21 is '9'"),
-        ("skip " * 22, "position 0 is 'skip'; 'fbnet' has a code a position"),
+        ("skip " * 22, "position 0 is 'skip'; 'fbnet' takes one code per position"),
     ],
 )
-def test_a_text_that_is_no_chain_is_refused(text: str, said: str) -> None:
-    with pytest.raises(InvalidArchitecture, match=re.escape(said)):
+def test_a_text_that_is_not_a_chain_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=re.escape(message)):
         SPACE.decode(text)
 
 
@@ -124,7 +124,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def made_up(home: Path) -> Table:
-    """Made-up costs of the operators on three devices, of which one does not run the skips."""
+    """A table of invented costs of the operators on two devices, one of which does not support the skips."""
     random = np.random.default_rng(3).uniform(0.1, 3.0, (3, len(operator_keys())))
     random[2, [key.startswith("Skip_") for key in operator_keys()]] = math.nan
     columns = dict(zip(("latency_ms/edgegpu", "energy_mj/edgegpu", "latency_ms/raspi4"), random, strict=True))
@@ -133,7 +133,7 @@ def made_up(home: Path) -> Table:
     return table
 
 
-def test_the_published_sums_of_the_all_zero_chain(rebuilt: Table, home: Path) -> None:
+def test_the_all_zero_chain_has_the_published_costs(rebuilt: Table, home: Path) -> None:
     rebuilt.write(table_path(OPERATORS))
     task = TASKS["cifar100"]
     assert SPACE.devices(task) == SPACE.devices(TASKS["imagenet"]) == ("edgegpu", "raspi4", "pixel3", "eyeriss", "fpga")
@@ -143,7 +143,7 @@ def test_the_published_sums_of_the_all_zero_chain(rebuilt: Table, home: Path) ->
     assert SPACE.device_cost(ZEROS, task, "fpga")["latency_ms"] == 10.739520000000002
 
 
-def test_every_cost_is_the_sum_over_the_operators(rebuilt: Table, home: Path) -> None:
+def test_a_cost_is_the_sum_over_the_operators(rebuilt: Table, home: Path) -> None:
     rebuilt.write(table_path(OPERATORS))
     rng = np.random.default_rng(8)
     for dataset, skeleton in COSTED.items():
@@ -155,7 +155,7 @@ def test_every_cost_is_the_sum_over_the_operators(rebuilt: Table, home: Path) ->
                     assert cost == total_cost(rebuilt, resource, device, keys_of(skeleton, codes, task.classes))
 
 
-def test_a_cost_on_a_device_of_made_up_figures(made_up: Table) -> None:
+def test_costs_from_an_invented_table(made_up: Table) -> None:
     assert isinstance(SPACE, CostedOnDevices)
     task, codes = TASKS["imagenet"], (0, 1, 2, 3, 4, 5, 6, 7, 8) * 2 + (1, 3, 5, 7)
     arch, keys = Architecture("fbnet", codes), keys_of(IMAGENET, codes, 1000)
@@ -166,7 +166,7 @@ def test_a_cost_on_a_device_of_made_up_figures(made_up: Table) -> None:
     assert SPACE.device_cost(ZEROS, task, "raspi4")["latency_ms"] > 0
 
 
-def test_an_element_costs_what_its_operator_does(made_up: Table) -> None:
+def test_the_cost_of_an_element_is_the_cost_of_its_operator(made_up: Table) -> None:
     task, layers = TASKS["cifar10"], list(CIFAR.layers())
     for position in range(22):
         for code in range(9):
@@ -178,7 +178,7 @@ def test_an_element_costs_what_its_operator_does(made_up: Table) -> None:
             SPACE.element_cost(position, code, task, "edgegpu")
 
 
-def test_new_figures_on_the_disk_are_noticed(made_up: Table) -> None:
+def test_a_changed_table_on_disk_is_read_again(made_up: Table) -> None:
     before = SPACE.device_cost(ZEROS, TASKS["cifar10"], "edgegpu")
     columns = {name: 2 * made_up.column(name) for name in made_up}
     Table.from_columns(OPERATORS, columns, dict.fromkeys(columns, "made up")).write(table_path(OPERATORS))
@@ -195,26 +195,26 @@ def test_a_task_that_was_not_measured_is_refused(task: Task, made_up: Table) -> 
         SPACE.device_cost(ZEROS, task, "edgegpu")
 
 
-def test_a_device_without_figures_is_refused_with_those_that_have_them(made_up: Table) -> None:
+def test_a_device_without_costs_is_refused_and_the_others_are_listed(made_up: Table) -> None:
     with pytest.raises(UnknownDevice, match="no costs on edgetpu; choose one of edgegpu, raspi4"):
         SPACE.device_cost(ZEROS, TASKS["cifar10"], "edgetpu")
     with pytest.raises(UnknownDevice, match="unknown device 'tpu'; choose one of edgegpu, "):
         SPACE.device_cost(ZEROS, TASKS["cifar10"], "tpu")
 
 
-def test_without_figures_the_remedy_is_said(home: Path) -> None:
+def test_without_a_table_the_error_names_the_remedy(home: Path) -> None:
     assert SPACE.devices(TASKS["cifar10"]) == ()
     with pytest.raises(TableError, match=r"run `budgetnas data import HW-NAS-Bench-v1_0\.pickle`"):
         SPACE.device_cost(ZEROS, TASKS["cifar10"], "edgegpu")
 
 
-def test_another_table_under_the_operators_name_is_refused(home: Path) -> None:
+def test_a_table_of_another_space_under_the_name_of_the_operators_is_refused(home: Path) -> None:
     Table.from_columns("elsewhere", {"latency_ms/edgegpu": np.ones(3)}, {"latency_ms/edgegpu": "made up"}).write(table_path(OPERATORS))
     with pytest.raises(TableError, match=r"fbnet-operators\.parquet is a table of elsewhere; move it away"):
         open_operators()
 
 
-def test_no_chain_is_costed_that_is_none(made_up: Table) -> None:
+def test_the_cost_of_an_invalid_chain_is_refused(made_up: Table) -> None:
     with pytest.raises(InvalidArchitecture):
         SPACE.device_cost(Architecture("fbnet", (9,) * 22), TASKS["cifar10"], "edgegpu")
 
@@ -228,14 +228,14 @@ def test_no_chain_is_cheaper_than_the_cheapest(genes: tuple[int, ...], task: Tas
 
 
 def test_the_cheapest_is_below_the_chain_of_skips() -> None:
-    """A grouped block costs less than the convolution that is the skip where the shape changes."""
+    """If the shape changes, the skip is a convolution, and a grouped block costs less."""
     task = TASKS["cifar100"]
     cheapest = SPACE.cheapest("params", task)
     assert SPACE.complexity(cheapest, task).params == 764_220 < SPACE.complexity(SPACE.identity, task).params == 780_660
     assert set(cheapest.genes) == {1, 8}
 
 
-def test_the_cheapest_on_a_device_is_one_that_it_runs(made_up: Table) -> None:
+def test_the_cheapest_chain_on_a_device_is_supported_there(made_up: Table) -> None:
     task = TASKS["cifar100"]
     for device, resource in (("edgegpu", "latency_ms"), ("edgegpu", "energy_mj"), ("raspi4", "latency_ms")):
         least = SPACE.device_cost(SPACE.cheapest(resource, task, device), task, device)[resource]

@@ -1,4 +1,4 @@
-"""The networks of chains against plain PyTorch written out, and against the closed forms."""
+"""The networks of chains equal plain PyTorch, and their counted complexity equals the closed forms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def images(task: Task, count: int = 3) -> Tensor:
 
 
 @pytest.mark.parametrize("space", [SMALL, RCNet(positions=12, width=13), RCNet(positions=18, width=140)], ids=lambda s: s.name)
-def test_smaller_and_wider_chains_are_counted_too(space: RCNet, counted: Callable[..., Complexity]) -> None:
+def test_the_complexity_of_smaller_and_wider_chains_equals_a_count(space: RCNet, counted: Callable[..., Complexity]) -> None:
     rng = np.random.default_rng(2)
     for task in (DIGITS, Task("odd", 29, 2, 7), TASKS["imagenet"]):
         for arch in (space.identity, *(sample(space, rng) for _ in range(2))):
@@ -40,14 +40,14 @@ def test_smaller_and_wider_chains_are_counted_too(space: RCNet, counted: Callabl
             assert counted(network, task) == space.complexity(arch, task)
 
 
-def test_the_papers_network_is_counted(counted: Callable[..., Complexity]) -> None:
+def test_the_complexity_of_the_papers_network_equals_a_count(counted: Callable[..., Complexity]) -> None:
     space, task = RCNet(), TASKS["imagenet"]
     with torch.device("meta"):
         network = space.network(space.published["rcnet_b"], task)
     assert counted(network, task) == Complexity(4_749_024, 472_448_320)
 
 
-def test_a_shuffle_deals_every_groups_channels_out() -> None:
+def test_a_shuffle_spreads_the_channels_of_every_group() -> None:
     channels = torch.arange(12.0).reshape(1, 12, 1, 1).expand(2, 12, 3, 3)
     assert ChannelShuffle(3)(channels)[1, :, 2, 2].tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
 
@@ -63,7 +63,7 @@ def normal(x: Tensor, normalisation: nn.BatchNorm2d) -> Tensor:
 @pytest.mark.parametrize("early", [True, False], ids=["before depthwise", "after depthwise"])
 @pytest.mark.parametrize(("channels_out", "stride"), [(8, 1), (12, 1), (12, 2), (8, 2)])
 @pytest.mark.parametrize("projected", [True, False])
-def test_a_block_is_the_paper_written_out(early: bool, channels_out: int, stride: int, projected: bool) -> None:
+def test_a_block_equals_plain_pytorch(early: bool, channels_out: int, stride: int, projected: bool) -> None:
     kind = BlockType(5, 3, 2, 4, shuffle="before depthwise" if early else "after depthwise", projected=projected)
     torch.manual_seed(0)
     block = InvertedResidual(Block(kind, Layer(7, 8, channels_out, stride)), nn.ReLU6)
@@ -85,7 +85,7 @@ def test_a_block_is_the_paper_written_out(early: bool, channels_out: int, stride
     torch.testing.assert_close(block(x.clone()), y)
 
 
-def test_an_empty_stage_averages_and_leaves_the_channels() -> None:
+def test_an_empty_stage_averages_pixels_and_keeps_the_channels() -> None:
     network = SMALL.network(SMALL.identity, Task("odd", 7, 1, 10))
     pools = [part for part in network.features if isinstance(part, nn.AvgPool2d)]
     x = torch.rand(1, 2, 5, 5)
@@ -105,7 +105,7 @@ def test_the_activation_is_an_option(activation: str, kind: type[nn.Module]) -> 
     assert found == {kind}
 
 
-def test_where_a_stage_is_empty_makes_no_difference_to_what_comes_out() -> None:
+def test_a_chain_and_its_canonical_form_give_the_same_output() -> None:
     space = RCNet(positions=12, width=25)
     arch = space.decode("0 5 0 0 3 1 0 6 0 0 0 4")
     outputs = []
@@ -115,7 +115,7 @@ def test_where_a_stage_is_empty_makes_no_difference_to_what_comes_out() -> None:
     assert one != arch and torch.equal(*outputs)
 
 
-def test_fbnets_skip_is_nothing_or_a_strided_1x1_convolution() -> None:
+def test_fbnets_skip_is_the_identity_or_a_strided_1x1_convolution() -> None:
     space = FBNet()
     features = space.network(space.identity, TASKS["cifar100"]).features
     convolutions = [part[0] for part in features]
@@ -126,7 +126,7 @@ def test_fbnets_skip_is_nothing_or_a_strided_1x1_convolution() -> None:
 
 
 @pytest.mark.parametrize("space", [SMALL, FBNet()], ids=lambda space: space.name)
-def test_images_become_logits(space: RCNet | FBNet) -> None:
+def test_a_network_returns_logits_and_refuses_images_of_another_shape(space: RCNet | FBNet) -> None:
     for name in ("digits", "fashion-mnist"):
         task = TASKS[name]
         network = space.network(sample(space, np.random.default_rng(6)), task)
@@ -136,6 +136,6 @@ def test_images_become_logits(space: RCNet | FBNet) -> None:
 
 
 @pytest.mark.parametrize("space", [SMALL, FBNet()], ids=lambda space: space.name)
-def test_what_is_no_chain_is_not_built(space: RCNet | FBNet) -> None:
+def test_an_invalid_chain_is_not_built(space: RCNet | FBNet) -> None:
     with pytest.raises(InvalidArchitecture):
         space.network(Architecture(space.name, (9,) * len(space.arity)), DIGITS)

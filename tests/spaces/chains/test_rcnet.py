@@ -1,4 +1,4 @@
-"""RCNet's chains against the paper's figures, a plain count of the network, and what the paper leaves open."""
+"""RCNet's chains: the paper's figures, a plain count of the network, and the points that the paper leaves open."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chain(space: RCNet, genes: tuple[int, ...]) -> Architecture:
 
 
 def count(genes: tuple[int, ...], task: Task, width: int = 100) -> Complexity:
-    """Return what a walk through the network counts, layer by layer, convolution by convolution."""
+    """Return the complexity counted layer by layer, convolution by convolution."""
     params = macs = 0
 
     def convolve(kernel: int, before: int, after: int, groups: int, side: int) -> None:
@@ -69,7 +69,7 @@ def count(genes: tuple[int, ...], task: Task, width: int = 100) -> Complexity:
     return Complexity(params + (head + 1) * task.classes, macs + head * task.classes)
 
 
-def test_the_papers_imagenet_network_to_the_unit() -> None:
+def test_the_papers_imagenet_network_has_the_exact_published_complexity() -> None:
     arch = SPACE.decode(RCNET_B)
     assert SPACE.complexity(arch, IMAGENET) == Complexity(4_749_024, 472_448_320)
     assert SPACE.published == {"rcnet_b": arch}
@@ -77,12 +77,12 @@ def test_the_papers_imagenet_network_to_the_unit() -> None:
 
 
 @given(data=st.data(), space=chains, task=tasks)
-def test_complexity_is_a_walk_through_the_network(data: st.DataObject, space: RCNet, task: Task) -> None:
+def test_complexity_equals_a_count_layer_by_layer(data: st.DataObject, space: RCNet, task: Task) -> None:
     genes = data.draw(codes_of[space.positions])
     assert space.complexity(chain(space, genes), task) == count(genes, task, space.width)
 
 
-def test_with_every_position_empty_the_stages_strides_stay() -> None:
+def test_empty_stages_keep_their_strides() -> None:
     stem, fixed = 27 * 32, 32 * 32 + 9 * 32 + 2 * 32 * 16
     macs = (stem + fixed) * 112**2 + 16 * 1280 * 7**2 + 1280 * 1000
     assert SPACE.complexity(SPACE.identity, IMAGENET) == Complexity(1_307_496, macs)
@@ -101,11 +101,11 @@ def test_with_every_position_empty_the_stages_strides_stay() -> None:
         (224, (112, 56, 28, 14, 14, 7, 7)),
     ],
 )
-def test_sides_by_image(image_size: int, sides: tuple[int, ...]) -> None:
+def test_the_sides_of_all_levels(image_size: int, sides: tuple[int, ...]) -> None:
     assert Skeleton.of(100, Task("any", image_size, 3, 10)).sides == sides
 
 
-def test_a_stages_stride_and_channels_belong_to_its_first_block_and_an_empty_stage_keeps_its_stride() -> None:
+def test_the_first_block_of_a_stage_has_its_stride_and_changes_the_channels() -> None:
     genes = (0, 0, 0, 0, 0, 0, 0, 5, 0, 2, 0, 0, *(0,) * 12, 0, 0, 1, 0, 0, 0, *(0,) * 6)
     parts = list(SPACE.parts(chain(SPACE, genes), CIFAR100))[2:-1]
     shapes = [
@@ -115,7 +115,7 @@ def test_a_stages_stride_and_channels_belong_to_its_first_block_and_an_empty_sta
 
 
 @given(data=st.data(), space=chains)
-def test_empty_positions_of_a_stage_may_stand_anywhere(data: st.DataObject, space: RCNet) -> None:
+def test_the_network_does_not_depend_on_which_positions_of_a_stage_are_empty(data: st.DataObject, space: RCNet) -> None:
     arch = chain(space, data.draw(codes_of[space.positions]))
     canonical = space.canonical(arch)
     assert list(space.parts(canonical, DIGITS)) == list(space.parts(arch, DIGITS))
@@ -132,7 +132,7 @@ def test_chains_with_different_canonical_forms_are_different_networks(data: st.D
     assert same == (first == second)
 
 
-def test_stages_that_do_not_stride_have_channels_of_their_own_at_every_width() -> None:
+def test_a_stage_of_stride_1_changes_the_channels_at_every_width() -> None:
     for width in range(13, 201):
         _, _, _, third, fourth, fifth, sixth = Skeleton.of(width, CIFAR100).channels
         assert third != fourth and fifth != sixth
@@ -142,7 +142,7 @@ def test_stages_that_do_not_stride_have_channels_of_their_own_at_every_width() -
 
 
 @given(data=st.data(), positions=st.sampled_from([6, 36]), task=tasks)
-def test_with_every_position_filled_the_elements_costs_add_up(data: st.DataObject, positions: int, task: Task) -> None:
+def test_element_costs_add_up_if_every_position_is_filled(data: st.DataObject, positions: int, task: Task) -> None:
     space = RCNet(positions=positions)
     genes = data.draw(st.tuples(*[st.integers(1, 6)] * positions))
     elements = [space.element_cost(position, code, task) for position, code in enumerate(genes)]
@@ -153,7 +153,7 @@ def test_with_every_position_filled_the_elements_costs_add_up(data: st.DataObjec
     assert sum(element["macs"] for element in elements) == full.macs - identity.macs - wider * side * side
 
 
-def test_an_element_costs_what_its_block_does_at_its_own_position() -> None:
+def test_the_cost_of_an_element_is_the_cost_of_its_block_at_its_position() -> None:
     # Block 5 first in the last stage: 160 to 320 channels, on 7x7 pixels, with a projected shortcut; then 320 to 320.
     first = (160 * 960 + 9 * 960 + 960 * 320 + 160 * 320, 2 * (960 + 960 + 320 + 320))
     later = (320 * 1920 + 9 * 1920 + 1920 * 320, 2 * (1920 + 1920 + 320))
@@ -163,16 +163,16 @@ def test_an_element_costs_what_its_block_does_at_its_own_position() -> None:
 
 
 @pytest.mark.parametrize(
-    ("position", "value", "said"),
+    ("position", "value", "message"),
     [
         (36, 1, "position 36 is outside 'rcnet'; choose 0 to 35"),
         (-1, 1, "position -1 is outside"),
-        (3, 7, "code 7 at position 3; 'rcnet' allows 0 to 6 there"),
-        (3, -1, "code -1 at position 3"),
+        (3, 7, "position 3 has the code 7; 'rcnet' allows 0 to 6"),
+        (3, -1, "position 3 has the code -1"),
     ],
 )
-def test_elements_that_there_are_not(position: int, value: int, said: str) -> None:
-    with pytest.raises(InvalidArchitecture, match=re.escape(said)):
+def test_elements_that_do_not_exist_are_refused(position: int, value: int, message: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=re.escape(message)):
         SPACE.element_cost(position, value, IMAGENET)
 
 
@@ -188,13 +188,13 @@ def test_elements_that_there_are_not(position: int, value: int, said: str) -> No
         ("rcnet[activation=relu]", {"activation": "relu"}, "rcnet[activation=relu]"),
     ],
 )
-def test_names_say_what_differs_from_the_published_space(written: str, parameters: Mapping[str, object], name: str) -> None:
+def test_a_name_holds_the_parameters_that_differ_from_the_published_ones(written: str, parameters: Mapping[str, object], name: str) -> None:
     space = space_of(written)
     assert space == RCNet(**parameters) and space.name == name  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "message"),
     [
         ({"positions": 0}, "positions is 0; choose 6, 12, 18, 24, 30 or 36"),
         ({"positions": 7}, "positions is 7"),
@@ -204,16 +204,16 @@ def test_names_say_what_differs_from_the_published_space(written: str, parameter
         ({"activation": "swish"}, "activation is 'swish'; choose one of relu6, relu"),
     ],
 )
-def test_parameters_that_the_space_does_not_take(parameters: Mapping[str, object], said: str) -> None:
-    with pytest.raises(InvalidChain, match=re.escape(said)):
+def test_parameters_outside_their_range_are_refused(parameters: Mapping[str, object], message: str) -> None:
+    with pytest.raises(InvalidChain, match=re.escape(message)):
         RCNet(**parameters)  # type: ignore[arg-type]
     written = ",".join(f"{key}={value}" for key, value in parameters.items())
-    with pytest.raises(UnknownSpace, match=re.escape(f"space 'rcnet': {said}")):
+    with pytest.raises(UnknownSpace, match=re.escape(f"space 'rcnet': {message}")):
         space_of(f"rcnet[{written}]")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "0 codes are given; 'rcnet[positions=6]' has 6 positions: 0 is empty, 1 to 6 are block types"),
         ("5 3 0", "3 codes are given"),
@@ -223,19 +223,19 @@ def test_parameters_that_the_space_does_not_take(parameters: Mapping[str, object
         ("5 03 0 1 1 1", "position 1 is '03'"),
         ("5 -3 0 1 1 1", "position 1 is '-3'"),
         ("5 ٣ 0 1 1 1", "position 1 is '٣'"),
-        ("5,3,0,1,1,1", "position 0 is '5,3,0,1,1,1'; 'rcnet[positions=6]' has a code a position, separated by single blanks"),
-        ("5  3 0 1 1 1", "separated by more than single blanks"),
-        ("5\n3 0 1 1 1", "separated by more than single blanks"),
+        ("5,3,0,1,1,1", "position 0 is '5,3,0,1,1,1'; 'rcnet[positions=6]' takes one code per position, separated by single spaces"),
+        ("5  3 0 1 1 1", "the codes are not separated by single spaces"),
+        ("5\n3 0 1 1 1", "the codes are not separated by single spaces"),
     ],
 )
-def test_a_text_that_is_no_chain_is_refused_with_the_place(text: str, said: str) -> None:
-    with pytest.raises(InvalidArchitecture, match=re.escape(said)) as refused:
+def test_a_text_that_is_not_a_chain_is_refused_with_the_position(text: str, message: str) -> None:
+    with pytest.raises(InvalidArchitecture, match=re.escape(message)) as refused:
         RCNet(positions=6).decode(text)
     assert "\n" not in str(refused.value)
 
 
 def test_a_chain_of_another_size_is_refused() -> None:
-    with pytest.raises(InvalidArchitecture, match=re.escape("'rcnet[positions=6]' was given where one of 'rcnet'")):
+    with pytest.raises(InvalidArchitecture, match=re.escape("belongs to the space 'rcnet[positions=6]'; expected one of 'rcnet'")):
         SPACE.complexity(RCNet(positions=6).identity, CIFAR100)
 
 

@@ -1,4 +1,4 @@
-"""Costs of DARTS networks: golden figures, a plain walk through the network, and sums over edges that are the whole."""
+"""Costs of DARTS networks: golden figures, a plain count layer by layer, and sums over edges that equal the total."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ RESOURCES = ("params", "macs", "cycles")
     ("name", "params", "with_auxiliary", "macs"),
     [("darts_v2", 3_349_342, 3_825_768, 528_359_040), ("pcdarts_cifar10", 3_634_678, 4_111_104, 556_670_592)],
 )
-def test_the_published_networks_of_cifar10(name: str, params: int, with_auxiliary: int, macs: int) -> None:
+def test_the_published_networks_of_cifar10_have_the_golden_costs(name: str, params: int, with_auxiliary: int, macs: int) -> None:
     arch = DARTS().published[name]
     complexity = DARTS().complexity(arch, CIFAR)
     assert (complexity.params, complexity.macs) == (params, macs)
@@ -27,15 +27,15 @@ def test_the_published_networks_of_cifar10(name: str, params: int, with_auxiliar
     assert DARTS(channels=36, cells=20).complexity(Architecture("darts[cells=20,channels=36]", arch.genes), CIFAR) == complexity
 
 
-def test_the_published_network_of_imagenet_has_the_paper_s_millions() -> None:
+def test_the_published_network_of_imagenet_has_the_parameters_of_the_paper() -> None:
     """Table 3 of the paper: 4.7 M parameters."""
     complexity = DARTS().complexity(DARTS().published["darts_v2"], IMAGENET)
-    assert complexity.params == 4_718_752  # also what the built network has
+    assert complexity.params == 4_718_752
     assert round(complexity.params / 1e6, 1) == 4.7
 
 
 class Walk:
-    """Adds up a network layer by layer, as its release builds it: parameters, multiply-adds, cycles."""
+    """Counts parameters, multiply-adds and cycles of a network layer by layer, as DARTS's released code builds it."""
 
     def __init__(self) -> None:
         self.params = self.macs = self.cycles = 0
@@ -114,7 +114,7 @@ SOME_TASK = st.builds(
 
 @settings(max_examples=100)
 @given(data=st.data(), task=SOME_TASK, seed=st.integers(0, 10**6))
-def test_costs_are_those_of_a_walk_through_the_network(data: st.DataObject, task: Task, seed: int) -> None:
+def test_costs_equal_a_count_layer_by_layer(data: st.DataObject, task: Task, seed: int) -> None:
     space = some_space(data)
     arch = sample(space, np.random.default_rng(seed))
     assert space.channels and space.cells
@@ -125,7 +125,7 @@ def test_costs_are_those_of_a_walk_through_the_network(data: st.DataObject, task
 
 @settings(max_examples=100)
 @given(data=st.data(), task=SOME_TASK, seed=st.integers(0, 10**6))
-def test_fixed_and_edge_costs_of_an_architecture_are_its_exact_cost(data: st.DataObject, task: Task, seed: int) -> None:
+def test_fixed_and_edge_costs_add_up_to_the_exact_cost(data: st.DataObject, task: Task, seed: int) -> None:
     space = some_space(data)
     arch = sample(space, np.random.default_rng(seed))
     complexity, strengths = space.complexity(arch, task), space.one_hot(arch)
@@ -139,7 +139,7 @@ def test_fixed_and_edge_costs_of_an_architecture_are_its_exact_cost(data: st.Dat
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
-def test_costs_of_another_size_are_those_of_the_space_of_that_size(resource: str) -> None:
+def test_costs_of_another_size_equal_those_of_a_space_of_that_size(resource: str) -> None:
     whole, small = DARTS(groups=2), DARTS(channels=16, cells=8, groups=2)
     assert whole.fixed_cost(resource, CIFAR, channels=16, cells=8) == small.fixed_cost(resource, CIFAR)
     for ours, theirs in zip(whole.edge_costs(resource, CIFAR, 16, 8), small.edge_costs(resource, CIFAR), strict=True):
@@ -151,24 +151,24 @@ def test_none_costs_nothing_on_any_edge() -> None:
         assert all((cost[:, 0] == 0).all() for cost in DARTS(groups=2).edge_costs(resource, CIFAR))
 
 
-def test_another_resource_is_refused_with_those_there_are() -> None:
+def test_an_unknown_resource_is_refused_and_the_known_ones_are_listed() -> None:
     for ask in (DARTS().edge_costs, DARTS().fixed_cost):
         with pytest.raises(UnknownCost, match=r"'latency_ms' of DARTS networks .* choose one of params, macs, cycles, paper_cycles"):
             ask("latency_ms", CIFAR)
 
 
-def test_groups_that_do_not_divide_the_channels_are_refused_with_what_would() -> None:
+def test_groups_that_do_not_divide_the_channels_are_refused_with_a_remedy() -> None:
     space = DARTS(channels=22, connection=True)
     genes = space.published["darts_v2"].genes[:-1]
     fits = [space.complexity(Architecture(space.name, (*genes, connection)), CIFAR).params for connection in range(3)]
     assert fits[2] < fits[1] < fits[0]  # two groups, one, dilated
-    with pytest.raises(IndivisibleWidth, match=r"conv_1x1_g4 cannot stand between 66 and 22 channels, .* a multiple of 8"):
+    with pytest.raises(IndivisibleWidth, match=r"conv_1x1_g4 cannot connect 66 to 22 channels: its 4 groups .* a multiple of 8"):
         space.complexity(Architecture(space.name, (*genes, 3)), CIFAR)
     with pytest.raises(IndivisibleWidth):
         space.edge_costs("params", CIFAR)
 
 
-def test_imagenet_s_auxiliary_head_has_one_normalisation_less() -> None:
+def test_the_auxiliary_head_for_imagenet_has_one_normalisation_fewer() -> None:
     arch = DARTS().published["darts_v2"]
     for task, width, normalisations in ((CIFAR, 4 * 4 * 36, 2 * 128 + 2 * 768), (IMAGENET, 4 * 4 * 48, 2 * 128)):
         expected = width * 128 + 4 * 128 * 768 + normalisations + 769 * task.classes

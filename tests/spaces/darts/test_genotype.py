@@ -1,4 +1,4 @@
-"""Genotypes as text: the published forms are read, one is written, everything else is refused with what is wrong and where."""
+"""Genotypes as text: all published forms are read, one form is written, and any other text is refused with the fault and its position."""
 
 import pytest
 
@@ -17,7 +17,7 @@ WRITTEN = (
 GENES = (0, 3, 3, 0, 3, 3, 0, 2, 3, 1, 2, 5, 0, 0, 0, 2, 0, 2, 1, 0, 2, 4, 0, 2)  # worked out by hand
 
 
-def test_a_published_genotype_has_the_genes_worked_out_by_hand_and_is_written_ascending() -> None:
+def test_a_published_genotype_has_the_expected_genes_and_is_written_in_order() -> None:
     arch = SPACE.decode(PUBLISHED)
     assert arch.genes == GENES
     assert SPACE.encode(arch) == WRITTEN
@@ -38,7 +38,7 @@ def test_a_published_genotype_has_the_genes_worked_out_by_hand_and_is_written_as
     ],
     ids=["lists", "tight", "double quotes", "no white space", "much white space", "pairs swapped", "parts swapped", "margins"],
 )
-def test_other_ways_of_writing_it_are_read(text: str) -> None:
+def test_other_forms_of_the_text_are_read(text: str) -> None:
     assert text != WRITTEN
     assert SPACE.decode(text).genes == GENES
 
@@ -57,11 +57,11 @@ def test_other_ways_of_writing_it_are_read(text: str) -> None:
         ("('sep_conv_3x3', 0)", "('none', 0)", "unknown operation 'none' for node 2 of normal"),
         ("('sep_conv_3x3', 0)", "(sep_conv_3x3, 0)", "expected an operation in quotation marks for node 2 of normal"),
         ("('sep_conv_3x3', 0)", "('sep_conv_3x3', 2)", "'2' at character 35; expected a predecessor of node 2 of normal, 0 to 1"),
-        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', -1)", "'-' at character 35 has no place in a genotype"),
+        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', -1)", "'-' at character 35 is not allowed in a genotype"),
         ("('sep_conv_3x3', 0)", "('sep_conv_3x3', 00)", "'0' at character 36; expected ')'"),
-        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', 0.0)", "'.' at character 36 has no place in a genotype"),
-        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', ٠)", "has no place in a genotype"),
-        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', 1)", "node 2 of normal takes node 1 twice; a node has two different predecessors"),
+        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', 0.0)", "'.' at character 36 is not allowed in a genotype"),
+        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', ٠)", "is not allowed in a genotype"),
+        ("('sep_conv_3x3', 0)", "('sep_conv_3x3', 1)", "node 2 of normal has the predecessor 1 twice; choose two different ones"),
         ("('dil_conv_3x3', 2)]", "('dil_conv_3x3', 2), ('dil_conv_3x3', 2)]", "expected ']'"),
         ("('dil_conv_3x3', 2)]", "('dil_conv_3x3', 2),]", "expected ']'"),
         ("range(2, 6)", "range(2, 5)", "'5' at character"),
@@ -74,11 +74,11 @@ def test_other_ways_of_writing_it_are_read(text: str) -> None:
         ("reduce_concat=range(2, 6))", "reduce_concat=range(2, 6)) + 1", "'+' at character"),
         ("reduce_concat=range(2, 6))", "reduce_concat=range(2, 6)), 1", "expected the end"),
         ("reduce_concat=range(2, 6))", "reduce_concat=range(2, 6), connection='conv_1x1')", "expected ')'"),
-        ("range(2, 6)", "__import__('os').system('true')", "has no place in a genotype"),
-        ("[(", "[*(", "'*' at character 18 has no place in a genotype"),
+        ("range(2, 6)", "__import__('os').system('true')", "is not allowed in a genotype"),
+        ("[(", "[*(", "'*' at character 18 is not allowed in a genotype"),
     ],
 )
-def test_anything_else_is_refused_with_what_is_wrong_and_where(old: str, new: str, message: str) -> None:
+def test_any_other_text_is_refused_with_the_fault_and_its_position(old: str, new: str, message: str) -> None:
     text = WRITTEN.replace(old, new, 1)
     with pytest.raises(InvalidArchitecture) as refused:
         SPACE.decode(text)
@@ -86,7 +86,7 @@ def test_anything_else_is_refused_with_what_is_wrong_and_where(old: str, new: st
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
 
 
-def test_every_cut_of_a_genotype_is_refused() -> None:
+def test_a_genotype_cut_off_anywhere_is_refused() -> None:
     for end in range(len(WRITTEN)):
         with pytest.raises(InvalidArchitecture):
             SPACE.decode(WRITTEN[:end])
@@ -99,7 +99,7 @@ def test_a_long_text_is_refused_in_a_short_line(text: str) -> None:
     assert len(str(refused.value)) < 400
 
 
-def test_groups_and_connection_extend_the_form() -> None:
+def test_the_text_of_a_space_with_groups_and_a_connection() -> None:
     space = DARTS(groups=2, connection=True)
     normal, reduction = WRITTEN[9 : WRITTEN.index(", reduce=")], WRITTEN[WRITTEN.index("reduce=") : -1]
     text = (

@@ -1,4 +1,4 @@
-"""DARTS's evaluation networks against published figures, and each part against its definition."""
+"""DARTS's evaluation networks have the published figures, and each part equals its definition."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PC_DARTS = """Genotype(
             ('sep_conv_3x3', 1), ('sep_conv_3x3', 2)], reduce_concat=range(2, 6))"""
 
 
-REDUCTION, NORMAL = 1, 0  # as `DARTS.edges` has them
+REDUCTION, NORMAL = 1, 0  # the order in `DARTS.edges`
 
 
 def built(
@@ -51,7 +51,7 @@ def built(
 
 
 def uniform(operation: str) -> list[Edge]:
-    """A cell of one operation in which every node reads both inputs."""
+    """Return a cell in which every node reads both inputs through the same operation."""
     return [Edge(source, node, operation) for node in NODES for source in (0, 1)]
 
 
@@ -68,9 +68,7 @@ def outputs_by_cell(network: nn.Module, images) -> list[tuple[int, ...]]:
     [(DARTS_SECOND_ORDER, 3_349_342, 3_825_768, 528_359_040), (PC_DARTS, 3_634_678, 4_111_104, 556_670_592)],
     ids=["DARTS second order", "PC-DARTS"],
 )
-def test_published_figures_are_counted_in_the_built_network(
-    text: str, params: int, with_auxiliary: int, macs: int, counted: Counted
-) -> None:
+def test_the_built_network_has_the_published_figures(text: str, params: int, with_auxiliary: int, macs: int, counted: Counted) -> None:
     task = TASKS["cifar10"]
     with torch.device("meta"):
         assert counted(built(task, text, None, None), task) == Complexity(params, macs)
@@ -78,7 +76,7 @@ def test_published_figures_are_counted_in_the_built_network(
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "fashion-mnist", "digits", "imagenet"])
-def test_with_groups_and_connections_the_closed_form_is_counted_too(dataset: str, counted: Counted) -> None:
+def test_the_closed_form_equals_a_count_with_groups_and_connections(dataset: str, counted: Counted) -> None:
     space, task, rng = DARTS(channels=16, cells=8, groups=3, connection=True), TASKS[dataset], np.random.default_rng(8)
     for connection in range(4):
         arch = Architecture(space.name, (*sample(space, rng).genes[:-1], connection))
@@ -127,7 +125,7 @@ def test_the_shortest_networks_can_be_built(cells: int) -> None:
     assert logits.shape == auxiliary.shape == (2, 10)
 
 
-def test_the_stems_stand_as_published() -> None:
+def test_the_stems_have_the_published_shapes() -> None:
     small, large = built(TASKS["tiny-imagenet"]).stem, built(TASKS["imagenet"]).stem
     first, second = small(torch.rand(2, 3, 64, 64))
     assert first is second and first.shape == (2, 24, 64, 64)
@@ -141,7 +139,7 @@ def name(part: nn.Module) -> str:
 
 
 @pytest.mark.parametrize(("dataset", "factorised"), [("cifar10", [3, 5]), ("imagenet", [0, 3, 5])])
-def test_the_older_input_is_factorised_where_it_has_the_double_side(dataset: str, factorised: list[int]) -> None:
+def test_the_older_input_is_factorised_if_it_has_double_the_side(dataset: str, factorised: list[int]) -> None:
     with torch.device("meta"):
         cells = built(TASKS[dataset]).cells
     assert [position for position, cell in enumerate(cells) if isinstance(cell.first, FactorizedReduce)] == factorised
@@ -161,10 +159,10 @@ def test_a_cell_is_the_sum_of_its_edges_node_by_node(kind: str) -> None:
     assert cell(first, second).shape == ((2, 16, 8, 8) if kind == "normal" else (2, 16, 4, 4))
 
 
-def test_normal_cells_belong_to_groups_in_order_and_evenly() -> None:
+def test_normal_cells_are_divided_into_groups_evenly_and_in_order() -> None:
     space = DARTS(channels=4, groups=3)
     normal = space.identity.genes[:12]
-    # In group g all operations are number g of max pooling, average pooling, identity; in reduction cells separable convolutions.
+    # Each group has one operation on all edges: max pooling, average pooling, the identity. Reduction cells have separable convolutions.
     genes = sum((tuple(gene if slot % 3 == 0 else kind for slot, gene in enumerate(normal)) for kind in (0, 1, 2, 3)), ())
     with torch.device("meta"):
         cells = space.network(Architecture(space.name, genes), TASKS["cifar10"]).cells
@@ -187,13 +185,13 @@ def test_dropped_images_are_zero_and_the_others_keep_the_mean() -> None:
     ("operation", "reduces", "drops"),
     [("skip_connect", False, False), ("skip_connect", True, True), ("max_pool_3x3", False, True), ("sep_conv_3x3", False, True)],
 )
-def test_every_edge_but_an_identity_is_dropped(operation: str, reduces: bool, drops: bool) -> None:
+def test_every_edge_except_an_identity_is_dropped(operation: str, reduces: bool, drops: bool) -> None:
     torch.manual_seed(0)
     cell = Cell(uniform(operation), (nn.Identity(), nn.Identity()), 2, reduces)
     images = torch.rand(64, 2, 4, 4)
     out = cell(images, images, drop_path=0.5)
     zero = (out.view(64, len(NODES), 2, -1) == 0).all(3).all(2)
-    assert zero.any() == drops, "a node is zero where both of its edges were dropped"
+    assert zero.any() == drops, "a node is zero if both of its edges are dropped"
     assert not zero.all()
     assert torch.equal(out, cell(images, images)) != drops
 
@@ -205,14 +203,14 @@ def test_the_auxiliary_head_pools_as_published(side: int, window: int, stride: i
 
 
 @pytest.mark.parametrize("side", range(2, 33))
-def test_the_auxiliary_head_takes_every_side_from_two(side: int) -> None:
+def test_the_auxiliary_head_accepts_every_side_of_at_least_two(side: int) -> None:
     head = AuxiliaryHead(4, side, 10, second_normalisation=False)
     pooled = head[1](torch.rand(2, 4, side, side))
     assert pooled.shape == (2, 4, 2, 2)
     assert head(torch.rand(2, 4, side, side)).shape == (2, 10)
 
 
-def test_one_pixel_is_too_little_for_an_auxiliary_head() -> None:
+def test_one_pixel_is_too_small_for_an_auxiliary_head() -> None:
     with pytest.raises(NoAuxiliaryHead, match="1 pixel a side remains after the reductions; an auxiliary head needs 2"):
         built(Task("tiny", 4, 1, 10), auxiliary=True)
     assert built(Task("tiny", 4, 1, 10))(torch.rand(2, 1, 4, 4)).shape == (2, 10)
@@ -225,7 +223,7 @@ def test_the_auxiliary_head_reads_the_second_reduction_cell_and_nothing_after_it
     assert [any(parameter.grad is not None for parameter in cell.parameters()) for cell in network.cells] == [True] * 5 + [False]
 
 
-def test_imagenets_auxiliary_head_lacks_the_second_normalisation(counted: Counted) -> None:
+def test_the_auxiliary_head_for_imagenet_has_no_second_normalisation(counted: Counted) -> None:
     def head(dataset: str) -> Sequence[str]:
         with torch.device("meta"):
             return [name(part) for part in built(TASKS[dataset], auxiliary=True).auxiliary]
@@ -244,17 +242,17 @@ def test_a_grouped_connection_divides_the_weights_before_every_input(counted: Co
     )
     saved = plain.params - halved.params
     assert plain.params - quartered.params == 1.5 * saved and plain.macs - quartered.macs == 1.5 * (plain.macs - halved.macs)
-    # Both inputs' widths times the cell's width, over cells of 8, 8, 16 (reduction), 16, 32 (reduction), 32 channels.
+    # The widths of both inputs times the width of the cell, for cells of 8, 8, 16 (reduction), 16, 32 (reduction), 32 channels.
     inputs = ((24, 24), (24, 32), (32, 32), (32, 64), (64, 64), (64, 128))
     assert saved == sum(sum(pair) * width for pair, width in zip(inputs, (8, 8, 16, 16, 32, 32), strict=True)) / 2
 
 
-def test_a_dilated_connection_halves_the_side_where_dartss_own_does() -> None:
+def test_a_dilated_connection_halves_the_same_sides_as_the_connection_of_darts() -> None:
     network = built(TASKS["cifar10"], connection="dil_conv_3x3")
     assert [cell.first[1].stride[0] for cell in network.cells] == [1, 1, 1, 2, 1, 2]
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_groups_that_do_not_divide_the_widths_are_refused() -> None:
-    with pytest.raises(IndivisibleWidth, match="4 groups do not divide a convolution of 18 to 6 channels"):
+    with pytest.raises(IndivisibleWidth, match="4 groups do not divide the channels of a convolution of 18 to 6 channels"):
         built(TASKS["cifar10"], channels=6, connection="conv_1x1_g4")

@@ -1,4 +1,4 @@
-"""The operations against plain formulas in float64, on even and odd sides, in both memory formats."""
+"""The operations equal plain formulas in float64, on even and odd sides, in both memory formats."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def normalised(x):
 @pytest.mark.parametrize("side", [1, 2, 4, 7, 8])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stride_leaves_half_of_the_side_rounded_up(name: str, stride: int, side: int) -> None:
+def test_an_operation_divides_the_side_by_its_stride_rounded_up_and_keeps_its_argument(name: str, stride: int, side: int) -> None:
     x = images(side)
     before = x.clone()
     out = operation(name, 8, stride).double()(x)
     assert out.shape == (3, 8, -(-side // stride), -(-side // stride))
-    assert torch.equal(x, before), "the argument is read by other edges too"
+    assert torch.equal(x, before), "the argument must not change, since other edges read it too"
 
 
 @pytest.mark.parametrize("side", [4, 7])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", CONNECTIONS)
-def test_so_does_a_connection_and_it_changes_the_width(name: str, stride: int, side: int) -> None:
+def test_a_connection_divides_the_side_and_changes_the_width(name: str, stride: int, side: int) -> None:
     x = images(side)
     before = x.clone()
     assert connection(name, 8, 16, stride).double()(x).shape == (3, 16, -(-side // stride), -(-side // stride))
@@ -59,21 +59,21 @@ def test_so_does_a_connection_and_it_changes_the_width(name: str, stride: int, s
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_channels_last_stays_and_gives_the_same(name: str, stride: int) -> None:
+def test_channels_last_gives_the_same_output_in_the_same_format(name: str, stride: int) -> None:
     module, x = operation(name, 8, stride).double(), images()
     out = module(x.to(memory_format=torch.channels_last))
     assert out.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(out, module(x))
 
 
-def test_none_is_zero_and_skipping_is_the_identity() -> None:
+def test_none_is_zero_and_a_skip_connection_is_the_identity() -> None:
     x = images()
     assert not operation("none", 8, 1)(x).any() and not operation("none", 8, 2)(x).any()
     assert operation("skip_connect", 8, 1)(x) is x
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_pooling_leaves_out_what_lies_outside(stride: int) -> None:
+def test_pooling_ignores_the_padding(stride: int) -> None:
     x = images()
     windows = functional.pad(x, (1, 1, 1, 1), value=torch.nan).unfold(2, 3, stride).unfold(3, 3, stride).flatten(4)
     torch.testing.assert_close(operation("avg_pool_3x3", 8, stride)(x), windows.nanmean(-1))
@@ -81,7 +81,7 @@ def test_pooling_leaves_out_what_lies_outside(stride: int) -> None:
 
 
 def convolved(x, depthwise: nn.Conv2d, pointwise: nn.Conv2d, kernel: int, stride: int, dilation: int):
-    """A depthwise and a 1x1 convolution by their sums."""
+    """Return a depthwise and a 1x1 convolution, computed as plain sums."""
     reach = dilation * (kernel // 2)
     padded = functional.pad(x, (reach,) * 4)
     side = x.shape[-1]
@@ -95,7 +95,7 @@ def convolved(x, depthwise: nn.Conv2d, pointwise: nn.Conv2d, kernel: int, stride
 
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_separable_convolution_is_two_with_the_stride_in_the_first(kernel: int, stride: int) -> None:
+def test_a_separable_convolution_is_applied_twice_with_the_stride_in_the_first(kernel: int, stride: int) -> None:
     module = separable(8, kernel, stride).double()
     _, depthwise, pointwise, _, _, depthwise_too, pointwise_too, _ = module
     middle = normalised(convolved(images().relu(), depthwise, pointwise, kernel, stride, 1))
@@ -105,7 +105,7 @@ def test_a_separable_convolution_is_two_with_the_stride_in_the_first(kernel: int
 
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_dilated_convolution_is_one_with_dilation_two(kernel: int, stride: int) -> None:
+def test_a_dilated_convolution_is_applied_once_with_dilation_two(kernel: int, stride: int) -> None:
     module = dilated(8, 12, kernel, stride).double()
     torch.testing.assert_close(module(images()), normalised(convolved(images().relu(), module[1], module[2], kernel, stride, 2)))
 
@@ -114,7 +114,7 @@ def test_a_dilated_convolution_is_one_with_dilation_two(kernel: int, stride: int
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_a_factorised_reduction_reads_even_pixels_and_odd_ones(side: int, groups: int) -> None:
     module = FactorizedReduce(8, 16, groups=groups).double()
-    x = functional.pad(images(side).relu(), (0, 1, 0, 1))  # one row and column of zeros more; even sides never read them
+    x = functional.pad(images(side).relu(), (0, 1, 0, 1))  # one more row and column of zeros, which even sides never read
     parts = []
     for shift, half in enumerate((module.first, module.second)):
         pixels = x[:, :, shift : side + side % 2 : 2, shift : side + side % 2 : 2]
@@ -123,7 +123,7 @@ def test_a_factorised_reduction_reads_even_pixels_and_odd_ones(side: int, groups
 
 
 def shuffled_by_hand(x, convolution: nn.Conv2d, groups: int):
-    """A grouped 1x1 convolution with output c of group g at position c * groups + g."""
+    """Return a grouped 1x1 convolution with output c of group g at position c * groups + g."""
     outs = []
     for part, weight in zip(x.chunk(groups, 1), convolution.weight.chunk(groups), strict=True):
         outs.append(torch.einsum("nihw,oi->nohw", part, weight[:, :, 0, 0]))
@@ -145,7 +145,7 @@ def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
         connection("conv_1x1_g4", 8, 12, stride=2)
 
 
-def test_unknown_operations_are_refused_with_those_there_are() -> None:
+def test_unknown_operations_are_refused_and_the_known_ones_are_listed() -> None:
     with pytest.raises(UnknownOperation, match=r"unknown operation 'conv_7x7'; choose one of none, max_pool_3x3, .*dil_conv_5x5"):
         operation("conv_7x7", 8, 1)
     with pytest.raises(UnknownOperation, match="connection cell; choose one of dil_conv_3x3, conv_1x1, conv_1x1_g2, conv_1x1_g4"):

@@ -1,4 +1,4 @@
-"""The DARTS space: its genes and parameters, the orders of nodes that it merges, its published architectures and its relaxation."""
+"""The DARTS space: genes and parameters, merged orders of nodes, published architectures, relaxation."""
 
 import math
 
@@ -27,18 +27,18 @@ def test_a_cell_has_1037664180_architectures_and_the_space_is_a_product() -> Non
     assert not isinstance(DARTS(), Enumerable)
 
 
-def test_fourteen_edges_by_node_then_by_source() -> None:
+def test_the_fourteen_edges_are_ordered_by_node_then_by_source() -> None:
     assert " ".join(f"{source}{node}" for source, node in EDGES) == "02 12 03 13 23 04 14 24 34 05 15 25 35 45"
 
 
 @pytest.mark.parametrize(("space", "name"), list(zip(SPACES, NAMES, strict=True)), ids=NAMES)
-def test_the_name_has_what_differs_from_the_published_space(space: DARTS, name: str) -> None:
+def test_the_name_holds_the_parameters_that_differ_from_the_published_space(space: DARTS, name: str) -> None:
     assert space.name == name
     assert space_of(name) == space
     assert isinstance(space, Relaxable) and isinstance(space, Described)
 
 
-def test_defaults_spelled_out_are_the_same_space() -> None:
+def test_a_name_with_default_values_gives_the_same_space() -> None:
     assert space_of("darts[connection=false,groups=1]") is space_of("darts")
 
 
@@ -48,25 +48,25 @@ def test_defaults_spelled_out_are_the_same_space() -> None:
         ("channels=0", "0 channels; a DARTS network has 1 to 4096"),
         ("cells=2", "2 cells; a DARTS network has 3 to 1000"),
         ("groups=0", "0 groups"),
-        ("groups=13", "a network of 14 cells has 12 normal ones, so 1 to 12"),
-        ("cells=8,groups=7", "a network of 8 cells has 6 normal ones"),
+        ("groups=13", "13 groups; choose 1 to 12, the number of normal cells in a network of 14 cells"),
+        ("cells=8,groups=7", "7 groups; choose 1 to 6"),
         ("connection=1", "expected true or false"),
         ("nodes=4", "has no parameter 'nodes=4'; it takes channels, cells, groups, connection"),
     ],
 )
-def test_what_no_network_has_is_refused(parameters: str, message: str) -> None:
+def test_impossible_parameters_are_refused(parameters: str, message: str) -> None:
     with pytest.raises(UnknownSpace) as refused:
         space_of(f"darts[{parameters}]")
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_more_groups_than_a_search_network_has_normal_cells_are_refused() -> None:
-    with pytest.raises(WrongSize, match="a network of 5 cells has 3 normal ones, so 1 to 3"):
+    with pytest.raises(WrongSize, match="4 groups; choose 1 to 3, the number of normal cells in a network of 5 cells"):
         DARTS(groups=4).edge_costs("params", CIFAR, channels=16, cells=5)
 
 
 @given(st.tuples(*(st.integers(0, arity - 1) for arity in CELL_ARITY)))
-def test_genes_and_edges_say_the_same(genes: tuple[int, ...]) -> None:
+def test_genes_and_edges_convert_into_each_other(genes: tuple[int, ...]) -> None:
     edges = cell_edges(genes)
     assert [edge.node for edge in edges] == [2, 2, 3, 3, 4, 4, 5, 5]
     assert cell_genes(edges) == cell_genes(edges[::-1]) == genes
@@ -78,7 +78,7 @@ def test_every_architecture_is_connected() -> None:
 
 
 def value(edges: tuple[Edge, ...]) -> list[str]:
-    """The cell's outputs as expressions, in no order: what a reader of all of them, with weights of its own for each, can see."""
+    """Return the outputs of the cell as expressions, sorted: a layer that reads all outputs cannot see their order."""
     nodes = {0: "first", 1: "second"}
     for node in range(2, 6):
         nodes[node] = "(" + "+".join(sorted(f"{edge.operation}[{nodes[edge.source]}]" for edge in edges if edge.node == node)) + ")"
@@ -90,7 +90,7 @@ def orders(space: DARTS, arch: Architecture) -> list[Architecture]:
     return [Architecture(space.name, cell_genes(a) + cell_genes(b)) for a in reordered(normal) for b in reordered(reduction)]
 
 
-def test_orders_of_nodes_are_one_network_and_have_one_canonical_member() -> None:
+def test_all_orders_of_nodes_are_the_same_network_and_have_the_same_canonical_form() -> None:
     space, rng, merged = DARTS(), np.random.default_rng(2), 0
     for _ in range(20):
         arch = sample(space, rng)
@@ -116,7 +116,7 @@ def test_with_grouped_connections_the_order_of_nodes_matters_and_nothing_is_merg
 
 
 @pytest.mark.parametrize("space", SPACES, ids=NAMES)
-def test_no_other_network_with_one_gene_changed_has_fewer_parameters_than_the_identity(space: DARTS) -> None:
+def test_no_neighbour_of_the_identity_has_fewer_parameters(space: DARTS) -> None:
     base = space.complexity(space.identity, CIFAR).params
     for gene, arity in enumerate(space.arity):
         for choice in range(arity):
@@ -124,7 +124,7 @@ def test_no_other_network_with_one_gene_changed_has_fewer_parameters_than_the_id
             assert space.complexity(Architecture(space.name, genes), CIFAR).params >= base
 
 
-def test_published_names_fit_every_space_of_the_family() -> None:
+def test_published_architectures_exist_for_all_parameters_of_the_space() -> None:
     plain = DARTS().published
     assert set(plain) == {"darts_v2", "pcdarts_cifar10"}
     for name, arch in DARTS(groups=3, connection=True).published.items():
@@ -136,7 +136,7 @@ def test_published_names_fit_every_space_of_the_family() -> None:
 @pytest.mark.parametrize("space", SPACES, ids=NAMES)
 @settings(max_examples=50)
 @given(seed=st.integers(0, 10**6))
-def test_the_strongest_of_one_hot_strengths_is_the_architecture(space: DARTS, seed: int) -> None:
+def test_strongest_inverts_one_hot(space: DARTS, seed: int) -> None:
     arch = sample(space, np.random.default_rng(seed))
     strengths = space.one_hot(arch)
     assert [each.shape for each in strengths] == [(len(cell.edges), len(cell.operations)) for cell in space.searched]
@@ -147,7 +147,7 @@ def test_the_strongest_of_one_hot_strengths_is_the_architecture(space: DARTS, se
 
 
 def plainly_strongest(strengths: np.ndarray) -> tuple[int, ...]:
-    """DARTS's rule (section 2.4) edge by edge."""
+    """Return the genes by DARTS's rule (section 2.4), edge by edge."""
     edges = []
     for node in range(2, 6):
         ranked = []
@@ -160,17 +160,17 @@ def plainly_strongest(strengths: np.ndarray) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("values", [3, 10**6])
-def test_the_strongest_follows_the_rule_with_and_without_ties(values: int) -> None:
+def test_strongest_follows_the_rule_with_and_without_ties(values: int) -> None:
     space, rng = DARTS(), np.random.default_rng(5)
     for _ in range(50):
         strengths = [rng.integers(values, size=(14, 8)) / values for _ in range(2)]
         for each in strengths:
-            each[:, 0] = 2.0  # `none` is strongest everywhere, and left out
+            each[:, 0] = 2.0  # `none` is strongest everywhere, but never chosen
         arch = space.strongest(strengths)
         assert arch.genes == sum(map(plainly_strongest, strengths), ())
         assert all(type(gene) is int for gene in arch.genes)
         assert [kept.tolist() for kept in space.kept_edges(strengths)] == [kept.tolist() for kept in space.kept_edges(space.one_hot(arch))]
 
 
-def test_ties_everywhere_give_the_lowest_of_all() -> None:
+def test_equal_strengths_give_the_lowest_genes() -> None:
     assert DARTS(connection=True).strongest([np.ones((14, 8)), np.ones((14, 8)), np.ones((1, 4))]).genes == (0,) * 25

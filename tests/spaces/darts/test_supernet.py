@@ -1,4 +1,4 @@
-"""DARTS's search network against the textbook's: a loop over edges and operations. Options: their figures and what they cost."""
+"""DARTS's search network equals the textbook's, a loop over edges and operations; the options have the expected costs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ PLAIN, DEEP = DARTS(), DARTS(groups=2, connection=True)
 EVEN, ODD = Task("even", image_size=12, image_channels=3, classes=5), Task("odd", image_size=7, image_channels=1, classes=5)
 
 
+def supernet(space: DARTS, task: Task, options: SupernetOptions) -> Supernet:
+    return Supernet(space, space.groups, space.connection, task, options)
+
+
 def built(space: DARTS, task: Task, options: SupernetOptions, dtype: torch.dtype = torch.float64) -> tuple[Supernet, Textbook]:
     torch.manual_seed(0)
-    textbook, fast = Textbook(space, task, options).to(dtype), Supernet(space, task, options).to(dtype)
+    textbook, fast = Textbook(space, task, options).to(dtype), supernet(space, task, options).to(dtype)
     copy_weights(pairs(fast, textbook))
     return fast, textbook
 
@@ -48,7 +52,7 @@ def images(task: Task, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def passed(network: torch.nn.Module, task: Task, strengths: Sequence[Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return the logits, gradients of a fixed mixture of them being computed."""
+    """Return the logits, and compute the gradients of a fixed mixture of them."""
     logits: Tensor = network(images(task, dtype), strengths)
     torch.manual_seed(3)
     (logits * torch.randn(logits.shape, dtype=torch.float64).to(dtype)).sum().backward()
@@ -72,7 +76,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_and_gradients_are_the_textbooks(case: str) -> None:
+def test_outputs_and_gradients_equal_the_textbooks(case: str) -> None:
     space, task, options = CASES[case]
     options = replace(options, channels=8)
     fast, textbook = built(space, task, options)
@@ -81,13 +85,13 @@ def test_outputs_and_gradients_are_the_textbooks(case: str) -> None:
     torch.testing.assert_close(*gradients(pairs(fast, textbook)), rtol=1e-10, atol=1e-10)
     for one, two in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one.grad, two.grad, rtol=1e-10, atol=1e-10)
-        # An edge's `none` adds nothing, so it is the only one without a say.
+        # Only the strength of `none` has no influence, since `none` adds nothing.
         assert one.grad is not None and bool(((one.grad != 0) | (two.grad == 0)).all())
     assert sum(p.numel() for p in fast.parameters()) == sum(p.numel() for p in textbook.parameters())
 
 
 @pytest.mark.parametrize("layout", ["edges", "grouped"])
-def test_in_single_precision_it_is_as_near_to_the_truth_as_the_textbook(layout: str) -> None:
+def test_single_precision_is_as_accurate_as_the_textbook(layout: str) -> None:
     options = SupernetOptions(channels=8, cells=4, layout=layout)
     truth = built(PLAIN, EVEN, options)
     single = built(PLAIN, EVEN, options, torch.float32)
@@ -103,7 +107,7 @@ def test_in_single_precision_it_is_as_near_to_the_truth_as_the_textbook(layout: 
         assert (one.grad - three.grad).norm() <= 2 * (two.grad - three.grad).norm()
 
 
-def test_on_a_cpu_auto_is_edge_by_edge_to_the_bit() -> None:
+def test_auto_is_the_layout_edges_on_a_cpu_bit_by_bit() -> None:
     strengths = drawn(PLAIN)
     found = [
         built(PLAIN, EVEN, SupernetOptions(channels=4, cells=3, layout=layout))[0](images(EVEN), strengths) for layout in ("auto", "edges")
@@ -111,16 +115,16 @@ def test_on_a_cpu_auto_is_edge_by_edge_to_the_bit() -> None:
     assert torch.equal(*found)
 
 
-def test_evaluation_mode_is_training_mode_and_no_averages_are_kept() -> None:
+def test_evaluation_mode_equals_training_mode_and_no_averages_are_kept() -> None:
     fast, _ = built(PLAIN, EVEN, SupernetOptions(channels=4, cells=3))
     strengths = drawn(PLAIN)
     assert torch.equal(fast.train()(images(EVEN), strengths), fast.eval()(images(EVEN), strengths))
     assert list(fast.buffers()) == []
 
 
-def test_images_beyond_64_pixels_have_the_three_convolutions_as_stem() -> None:
+def test_images_of_more_than_64_pixels_use_the_stem_of_three_convolutions() -> None:
     task = Task("large", image_size=72, image_channels=3, classes=5)
-    fast = Supernet(PLAIN, task, SupernetOptions(channels=4, cells=3))
+    fast = supernet(PLAIN, task, SupernetOptions(channels=4, cells=3))
     strengths = drawn(PLAIN, torch.float32)
     fast(images(task, torch.float32), strengths).sum().backward()
     assert [position.first.operations[0].__class__.__name__ for position in fast.cells] == [
@@ -136,8 +140,8 @@ def operated(edges: torch.nn.Module, width: int) -> list[dict[int, list[object]]
     return [edges.prepare(source, x) for source in range(5)]
 
 
-def test_shared_weights_evaluate_35_operations_a_cell_where_all_edges_have_56_of_their_own() -> None:
-    """Of the 98 that the textbook evaluates, the 42 without weights are the same for all edges that leave a node: 15 are computed."""
+def test_a_cell_with_shared_weights_evaluates_35_operations_and_a_plain_cell_71() -> None:
+    """The textbook evaluates 98. The 42 without weights are equal on all edges that leave a node, so only 15 of them are computed."""
 
     def evaluations(shared: bool) -> int:
         prepared = operated(mixed_edges(PLAIN.searched[0], 4, False, SupernetOptions(shared=shared)), 4)
@@ -156,7 +160,7 @@ def flops(network: torch.nn.Module, *arguments: object) -> int:
 
 def cell_flops(options: SupernetOptions, width: int = 8, side: int = 6) -> int:
     """Return the multiply-adds of a normal cell without its connections, for one image."""
-    fast = Supernet(PLAIN, Task("t", side, 3, 5), replace(options, channels=width, cells=3))
+    fast = supernet(PLAIN, Task("t", side, 3, 5), replace(options, channels=width, cells=3))
     x = torch.randn(1, width, side, side).contiguous(memory_format=torch.channels_last)
     return flops(fast.cells[0].cell, (x, x), torch.rand(14, 8)) // 2
 
@@ -164,7 +168,7 @@ def cell_flops(options: SupernetOptions, width: int = 8, side: int = 6) -> int:
 @pytest.mark.parametrize("partial", [1, 2, 4])
 @pytest.mark.parametrize("bottleneck", [1, 2])
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_cells_work_is_the_closed_form_of_its_options(partial: int, bottleneck: int, shared: bool) -> None:
+def test_the_multiply_adds_of_a_cell_equal_the_closed_form(partial: int, bottleneck: int, shared: bool) -> None:
     width, pixels = 8, 6 * 6
     inner, sets = width // partial // bottleneck, 5 if shared else 14
     depthwise, pointwise = (2 * 9 + 2 * 25 + 9 + 25) * inner, 6 * inner**2
@@ -173,7 +177,7 @@ def test_a_cells_work_is_the_closed_form_of_its_options(partial: int, bottleneck
     assert found == (sets * (depthwise + pointwise) + around) * pixels
 
 
-def test_recomputation_gives_up_memory_for_time() -> None:
+def test_recomputation_saves_memory() -> None:
     def kept(recompute: bool) -> int:
         fast, _ = built(PLAIN, EVEN, SupernetOptions(channels=8, cells=3, recompute=recompute))
         return saved_bytes(lambda: fast(images(EVEN), drawn(PLAIN)))
@@ -181,7 +185,7 @@ def test_recomputation_gives_up_memory_for_time() -> None:
     assert kept(True) < kept(False) / 5
 
 
-def test_it_keeps_less_memory_than_the_textbook() -> None:
+def test_the_network_saves_less_memory_than_the_textbook() -> None:
     fast, textbook = built(PLAIN, EVEN, SupernetOptions(channels=8, cells=3))
     fast_bytes, textbook_bytes = (saved_bytes(lambda network=network: network(images(EVEN), drawn(PLAIN))) for network in (fast, textbook))
     assert fast_bytes < 0.7 * textbook_bytes
@@ -191,14 +195,14 @@ class TestDerivedCells:
     OPTIONS = SupernetOptions(channels=8, cells=5, derived=True)
     SPACE = DARTS(groups=2)
 
-    def test_the_first_cell_of_every_kind_is_mixed(self) -> None:
-        fast = Supernet(self.SPACE, EVEN, self.OPTIONS)
-        # Normal, reduction, normal, reduction, normal: the first two normal cells are of the first and of the second group.
+    def test_only_the_first_cell_of_every_kind_is_mixed(self) -> None:
+        fast = supernet(self.SPACE, EVEN, self.OPTIONS)
+        # Normal, reduction, normal, reduction, normal. The last normal cell is in the second group, the other two in the first.
         chosen = [isinstance(position.cell.edges, ChosenEdges) for position in fast.cells]
         assert list(zip(fast._searched, chosen, strict=True)) == [(0, False), (2, False), (0, True), (2, True), (1, False)]
 
     @pytest.mark.parametrize("partial", [1, 2])
-    def test_the_others_are_the_textbooks_with_strengths_of_one(self, partial: int) -> None:
+    def test_derived_cells_equal_the_textbooks_with_strengths_of_one(self, partial: int) -> None:
         fast, textbook = built(self.SPACE, ODD, SupernetOptions(channels=8, cells=5, derived=True, partial=partial))
         arch = sample(self.SPACE, np.random.default_rng(0))
         fast.derive(arch)
@@ -213,7 +217,7 @@ class TestDerivedCells:
             torch.testing.assert_close(one.grad, two.grad, rtol=1e-10, atol=1e-10)
 
     def test_a_derived_cell_evaluates_its_eight_operations(self) -> None:
-        fast = Supernet(self.SPACE, EVEN, self.OPTIONS)
+        fast = supernet(self.SPACE, EVEN, self.OPTIONS)
         evaluated: list[str] = []
         for position in fast.cells:
             if isinstance(position.cell.edges, ChosenEdges):
@@ -226,8 +230,8 @@ class TestDerivedCells:
         edges = self.SPACE.edges(arch)
         assert sorted(evaluated) == sorted(edge.operation for cell in (0, 2) for edge in edges[cell])
 
-    def test_weights_of_operations_not_chosen_are_kept_whatever_the_optimiser_does(self) -> None:
-        fast = Supernet(self.SPACE, EVEN, self.OPTIONS)
+    def test_the_optimiser_does_not_change_weights_of_operations_not_chosen(self) -> None:
+        fast = supernet(self.SPACE, EVEN, self.OPTIONS)
         optimiser = torch.optim.SGD(fast.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
         rng = np.random.default_rng(2)
         first, second = sample(self.SPACE, rng), sample(self.SPACE, rng)
@@ -242,9 +246,9 @@ class TestDerivedCells:
         for name, value in before.items():
             assert torch.equal(value, after[name]) != name.startswith(tuple(used)), name
 
-    def test_an_architecture_for_cells_that_are_all_mixed_is_refused(self) -> None:
+    def test_derive_is_refused_if_all_cells_are_mixed(self) -> None:
         with pytest.raises(NothingDerived, match="build it with derived=True"):
-            Supernet(PLAIN, EVEN, SupernetOptions(channels=4, cells=3)).derive(PLAIN.identity)
+            supernet(PLAIN, EVEN, SupernetOptions(channels=4, cells=3)).derive(PLAIN.identity)
 
 
 @pytest.mark.parametrize(
@@ -258,11 +262,11 @@ class TestDerivedCells:
     ],
     ids=lambda value: "",
 )
-def test_options_that_do_not_fit_are_refused_in_a_line(options: SupernetOptions, error: type[Exception], line: str) -> None:
+def test_options_that_do_not_fit_are_refused(options: SupernetOptions, error: type[Exception], line: str) -> None:
     with pytest.raises(error, match=line):
         PLAIN.supernet(EVEN, options)
 
 
 def test_connections_that_cannot_divide_the_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="groups do not divide a convolution"):
+    with pytest.raises(ValueError, match="groups do not divide the channels of a convolution"):
         DARTS(connection=True).supernet(EVEN, SupernetOptions(channels=6, cells=3))

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds: the published figures to the unit, and a count that walks through the network layer by layer."""
+"""Parameters and multiply-adds: the exact published figures, and a plain count layer by layer."""
 
 import pytest
 
@@ -13,7 +13,7 @@ EMPTY = Architecture("nasbench201", (0,) * 6)
 
 
 class Walk:
-    """An image on its way through a network; every layer adds what it trains and multiplies."""
+    """Counts parameters and multiply-adds of a network layer by layer."""
 
     def __init__(self, task: Task):
         self.channels, self.side = task.image_channels, task.image_size
@@ -73,14 +73,14 @@ def walked(arch: Architecture, task: Task) -> Complexity:
     [(ALL_3X3, 1_531_546, 220_119_680), (EMPTY, 73_306, 7_783_040), (SPACE.at(0), 129_306, 15_647_360), (SPACE.at(1), 802_426, None)],
     ids=["all 3x3 convolutions", "smallest", "index 0", "index 1"],
 )
-def test_published_figures_to_the_unit(arch: Architecture, params: int, macs: int | None) -> None:
+def test_the_complexity_equals_the_published_figures(arch: Architecture, params: int, macs: int | None) -> None:
     complexity = SPACE.complexity(arch, TASKS["cifar10"])
     assert complexity.params == params
     assert macs is None or complexity.macs == macs
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "ImageNet16-120"])
-def test_a_walk_through_the_network_counts_the_same(dataset: str) -> None:
+def test_the_complexity_equals_a_count_layer_by_layer(dataset: str) -> None:
     for index in (*range(0, 15_625, 1_250), SPACE.index(ALL_3X3), SPACE.index(EMPTY)):
         assert SPACE.complexity(SPACE.at(index), TASKS[dataset]) == walked(SPACE.at(index), TASKS[dataset])
 
@@ -92,16 +92,16 @@ def test_a_walk_through_the_network_counts_the_same(dataset: str) -> None:
         ("ImageNet16-120", Complexity(80_456, 1_953_280), Complexity(1_538_696, 55_037_440)),
     ],
 )
-def test_the_other_datasets_differ_by_their_classes_and_pixels(dataset: str, smallest: Complexity, largest: Complexity) -> None:
-    # By hand from CIFAR-10's: 65 parameters and 64 multiply-adds a class; a quarter of the pixels in 16x16 images.
+def test_other_datasets_differ_in_classes_and_pixels(dataset: str, smallest: Complexity, largest: Complexity) -> None:
+    # Computed by hand from CIFAR-10: 65 parameters and 64 multiply-adds per class, and a quarter of the pixels in 16x16 images.
     assert SPACE.complexity(EMPTY, TASKS[dataset]) == smallest
     assert SPACE.complexity(ALL_3X3, TASKS[dataset]) == largest
 
 
-def test_the_smallest_and_the_largest_of_the_space_are_where_they_should_be() -> None:
+def test_the_smallest_and_the_largest_complexity_of_the_space() -> None:
     params, macs = SPACE.complexities(TASKS["cifar10"])
     assert (params.min(), macs.min()) == (73_306, 7_783_040)
     assert (params.max(), macs.max()) == (1_531_546, 220_119_680)
     assert params.argmax() == macs.argmax() == SPACE.index(ALL_3X3)
-    # The operations other than convolutions cost nothing: 3 of 5 on each of 6 edges.
+    # Three of the five operations cost nothing, on each of six edges.
     assert (params == params.min()).sum() == (macs == macs.min()).sum() == 3**6

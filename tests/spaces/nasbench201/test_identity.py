@@ -1,4 +1,4 @@
-"""Classes of identical networks: derived again from symbolic expressions, and seen in numbers on small networks."""
+"""Classes of identical networks, compared with symbolic expressions and with numerical outputs of small networks."""
 
 import csv
 from collections import Counter
@@ -22,16 +22,16 @@ NONE, SKIP, CONV_1X1, CONV_3X3, POOL = range(5)
 Term = tuple[Any, ...]
 Sum = Counter[Term]  # how often each term is added
 
-# --- The plain reference: a cell's output as a sum of terms, written out symbol by symbol -------------------------------------------------
+# --- The plain reference: the output of a cell as a symbolic sum of terms -----------------------------------------------------------------
 #
-# A term is ("pooled", times, atom) or ("pool", counted terms); an atom is "input", ("convolution", edge) or ("shift", edge), the constant
-# that a convolution of nothing leaves: the trained shift of its normalisation.
+# A term is ("pooled", times, atom) or ("pool", counted terms). An atom is "input", ("convolution", edge) or ("shift", edge). The shift is
+# the constant output of a convolution of zero: the trained shift of its normalisation.
 
 
 def expression(
     genes: tuple[int, ...], pooling_is_linear: bool, convolution_of_zero_is_zero: bool
 ) -> tuple[Sum, dict[int, tuple[int, Sum]]]:
-    """Return the output, and the kind and argument of the convolution on each edge that has one."""
+    """Return the output, and the operation and argument of each convolution by its edge."""
     nodes: list[Sum] = [Counter({("pooled", 0, "input"): 1}), Counter(), Counter(), Counter()]
     convolutions: dict[int, tuple[int, Sum]] = {}
     for edge, ((source, target), operation) in enumerate(zip(EDGES, genes, strict=True)):
@@ -77,7 +77,7 @@ def live_edges(output: Sum, convolutions: dict[int, tuple[int, Sum]]) -> list[in
 
 
 def spelled(terms: Sum, name: dict[int, int]) -> str:
-    """Return a sum as text, its convolutions called by `name`: the same text for the same sum."""
+    """Return a sum as text, with the convolutions named by `name`. Equal sums give equal texts."""
     words = []
     for term, count in terms.items():
         if term[0] == "pool":
@@ -90,7 +90,7 @@ def spelled(terms: Sum, name: dict[int, int]) -> str:
 
 
 def form(genes: tuple[int, ...], pooling_is_linear: bool = True, convolution_of_zero_is_zero: bool = False) -> str:
-    """Return a text that is equal for two cells exactly if they are one network up to the names of their convolutions."""
+    """Return a text that is the same for two cells exactly if they are the same network up to the names of their convolutions."""
     output, convolutions = expression(genes, pooling_is_linear, convolution_of_zero_is_zero)
     live = live_edges(output, convolutions)
     spellings = []
@@ -103,49 +103,49 @@ def form(genes: tuple[int, ...], pooling_is_linear: bool = True, convolution_of_
 
 @cache
 def members() -> dict[str, list[int]]:
-    """Return the reference's classes: form -> indices, ascending."""
+    """Return the classes by the plain reference: from each form to its indices, ascending."""
     found: dict[str, list[int]] = {}
     for index, genes in enumerate(all_genes().tolist()):
         found.setdefault(form(tuple(genes)), []).append(index)
     return found
 
 
-def test_canonical_is_the_lowest_index_of_the_class_that_symbols_give() -> None:
+def test_canonical_is_the_lowest_index_of_the_symbolic_class() -> None:
     assert len(members()) == 5234
     expected = {index: indices[0] for indices in members().values() for index in indices}
     assert {index: SPACE.index(SPACE.canonical(SPACE.at(index))) for index in range(SIZE)} == expected
 
 
-def test_the_other_convention_gives_the_other_published_count() -> None:
+def test_the_other_convention_gives_5260_classes() -> None:
     forms = {form(genes, pooling_is_linear=False, convolution_of_zero_is_zero=True) for genes in product(range(5), repeat=6)}
     assert len(forms) == 5260
 
 
-def test_there_are_5234_classes_and_their_representatives_stand_for_themselves() -> None:
+def test_there_are_5234_classes_and_each_representative_is_its_own_canonical_form() -> None:
     canonical = [SPACE.index(SPACE.canonical(SPACE.at(index))) for index in range(SIZE)]
     assert len(set(canonical)) == 5234
     assert all(canonical[representative] == representative <= index for index, representative in enumerate(canonical))
 
 
 def cell(text: str) -> int:
-    """Return the index of six operations in short: n(one), s(kip), 1 (convolution), 3, p(ool), edge by edge of the string."""
+    """Return the index of a cell, given a letter for each edge: n(one), s(kip), 1 or 3 (convolutions), p(ool)."""
     return SPACE.index(SPACE.decode("|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*(OPERATIONS["ns13p".index(letter)] for letter in text))))
 
 
 @pytest.mark.parametrize(
     ("first", "second", "why"),
     [
-        ("nnnnnn", "nnnnpn", "pooling nothing gives nothing"),
+        ("nnnnnn", "nnnnpn", "pooling of zero is zero"),
         ("3nnnsn", "nnn3nn", "a skip connection is the identity"),
         ("3nnnsn", "n3nnns", "it does not matter which node a path goes through"),
         ("31nnss", "13nnss", "a sum has no order"),
-        ("3n1nsn", "nnn3nn", "what does not reach the output does not count"),
-        ("3snnpp", "s3nnpp", "nor whether it holds sums of pools"),
+        ("3n1nsn", "nnn3nn", "an operation that does not reach the output does not matter"),
+        ("3snnpp", "s3nnpp", "a sum of poolings has no order either"),
         ("3ssnnp", "3snnpp", "the pool of a sum is the sum of the pools"),
-        ("nn1nns", "nn3nns", "a convolution of zero is its shift, whichever the kernel"),
+        ("nn1nns", "nn3nns", "a convolution of zero is its shift, for both kernels"),
     ],
 )
-def test_these_are_one_network(first: str, second: str, why: str) -> None:
+def test_these_are_identical_networks(first: str, second: str, why: str) -> None:
     assert SPACE.canonical(SPACE.at(cell(first))) == SPACE.canonical(SPACE.at(cell(second))), why
 
 
@@ -158,14 +158,14 @@ def test_these_are_one_network(first: str, second: str, why: str) -> None:
         ("pnnnpn", "nnnpnn", "pooling twice is not pooling once"),
         ("3nnnpn", "pnnn3n", "pooling and a convolution do not commute"),
         ("nnnnnn", "nn3nns", "a convolution of zero adds its shift"),
-        ("nn3snn", "nn3sns", "which still counts beside an input"),
+        ("nn3snn", "nn3sns", "the shift of a convolution of zero matters also beside an input"),
     ],
 )
 def test_these_are_different_networks(first: str, second: str, why: str) -> None:
     assert SPACE.canonical(SPACE.at(cell(first))) != SPACE.canonical(SPACE.at(cell(second))), why
 
 
-def test_identity_keeps_what_the_output_depends_on() -> None:
+def test_identical_cells_are_all_connected_or_all_disconnected() -> None:
     connected = SPACE.connected_mask()
     canonical = [SPACE.index(SPACE.canonical(SPACE.at(index))) for index in range(SIZE)]
     assert (connected == connected[canonical]).all()
@@ -173,22 +173,22 @@ def test_identity_keeps_what_the_output_depends_on() -> None:
 
 # --- In numbers ---------------------------------------------------------------------------------------------------------------------------
 #
-# Small networks with real arithmetic: images of 4x4 pixels and 2 channels, ReLU, zero-padded convolution, a trained shift, average pooling
-# that leaves the padding out of its count. Two cells are identical if the sets of what they can compute, over all ways to hand out the
-# same few weights to their convolutions, are equal.
+# Small networks computed with numbers: images of 4x4 pixels and 2 channels, ReLU, zero-padded convolution, a trained shift, average pooling
+# that does not count the padding. The same few weights are assigned to the convolutions of a cell in all possible ways. Two cells are
+# identical if the sets of their outputs are equal.
 
 CHANNELS, SIDE = 2, 4
 WINDOWS = [(row, column) for row in range(3) for column in range(3)]
 
 
 def shifted(images: NDArray[np.float64], row: int, column: int) -> NDArray[np.float64]:
-    """Return what a 3x3 window's pixel (row, column) sees of zero-padded images, shape (cells, channels, side, side)."""
+    """Return pixel (row, column) of the 3x3 window around every pixel of zero-padded images, shape (cells, channels, side, side)."""
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
     return padded[:, :, row : row + SIDE, column : column + SIDE]
 
 
 class Weights:
-    """The same for every cell: an input image, and for each of six labels a 1x1 and a 3x3 kernel and a shift."""
+    """An input image, and a 1x1 kernel, a 3x3 kernel and a shift for each of six labels. All cells use the same."""
 
     def __init__(self, seed: int):
         rng = np.random.default_rng(seed)
@@ -220,7 +220,7 @@ class Weights:
         return nodes[3].ravel()
 
     def computable(self, index: int) -> NDArray[np.float64]:
-        """Return every output that the cell has under some labelling of its live convolutions, sorted, shape (labellings, values)."""
+        """Return the outputs of the cell for all labellings of its live convolutions, sorted, shape (labellings, values)."""
         genes = tuple(all_genes()[index].tolist())
         live = live_edges(*expression(genes, pooling_is_linear=True, convolution_of_zero_is_zero=False))
         outputs = [self.output(genes, dict(zip(live, order, strict=True))) for order in permutations(range(len(live)))]
@@ -232,7 +232,7 @@ def with_at_most(convolutions: int) -> list[int]:
     return np.flatnonzero(((genes == CONV_1X1) | (genes == CONV_3X3)).sum(axis=1) <= convolutions).tolist()
 
 
-def test_networks_with_numbers_agree_on_what_is_identical() -> None:
+def test_numerical_outputs_agree_on_which_networks_are_identical() -> None:
     weights, rng = Weights(seed=0), np.random.default_rng(1)
     canonical = np.array([SPACE.index(SPACE.canonical(SPACE.at(index))) for index in range(SIZE)])
     small = with_at_most(3)
@@ -257,10 +257,10 @@ def published_strings(real_data: Path) -> list[str]:
         return [row["UniqueString"] for row in csv.DictReader(lines)]
 
 
-def test_the_published_count_merges_networks_that_differ(real_data: Path) -> None:
+def test_the_published_classes_merge_different_networks(real_data: Path) -> None:
     published = published_strings(real_data)
     assert len(set(published)) == 6466
-    # Index 0 adds up two 1x1 convolutions. Others of the same string use one convolution along two paths.
+    # Cell 0 adds two 1x1 convolutions. Other cells with the same string use one convolution along two paths.
     alike = [index for index, text in enumerate(published) if text == published[0]]
     different = [index for index in alike if SPACE.canonical(SPACE.at(index)) != SPACE.canonical(SPACE.at(0))]
     assert different
@@ -271,8 +271,8 @@ def test_the_published_count_merges_networks_that_differ(real_data: Path) -> Non
         assert own.shape != other.shape or not np.allclose(own, other, rtol=0, atol=1e-6)
 
 
-def test_the_published_classes_that_hold_different_networks(real_data: Path) -> None:
-    """Counted under the convention of 5,260 classes, which the published strings come nearest to."""
+def test_the_number_of_published_classes_with_different_networks(real_data: Path) -> None:
+    """Different networks are counted by the convention with 5,260 classes, which is the closest one to the published strings."""
     published = published_strings(real_data)
     forms: dict[str, set[str]] = {}
     for text, genes in zip(published, all_genes().tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The networks of NAS-Bench-201 against published figures, a plain evaluation of the cell, and the small networks by hand."""
+"""The networks of NAS-Bench-201 equal published figures, a plain evaluation of the cell, and digits201's own implementation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from budgetnas.spaces.task import TASKS, Task  # noqa: E402
 
 SPACE = NASBench201()
 Counted = Callable[..., Complexity]
-# All operations, a convolution twice from one node, dead edges, a convolution of zero, no path at all; the best and two others.
+# All operations, two convolutions of the same node, dead edges, a convolution of zero, no path at all; the best cell and others.
 CELLS = (
     (3, 2, 4, 3, 1, 3),
     (4, 4, 4, 4, 4, 4),
@@ -49,13 +49,13 @@ def cell(genes: Sequence[int]) -> Architecture:
     ],
     ids=["all 3x3", "smallest", "index 0", "index 1"],
 )
-def test_published_figures_are_counted_in_the_built_network(arch: Architecture, params: int, macs: int | None, counted: Counted) -> None:
+def test_the_built_network_has_the_published_figures(arch: Architecture, params: int, macs: int | None, counted: Counted) -> None:
     complexity = counted(SPACE.network(arch, TASKS["cifar10"]), TASKS["cifar10"])
     assert complexity.params == params
     assert macs is None or complexity.macs == macs
 
 
-def test_the_parts_stand_in_the_published_order() -> None:
+def test_the_parts_have_the_published_order() -> None:
     features = SPACE.network(cell((3, 2, 4, 3, 1, 3)), TASKS["cifar100"]).features
     names = [type(part).__name__ for part in features]
     assert names == ["Conv2d", "BatchNorm2d", *["Cell"] * 5, *["ResidualBlock", *["Cell"] * 5] * 2, "BatchNorm2d", "ReLU"]
@@ -70,7 +70,7 @@ def test_the_parts_stand_in_the_published_order() -> None:
 
 
 @pytest.mark.parametrize("genes", CELLS)
-def test_a_cell_is_the_sum_over_paths_of_its_definition(genes: tuple[int, ...]) -> None:
+def test_a_cell_equals_its_definition(genes: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     module = Cell(genes, 4).double()
     for norm in module.modules():
@@ -98,7 +98,7 @@ def by_definition(module: Cell, position: int, gene: int, x):
 
 
 def trained_tensors(network: nn.Module, genes: Sequence[int]) -> Iterator[nn.Parameter]:
-    """The parameters in the order in which the networks by hand have theirs; those of dead edges are left out there."""
+    """Yield the parameters in the order of the reference implementation, which leaves out those of dead edges."""
     parts = list(network.features)
     for stem, norm, body in (parts[0:3], parts[5:8]):
         yield from (*stem.parameters(), *norm.parameters())
@@ -111,7 +111,7 @@ def trained_tensors(network: nn.Module, genes: Sequence[int]) -> Iterator[nn.Par
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("genes", CELLS)
-def test_the_network_of_digits201_is_the_one_trained_by_hand(genes: tuple[int, ...], training: bool) -> None:
+def test_the_network_of_digits201_equals_the_one_that_built_the_table(genes: tuple[int, ...], training: bool) -> None:
     rng = np.random.default_rng(3)
     shapes = parameter_shapes(genes)
     values = initial_values(shapes, rng) + 0.1 * torch.from_numpy(rng.standard_normal(initial_values(shapes, rng).shape)).float()
@@ -124,13 +124,13 @@ def test_the_network_of_digits201_is_the_one_trained_by_hand(genes: tuple[int, .
         parameter.data = (part.permute(3, 2, 0, 1) if part.dim() == 4 else part.T if part.dim() == 2 else part).clone()
         start += parameter.numel()
     assert start == len(values)
-    by_hand.forward(images[None, :, 0], training=True)  # running figures that evaluation uses
+    by_hand.forward(images[None, :, 0], training=True)  # updates the running averages, which evaluation uses
     module(images)
     expected = by_hand.forward(images[None, :, 0], training=training)[0]
     torch.testing.assert_close(module.train(training)(images), expected, rtol=0, atol=1e-5)
 
 
-def test_an_edge_that_no_path_uses_is_trained_and_counted_but_changes_nothing(counted: Counted) -> None:
+def test_an_edge_that_no_path_uses_is_counted_but_does_not_change_the_output(counted: Counted) -> None:
     dead = SPACE.network(cell((3, 0, 0, 3, 0, 0)), TASKS["digits201"])
     alive = SPACE.network(cell((0, 0, 0, 3, 0, 0)), TASKS["digits201"])
     assert counted(dead, TASKS["digits201"]).params > counted(alive, TASKS["digits201"]).params
@@ -140,10 +140,10 @@ def test_an_edge_that_no_path_uses_is_trained_and_counted_but_changes_nothing(co
 
 
 def test_sides_that_cannot_be_halved_twice_are_refused() -> None:
-    with pytest.raises(IndivisibleImages, match="halves images 2 times; 30 pixels a side is no multiple of 4"):
+    with pytest.raises(IndivisibleImages, match="the side of the images is 30; nasbench201 halves it 2 times, so choose a multiple of 4"):
         SPACE.network(SPACE.at(0), Task("odd", 30, 3, 10))
 
 
-def test_what_is_no_cell_is_refused() -> None:
+def test_an_invalid_cell_is_refused() -> None:
     with pytest.raises(InvalidArchitecture, match="gene 5 is 5"):
         SPACE.network(cell((0, 0, 0, 0, 0, 5)), TASKS["cifar10"])

@@ -1,4 +1,4 @@
-"""The cells of nasbench201: their text, what is wrong with a text, which of them are connected, their neighbours."""
+"""The cells of nasbench201: their text, errors in a text, connected cells, neighbours."""
 
 from itertools import product
 
@@ -14,12 +14,12 @@ SPACE = NASBench201()
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 
-def test_a_cell_by_hand() -> None:
+def test_the_genes_and_the_text_of_a_cell() -> None:
     assert SPACE.decode(CELL) == Architecture("nasbench201", (3, 1, 0, 4, 0, 2))
     assert SPACE.encode(Architecture("nasbench201", (3, 1, 0, 4, 0, 2))) == CELL
 
 
-def test_all_cells_have_a_text_of_their_own_that_leads_back() -> None:
+def test_every_cell_has_a_unique_text_that_decodes_to_it() -> None:
     texts = {SPACE.encode(Architecture("nasbench201", genes)): genes for genes in product(range(5), repeat=6)}
     assert len(texts) == SIZE == 15_625
     assert all(SPACE.decode(text).genes == genes for text, genes in texts.items())
@@ -48,7 +48,7 @@ def test_all_cells_have_a_text_of_their_own_that_leads_back() -> None:
         (CELL.replace("none~1", "none ~1"), "edge 'none ~1' of node 2"),
     ],
 )
-def test_a_refusal_says_what_is_wrong_and_where(text: str, wrong: str) -> None:
+def test_the_error_names_the_fault_and_its_position(text: str, wrong: str) -> None:
     with pytest.raises(InvalidArchitecture) as refused:
         SPACE.decode(text)
     assert wrong in str(refused.value)
@@ -60,7 +60,7 @@ def test_a_refusal_says_what_is_wrong_and_where(text: str, wrong: str) -> None:
     )
 
 
-def test_an_operation_wrong_twice_is_placed_where_it_stands_first() -> None:
+def test_the_error_names_the_first_of_two_equal_faults() -> None:
     text = CELL.replace("none", "zero")
     with pytest.raises(InvalidArchitecture, match="'zero' on the edge from node 1 to node 2"):
         SPACE.decode(text)
@@ -71,7 +71,7 @@ def test_an_operation_wrong_twice_is_placed_where_it_stands_first() -> None:
     st.lists(st.sampled_from(["none", "nor_conv_3x3", "nor_conv_7x7", "", "x y"]), min_size=6, max_size=6),
     st.sampled_from(["|", "+", "~", ""]),
 )
-def test_a_cell_built_of_wrong_parts_is_refused(operations: list[str], separator: str) -> None:
+def test_a_text_with_wrong_parts_is_refused(operations: list[str], separator: str) -> None:
     a, b, c, d, e, f = operations
     text = f"|{a}~0|{separator}|{b}~0|{c}~1|{separator}|{d}~0|{e}~1|{f}~2|"
     if separator == "+" and all(operation in OPERATIONS for operation in operations):
@@ -82,7 +82,7 @@ def test_a_cell_built_of_wrong_parts_is_refused(operations: list[str], separator
 
 
 def reaches_output(genes: tuple[int, ...]) -> bool:
-    """The plain reference: follow the edges from the input."""
+    """Return whether a path leads from input to output; a plain reference that follows the edges."""
     reached, waiting = {0}, [0]
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,4 @@
-"""NAS-Bench-201's search network against the textbook's: a loop over edges and operations."""
+"""NAS-Bench-201's search network equals the textbook's, a loop over edges and operations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from budgetnas.spaces.task import Task, task_of  # noqa: E402
 
 pytestmark = pytest.mark.slow
 SPACE, DIGITS = NASBench201(), task_of("digits201")
-# Sides 28, 14 and 7, of which the last has no middle.
+# The side of EVEN is even in all stages; the stages of ODD have sides 28, 14 and 7.
 EVEN, ODD = Task("even", image_size=12, image_channels=3, classes=5), Task("odd", image_size=28, image_channels=1, classes=5)
 SMALL = SupernetOptions(channels=8, cells=2)
 
@@ -49,7 +49,7 @@ def images(task: Task, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def passed(network: nn.Module, task: Task, strengths: Sequence[Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return the logits, gradients of a fixed mixture of them being computed."""
+    """Return the logits, and compute the gradients of a fixed mixture of them."""
     logits: Tensor = network(images(task, dtype), strengths)
     torch.manual_seed(3)
     (logits * torch.randn(logits.shape, dtype=torch.float64).to(dtype)).sum().backward()
@@ -71,7 +71,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_and_gradients_are_the_textbooks(case: str) -> None:
+def test_outputs_and_gradients_equal_the_textbooks(case: str) -> None:
     task, options = CASES[case]
     fast, textbook = built(task, options)
     mine, theirs = drawn(), drawn()
@@ -82,7 +82,7 @@ def test_outputs_and_gradients_are_the_textbooks(case: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["edges", "grouped"])
-def test_in_single_precision_it_is_as_near_to_the_truth_as_the_textbook(layout: str) -> None:
+def test_single_precision_is_as_accurate_as_the_textbook(layout: str) -> None:
     options = replace(SMALL, layout=layout)
     truth, single = built(EVEN, options), built(EVEN, options, torch.float32)
     exact, mine, theirs = drawn(), drawn(torch.float32), drawn(torch.float32)
@@ -96,14 +96,14 @@ def test_in_single_precision_it_is_as_near_to_the_truth_as_the_textbook(layout: 
     assert (mine.grad - exact.grad).norm() <= 2 * (theirs.grad - exact.grad).norm()
 
 
-def test_evaluation_mode_is_training_mode_and_no_averages_are_kept() -> None:
+def test_evaluation_mode_equals_training_mode_and_no_averages_are_kept() -> None:
     fast, _ = built(EVEN, SMALL)
     assert torch.equal(fast.train()(images(EVEN), [drawn()]), fast.eval()(images(EVEN), [drawn()]))
     assert list(fast.buffers()) == []
 
 
 def flops(options: SupernetOptions, task: Task = EVEN) -> int:
-    """Return the multiply-adds of one image's forward pass."""
+    """Return the multiply-adds of the forward pass of one image."""
     fast = Supernet(SPACE, task, options)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         fast(images(task, torch.float32)[:1], [drawn(torch.float32)])
@@ -112,19 +112,19 @@ def flops(options: SupernetOptions, task: Task = EVEN) -> int:
 
 @pytest.mark.parametrize("task", [EVEN, DIGITS], ids=["published", "small"])
 @pytest.mark.parametrize("size", [(8, 2), (4, 1)])
-def test_its_work_is_the_costs_of_all_operations_on_all_edges(task: Task, size: tuple[int, int]) -> None:
+def test_its_multiply_adds_are_the_costs_of_all_operations_on_all_edges(task: Task, size: tuple[int, int]) -> None:
     every = sum(costs.sum() for costs in SPACE.edge_costs("macs", task, *size)) + SPACE.fixed_cost("macs", task, *size)
     assert flops(SupernetOptions(*size), task) == every
 
 
-def test_shared_weights_evaluate_three_sets_of_operations_rather_than_six_and_partial_channels_a_quarter_squared() -> None:
+def test_shared_weights_halve_the_multiply_adds_and_partial_channels_divide_them_by_the_square() -> None:
     fixed = SPACE.fixed_cost("macs", EVEN, 8, 2)
     inside = flops(SMALL) - fixed
     assert flops(replace(SMALL, shared=True)) - fixed == inside / 2
     assert flops(replace(SMALL, partial=4)) - fixed == inside / 16
 
 
-def test_memory_is_less_than_the_textbooks_and_far_less_when_recomputing() -> None:
+def test_memory_is_less_than_the_textbooks_and_much_less_with_recomputation() -> None:
     fast, textbook = built(EVEN, replace(SMALL, cells=5))
     recomputing = Supernet(SPACE, EVEN, replace(SMALL, cells=5, recompute=True)).double()
     kept = [saved_bytes(lambda network=network: network(images(EVEN), [drawn()])) for network in (fast, textbook, recomputing)]
@@ -134,7 +134,7 @@ def test_memory_is_less_than_the_textbooks_and_far_less_when_recomputing() -> No
 class TestDerivedCells:
     OPTIONS = replace(SMALL, derived=True)
 
-    def test_all_but_the_first_are_the_textbooks_with_strengths_of_one(self) -> None:
+    def test_all_cells_but_the_first_equal_the_textbooks_with_strengths_of_one(self) -> None:
         fast, textbook = built(EVEN, self.OPTIONS)
         arch = sample(SPACE, np.random.default_rng(0))
         fast.derive(arch)
@@ -149,13 +149,13 @@ class TestDerivedCells:
         cells = [layer for layer in fast.layers if isinstance(layer, MixedCell)]
         assert [isinstance(cell.edges, ChosenEdges) for cell in cells] == [False] + [True] * 5
 
-    def test_a_cell_of_none_alone_gives_zeros(self) -> None:
+    def test_a_cell_with_only_none_gives_finite_logits(self) -> None:
         fast, _ = built(EVEN, self.OPTIONS)
         fast.derive(SPACE.at(0))
         fast.derive(SPACE.decode("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"))
         assert torch.isfinite(fast(images(EVEN), [drawn()])).all()
 
-    def test_an_architecture_for_cells_that_are_all_mixed_is_refused(self) -> None:
+    def test_derive_is_refused_if_all_cells_are_mixed(self) -> None:
         with pytest.raises(NothingDerived, match="build it with derived=True"):
             Supernet(SPACE, EVEN, SMALL).derive(SPACE.identity)
 
@@ -164,13 +164,13 @@ class TestDerivedCells:
     ("task", "options", "error", "line"),
     [
         (EVEN, SupernetOptions(channels=6, partial=4), IndivisibleChannels, "6 channels with partial=4"),
-        (EVEN, SupernetOptions(channels=0), WrongSize, "0 channels and 5 cells a stage"),
-        (EVEN, SupernetOptions(cells=0), WrongSize, "16 channels and 0 cells a stage"),
+        (EVEN, SupernetOptions(channels=0), WrongSize, "0 channels and 5 cells per stage"),
+        (EVEN, SupernetOptions(cells=0), WrongSize, "16 channels and 0 cells per stage"),
         (EVEN, SupernetOptions(layout="fast"), ValueError, "unknown layout 'fast'"),
-        (replace(EVEN, image_size=30), SupernetOptions(), IndivisibleImages, "30 pixels a side is no multiple of 4"),
+        (replace(EVEN, image_size=30), SupernetOptions(), IndivisibleImages, "the side of the images is 30; .* a multiple of 4"),
     ],
     ids=lambda value: "",
 )
-def test_options_that_do_not_fit_are_refused_in_a_line(task: Task, options: SupernetOptions, error: type[Exception], line: str) -> None:
+def test_options_that_do_not_fit_are_refused(task: Task, options: SupernetOptions, error: type[Exception], line: str) -> None:
     with pytest.raises(error, match=line):
         SPACE.supernet(task, options)

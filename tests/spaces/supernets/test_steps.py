@@ -1,4 +1,4 @@
-"""The steps of mixtures against PyTorch's own operations: outputs and gradients, for any shape and memory format."""
+"""The parts of supernets have the outputs and gradients of PyTorch's own operations, for any shape and memory format."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def normalised(x: Tensor, scale: Tensor | None = None) -> Tensor:
 
 @settings(max_examples=60)
 @given(SHAPES, st.sampled_from([(3, 1, 1), (5, 1, 1), (3, 2, 1), (5, 2, 1), (3, 1, 2), (5, 1, 2)]), LAST, st.integers(0, 99))
-def test_depthwise_convolutions(shape: tuple[int, int, int, int], kind: tuple[int, int, int], last: bool, seed: int) -> None:
+def test_depthwise_convolutions_in_double_precision(
+    shape: tuple[int, int, int, int], kind: tuple[int, int, int], last: bool, seed: int
+) -> None:
     torch.manual_seed(seed)
     kernel, stride, dilation = kind
 
@@ -56,7 +58,7 @@ def test_depthwise_convolutions(shape: tuple[int, int, int, int], kind: tuple[in
 
 @pytest.mark.parametrize("side", [32, 9, 8, 4, 3, 1])
 @pytest.mark.parametrize("kind", [(3, 1, 1), (5, 1, 1), (3, 2, 1), (5, 2, 1), (3, 1, 2), (5, 1, 2)])
-def test_depthwise_convolutions_in_single_precision_where_other_kernels_run(side: int, kind: tuple[int, int, int]) -> None:
+def test_depthwise_convolutions_in_single_precision_which_use_other_kernels(side: int, kind: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
     kernel, stride, dilation = kind
     x, kernels = drawn(2, 16, side, side), drawn(16, 1, kernel, kernel)
@@ -84,14 +86,14 @@ def test_quarters_hold_every_pixel_once() -> None:
     x = torch.arange(2 * 3 * 5 * 4.0).view(2, 3, 5, 4).contiguous(memory_format=torch.channels_last)
     found = quarters(x + 1)
     assert found.shape == (8, 3, 3, 2) and found.is_contiguous(memory_format=torch.channels_last)
-    # The second image's pixels at odd rows and even columns; the filled row is zero.
+    # The pixels of the second image at odd rows and even columns; the padded row is zero.
     assert torch.equal(found[6], functional.pad(x + 1, (0, 0, 0, 1))[1, :, 1::2, ::2])
     assert found.sum() == (x + 1).sum()
 
 
 @settings(max_examples=60)
 @given(SHAPES, st.integers(0, 3), st.integers(0, 3), st.integers(0, 2), LAST, st.integers(0, 99))
-def test_the_sum_of_a_node(shape: tuple[int, int, int, int], maps: int, convolved: int, bare: int, last: bool, seed: int) -> None:
+def test_the_weighted_sum_of_a_node(shape: tuple[int, int, int, int], maps: int, convolved: int, bare: int, last: bool, seed: int) -> None:
     torch.manual_seed(seed)
     images_, channels, height, width = shape
     if images_ * height * width < 3 or not maps + convolved + bare:
@@ -122,7 +124,7 @@ def test_the_sum_of_a_node(shape: tuple[int, int, int, int], maps: int, convolve
 
 
 @given(st.integers(1, 2000), st.integers(1, 40))
-def test_columns_are_summed_and_centred_whatever_the_rows(count: int, channels: int) -> None:
+def test_columns_are_summed_and_centred_for_any_number_of_pixels_in_a_row(count: int, channels: int) -> None:
     torch.manual_seed(count)
     x = torch.randn(count, channels, dtype=torch.float64) + 3
     columns = Columns(count, channels)
@@ -134,14 +136,14 @@ def test_columns_are_summed_and_centred_whatever_the_rows(count: int, channels: 
     assert torch.equal(columns.repeated(x[0]).view(-1, channels)[-1], x[0])
 
 
-def test_pixels_and_images_are_views_of_what_is_channels_last() -> None:
+def test_pixels_and_images_are_views_of_channels_last_tensors() -> None:
     x = drawn(2, 3, 4, 5).detach()
     assert pixels(x).data_ptr() == x.data_ptr() and torch.equal(images(pixels(x), x), x)
     assert images(pixels(x), x).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_what_needs_no_gradient_gets_none_and_the_others_the_same() -> None:
-    """Frozen weights save their products: a step of the strengths alone is shorter."""
+def test_frozen_tensors_get_no_gradient_and_the_others_the_same() -> None:
+    """Frozen weights save time: the products for their gradients are not computed."""
     torch.manual_seed(0)
     x, weight, strengths, kernels = drawn(2, 3, 6, 6), drawn(3, 3), drawn(1), drawn(3, 1, 5, 5)
 

@@ -1,4 +1,4 @@
-"""The columnar file: what was written is what is read, and nothing else is ever read as a table."""
+"""The columnar file: a written table is read back exactly, and any other file is refused."""
 
 import json
 import os
@@ -28,8 +28,8 @@ def small_table(rows: int = 40, columns: int = 3) -> Table:
     return Table.from_columns("space", values, {name: f"from {name}" for name in values})
 
 
-def said(table: Table) -> tuple[object, ...]:
-    """Everything that a table says, to the bit."""
+def contents(table: Table) -> tuple[object, ...]:
+    """Return everything in a table, with every bit."""
     table.load(list(table))
     return (table.space, table.rows, table.checksum, table.sources, {name: column_digest(table.column(name)) for name in table})
 
@@ -50,15 +50,15 @@ def tables(draw: st.DrawFn) -> Table:
 
 @settings(max_examples=60, deadline=None)
 @given(table=tables())
-def test_what_was_written_is_read_to_the_bit(table: Table) -> None:
+def test_a_written_table_is_read_back_bit_by_bit(table: Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.parquet"
         table.write(path)
         read = Table.open(path)
-        assert said(read) == said(table)
+        assert contents(read) == contents(table)
         for name in table:
             np.testing.assert_array_equal(read.column(name), table.column(name))
-            # Not only equal: minus zero stays minus zero.
+            # Equality does not see the sign of zero.
             known = ~np.isnan(table.column(name))
             np.testing.assert_array_equal(np.signbit(read.column(name)[known]), np.signbit(table.column(name)[known]))
         assert [entry.name for entry in Path(folder).iterdir()] == ["t.parquet"]
@@ -72,7 +72,7 @@ def test_checksum_does_not_depend_on_the_order_of_columns(table: Table, data: st
     assert again.checksum == table.checksum
 
 
-def test_checksum_sees_a_value_a_name_and_the_space() -> None:
+def test_checksum_depends_on_values_names_and_the_space() -> None:
     values = np.array([1.0, 2.0])
     sums = {
         Table.from_columns("s", {"a": values}, {"a": ""}).checksum,
@@ -84,24 +84,24 @@ def test_checksum_sees_a_value_a_name_and_the_space() -> None:
     assert len(sums) == 5
 
 
-def test_column_digest_is_that_of_little_endian_doubles_and_knows_one_nan() -> None:
-    # sha256 of 000000000000f03f, the eight bytes of 1.0; by coreutils' sha256sum.
+def test_column_digest_uses_little_endian_doubles_and_the_standard_nan() -> None:
+    # sha256 of 000000000000f03f, the eight bytes of 1.0, computed by sha256sum of coreutils.
     assert column_digest(np.array([1.0])) == "6c3c396ed6b5c36dcae172271f462051b1266b851e92df3deea8ac65478fd712"
     odd_nan = np.array([0x7FF8000000000001], dtype=np.uint64).view(np.float64)
     assert np.isnan(odd_nan[0])
     assert column_digest(odd_nan) == column_digest(np.array([np.nan]))
 
 
-def test_checksum_does_not_depend_on_how_parquet_wrote_the_bytes(tmp_path: Path) -> None:
+def test_checksum_does_not_depend_on_the_encoding_in_parquet(tmp_path: Path) -> None:
     table = small_table()
     table.write(tmp_path / "a.parquet")
     data = pq.ParquetFile(tmp_path / "a.parquet").read()
     pq.write_table(data, tmp_path / "b.parquet", compression="snappy", use_dictionary=True, data_page_version="2.0", row_group_size=7)
     assert (tmp_path / "a.parquet").read_bytes() != (tmp_path / "b.parquet").read_bytes()
-    assert said(Table.open(tmp_path / "b.parquet")) == said(table)
+    assert contents(Table.open(tmp_path / "b.parquet")) == contents(table)
 
 
-def test_columns_are_read_only_when_asked_for_and_cannot_be_written(tmp_path: Path) -> None:
+def test_columns_are_loaded_on_first_use_and_cannot_be_changed(tmp_path: Path) -> None:
     small_table().write(tmp_path / "t.parquet")
     table = Table.open(tmp_path / "t.parquet")
     (tmp_path / "t.parquet").unlink()
@@ -112,21 +112,21 @@ def test_columns_are_read_only_when_asked_for_and_cannot_be_written(tmp_path: Pa
         small_table().column("latency_ms/d/0.x")[0] = 1.0
 
 
-def test_an_edited_byte_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+def test_an_edited_byte_is_refused_or_does_not_change_the_table(tmp_path: Path) -> None:
     table, path = small_table(), tmp_path / "t.parquet"
     table.write(path)
-    good, truth, refused = path.read_bytes(), said(table), 0
+    good, truth, refused = path.read_bytes(), contents(table), 0
     rng = np.random.default_rng(1)
     for place in range(4, len(good), 5):
         edited = bytearray(good)
         edited[place] ^= int(rng.integers(1, 256))
         path.write_bytes(edited)
         try:
-            assert said(Table.open(path)) == truth, f"byte {place} was edited unseen"
+            assert contents(Table.open(path)) == truth, f"the edit of byte {place} was not noticed"
         except TableError as error:
             assert "\n" not in str(error)
             refused += 1
-    # What may pass is what Parquet itself passes over: its writer's name, counts that are held twice.
+    # An edit may pass only in bytes that Parquet ignores, such as the name of its writer.
     assert refused > 0.8 * len(range(4, len(good), 5))
 
 
@@ -156,7 +156,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     assert str(path) in one_line(error)
 
 
-def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     with pytest.raises(TableError, match="there is no table"):
         Table.open(path)
@@ -172,7 +172,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
 
 
 def described(header: object, data: pa.Table, path: Path) -> Path:
-    """Write a Parquet file that describes itself so, the description's own checksum right."""
+    """Write a Parquet file with this description, and with the right checksum of the description."""
     if isinstance(header, dict):
         header = header | {"sha256": columnar._header_digest(header)}
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -182,11 +182,11 @@ def described(header: object, data: pa.Table, path: Path) -> Path:
 
 COLUMN = {"sha256": column_digest(np.array([1.0])), "source": "s"}
 HOSTILE = {
-    "no JSON": b"{",
-    "no UTF-8": b'{"format": "\xff\xfe"}',
-    "nested without end": b"[" * 100_000,
+    "not JSON": b"{",
+    "not UTF-8": b'{"format": "\xff\xfe"}',
+    "nested very deeply": b"[" * 100_000,
     "a list": [1, 2],
-    "nothing": {},
+    "empty": {},
     "a later format": {"format": 2, "space": "s", "rows": 1, "columns": {"a": COLUMN}},
     "no columns": {"format": 1, "space": "s", "rows": 1, "columns": {}},
     "columns in a list": {"format": 1, "space": "s", "rows": 1, "columns": ["a"]},
@@ -196,10 +196,10 @@ HOSTILE = {
     "a space that is a number": {"format": 1, "space": 5, "rows": 1, "columns": {"a": COLUMN}},
     "more rows than there are": {"format": 1, "space": "s", "rows": 2, "columns": {"a": COLUMN}},
     "negative rows": {"format": 1, "space": "s", "rows": -1, "columns": {"a": COLUMN}},
-    "rows that are true": {"format": 1, "space": "s", "rows": True, "columns": {"a": COLUMN}},
-    "rows beyond all memory": {"format": 1, "space": "s", "rows": 10**15, "columns": {"a": COLUMN}},
+    "a truth value as rows": {"format": 1, "space": "s", "rows": True, "columns": {"a": COLUMN}},
+    "rows beyond any memory": {"format": 1, "space": "s", "rows": 10**15, "columns": {"a": COLUMN}},
     "another column": {"format": 1, "space": "s", "rows": 1, "columns": {"b": COLUMN}},
-    "one column more": {"format": 1, "space": "s", "rows": 1, "columns": {"a": COLUMN, "b": COLUMN}},
+    "one more column": {"format": 1, "space": "s", "rows": 1, "columns": {"a": COLUMN, "b": COLUMN}},
 }
 
 
@@ -211,7 +211,7 @@ def test_hostile_descriptions_are_refused_on_opening(tmp_path: Path, kind: str) 
     assert str(path) in one_line(error) and len(one_line(error)) < len(str(path)) + 200
 
 
-def test_an_honest_description_in_the_same_form_is_accepted(tmp_path: Path) -> None:
+def test_a_correct_description_in_the_same_form_is_accepted(tmp_path: Path) -> None:
     header = {"format": 1, "space": "s", "rows": 1, "columns": {"a": COLUMN}}
     assert Table.open(described(header, pa.table({"a": [1.0]}), tmp_path / "t.parquet")).column("a").tolist() == [1.0]
 
@@ -228,7 +228,7 @@ def test_an_honest_description_in_the_same_form_is_accepted(tmp_path: Path) -> N
         pa.table({"a": [1.0], "b": [1.0]}),
         pa.table({"a": [1.0, 1.0]}),
     ],
-    ids=["integers", "float32", "text", "lists", "structures", "twice the name", "one more", "one row more"],
+    ids=["integers", "float32", "text", "lists", "structures", "the same name twice", "one more column", "one more row"],
 )
 def test_columns_of_other_types_are_refused_on_opening(tmp_path: Path, data: pa.Table) -> None:
     header = {"format": 1, "space": "s", "rows": 1, "columns": {"a": COLUMN}}
@@ -236,7 +236,7 @@ def test_columns_of_other_types_are_refused_on_opening(tmp_path: Path, data: pa.
         Table.open(described(header, data, tmp_path / "t.parquet"))
 
 
-def test_a_small_file_that_claims_millions_of_rows_is_refused_unread(tmp_path: Path) -> None:
+def test_a_small_file_with_millions_of_rows_is_refused_before_reading(tmp_path: Path) -> None:
     rows = columnar.MAX_ROWS + 1
     data = pa.table({"a": np.zeros(rows)})
     header = {"format": 1, "space": "s", "rows": rows, "columns": {"a": COLUMN}}
@@ -257,7 +257,7 @@ def test_malformed_columns_are_refused() -> None:
         Table.from_columns("s", {"a": np.zeros(2)}, {"a": ""}).column("b")
 
 
-def test_merging_keeps_both_and_prefers_the_second() -> None:
+def test_merging_keeps_all_columns_and_prefers_the_second_table() -> None:
     first = Table.from_columns("s", {"a": np.zeros(2), "b": np.zeros(2)}, {"a": "one", "b": "one"})
     second = Table.from_columns("s", {"b": np.ones(2), "c": np.ones(2)}, {"b": "two", "c": "two"})
     both = first.merged(second)
@@ -270,9 +270,7 @@ def test_merging_keeps_both_and_prefers_the_second() -> None:
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), OSError(5, "Input/output error"), KeyboardInterrupt()])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
-) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
     path = tmp_path / "t.parquet"
     small_table().write(path)
     old = path.read_bytes()
@@ -290,7 +288,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
         assert isinstance(error.value, TableError) and str(failure.strerror) in one_line(error)  # type: ignore[arg-type]
 
 
-def test_a_failed_sync_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_sync_leaves_only_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.parquet"
     small_table().write(path)
     old = path.read_bytes()
@@ -305,7 +303,7 @@ def test_a_failed_sync_leaves_the_old_file_and_nothing_else(tmp_path: Path, monk
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.parquet"]
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TableError, match="cannot write") as error:
         small_table().write(tmp_path / "file" / "t.parquet")

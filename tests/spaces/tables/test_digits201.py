@@ -1,4 +1,4 @@
-"""The table that ships with the project: what its card says of it, what can be computed again, and figures that must not move."""
+"""The table that is part of the project: its card, figures that can be computed again, and figures that must not change."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def by_seed(split: str) -> np.ndarray:
     return np.stack([accuracy(TABLE, "digits201", split, seed=seed) for seed in SEEDS])  # type: ignore[arg-type]
 
 
-def test_the_card_gives_the_table_s_checksum() -> None:
+def test_the_card_has_the_checksum_of_the_table() -> None:
     assert re.findall(r"`([0-9a-f]{64})`", CARD) == [TABLE.checksum]
 
 
-def test_it_is_a_few_hundred_kilobytes_and_holds_what_the_card_lists() -> None:
+def test_it_is_small_and_has_the_columns_in_the_card() -> None:
     assert shipped_path("digits201").stat().st_size < 1_000_000
     assert (TABLE.space, TABLE.rows) == ("nasbench201", SIZE)
     assert sorted(TABLE) == sorted(
@@ -50,7 +50,7 @@ def test_it_is_a_few_hundred_kilobytes_and_holds_what_the_card_lists() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_accuracies_are_shares_of_the_images_and_the_mean_is_the_seeds(split: str) -> None:
+def test_accuracies_are_shares_of_the_images_and_have_the_mean_of_the_seeds(split: str) -> None:
     assert seeds(TABLE, "digits201", split) == list(SEEDS)  # type: ignore[arg-type]
     hits = by_seed(split) * IMAGES[split] / 100
     np.testing.assert_allclose(hits, np.round(hits), atol=1e-3)
@@ -58,13 +58,13 @@ def test_accuracies_are_shares_of_the_images_and_the_mean_is_the_seeds(split: st
     np.testing.assert_allclose(accuracy(TABLE, "digits201", split), by_seed(split).mean(axis=0), rtol=1e-6)  # type: ignore[arg-type]
 
 
-def test_identical_networks_share_what_was_trained() -> None:
+def test_identical_networks_share_their_trained_figures() -> None:
     canonical = canonical_indices()
     for column in (*by_seed("validation"), *by_seed("test"), training_seconds(TABLE, "digits201")):
         np.testing.assert_array_equal(column, column[canonical])
 
 
-def test_parameters_macs_and_cycles_are_the_closed_form() -> None:
+def test_parameters_macs_and_cycles_equal_the_closed_form() -> None:
     params, macs = small_network.complexities()
     for name, exact in {"params": params, "macs": macs, "cycles": small_network.cycles()}.items():
         np.testing.assert_array_equal(TABLE.column(f"{name}/digits201"), exact)
@@ -79,27 +79,27 @@ def test_times_are_positive() -> None:
         assert (column > 0).all()
 
 
-def test_a_cell_without_a_path_guesses_and_the_others_learn() -> None:
+def test_disconnected_cells_guess_and_connected_cells_learn() -> None:
     test, connected = accuracy(TABLE, "digits201", "test"), connected_mask()
     assert test[~connected].max() < 15
     assert np.median(test[connected]) > 50
 
 
-def test_the_card_s_statistics_are_the_table_s() -> None:
+def test_the_statistics_in_the_card_are_those_of_the_table() -> None:
     connected = connected_mask()
     for title, split in (("validation accuracy [%]", "validation"), ("test accuracy [%]", "test")):
         low, middle, high = np.quantile(accuracy(TABLE, "digits201", split)[connected], (0, 0.5, 1))  # type: ignore[arg-type]
         assert f"| {title} | median {middle:.3g}, {low:.3g} to {high:.3g} |" in CARD
     tests = by_seed("test")[:, connected]
     pairs = [(first, second) for first in range(3) for second in range(first)]
-    said = ", ".join(f"{spearmanr(tests[first], tests[second]).statistic:.3f}" for first, second in pairs)
-    assert f"seed to seed {said}" in CARD
+    correlations = ", ".join(f"{spearmanr(tests[first], tests[second]).statistic:.3f}" for first, second in pairs)
+    assert f"seed to seed {correlations}" in CARD
     assert f"root mean square over connected cells: {np.sqrt(tests.var(axis=0, ddof=1).mean()):.2f} points" in CARD
     best = int(np.where(connected, accuracy(TABLE, "digits201", "test"), 0).argmax())
     assert f"Best by test: cell {best} " in CARD
 
 
-def test_the_card_names_recipe_versions_machine_date_and_command() -> None:
+def test_the_card_names_the_recipe_the_versions_the_machine_the_date_and_the_command() -> None:
     for text in (
         "budgetnas data build digits201",
         "torch 2.",
@@ -114,8 +114,8 @@ def test_the_card_names_recipe_versions_machine_date_and_command() -> None:
     assert not re.search(r"/(home|tmp|root|work)/", CARD)
 
 
-def test_figures_that_must_not_move() -> None:
-    """A new build of the table changes these, and trials' identities with them: then they are to be changed here on purpose."""
+def test_golden_figures() -> None:
+    """A new build of the table changes these figures, and with them the identities of trials. Then change them here on purpose."""
     assert TABLE.checksum == "21bf7cb30ceb950485a0b7782021697f84eda0ea98c7000823fa6212febfb8b5"
     test, validation = (accuracy(TABLE, "digits201", split) for split in ("test", "validation"))  # type: ignore[arg-type]
     assert [round(float(test[index]), 3) for index in (0, 6_111, 15_624)] == [35.614, 96.982, 32.126]
@@ -125,14 +125,14 @@ def test_figures_that_must_not_move() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of table and card that stands in for the shipped ones."""
+    """A copy of the table and its card, used in place of the shipped ones."""
     for suffix in (".parquet", ".md"):
         shutil.copy(shipped_path("digits201").with_suffix(suffix), tmp_path / f"digits201{suffix}")
     monkeypatch.setattr(home, "shipped_path", lambda dataset: tmp_path / f"{dataset}.parquet")
     return tmp_path / "digits201.parquet"
 
 
-def test_the_copy_is_opened_as_it_is(copy: Path) -> None:
+def test_the_copy_is_opened(copy: Path) -> None:
     assert shipped_table("digits201").checksum == TABLE.checksum
     assert shipped_table("digits201").path == copy
 
@@ -153,15 +153,15 @@ def test_a_truncated_table_is_refused(copy: Path, share: float) -> None:
         shipped_table("digits201")
 
 
-def test_a_table_edited_with_new_checksums_is_not_the_card_s(copy: Path) -> None:
+def test_a_table_edited_with_new_checksums_is_refused(copy: Path) -> None:
     columns = {name: TABLE.column(name).copy() for name in TABLE}
     columns["accuracy/digits201/test/6"][0] += 1
     Table.from_columns("nasbench201", columns, TABLE.sources).write(copy)
-    with pytest.raises(DamagedTable, match="is not the table whose checksum its card gives"):
+    with pytest.raises(DamagedTable, match="does not match the checksum in its card"):
         shipped_table("digits201")
 
 
-def test_a_missing_table_or_card_is_one_line(copy: Path) -> None:
+def test_a_missing_table_or_card_is_refused_in_one_line(copy: Path) -> None:
     copy.with_suffix(".md").unlink()
     with pytest.raises(TableError, match="the card of the table, cannot be read; install budgetnas again"):
         shipped_table("digits201")

@@ -129,9 +129,9 @@ class Evil:
         (pickle.dumps({"data": np.zeros((2, 3072)), "labels": [1, 2]}), r"one row an image, and is float64 of \(2, 3072\)"),
         (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "'labels' should be 2 whole numbers"),
         (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["1"]}), "'labels' should be 1 whole numbers"),
-        (TEXT_NO_BYTES, "whose data are not the raw bytes of a numeric data type"),
-        (b"\x80\x02}(U\x04da", "cut off, damaged or no pickle"),
-        (b"", "cut off, damaged or no pickle"),
+        (TEXT_NO_BYTES, "with data that are not the raw bytes of a numeric data type"),
+        (b"\x80\x02}(U\x04da", "cut off, damaged or not a pickle"),
+        (b"", "cut off, damaged or not a pickle"),
     ],
 )
 def test_a_damaged_batch_is_one_line_and_nothing_of_it_runs(

@@ -1,4 +1,4 @@
-"""Upstream files into a table: the published facts of the real files, and what happens to files that are not they."""
+"""Conversion of upstream files into a table: published facts about the real files, and refusals of damaged or other files."""
 
 import csv
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-# What the real files say.
+# The real files.
 
 
 def test_every_file_of_the_manifest_has_a_reader() -> None:
@@ -66,14 +66,14 @@ def test_every_file_of_the_manifest_has_a_reader() -> None:
         ("ImageNet16-120", "validation", 46.73, 10676),
     ],
 )
-def test_best_cells_are_the_published_ones(table: Table, dataset: str, split: str, best: float, index: int) -> None:
+def test_the_best_cells_are_the_published_ones(table: Table, dataset: str, split: str, best: float, index: int) -> None:
     accuracy = table.column(accuracy_column(dataset, split))  # type: ignore[arg-type]
     assert accuracy.argmax() == index
     assert round(float(accuracy.max()), 2) == best
     assert accuracy.min() > 0.0
 
 
-def test_table_knows_all_datasets_devices_and_metrics(table: Table) -> None:
+def test_the_table_has_all_datasets_devices_and_metrics(table: Table) -> None:
     assert (table.space, table.rows, len(list(table))) == ("nasbench201", SIZE, 6 + 27 + 2)
     assert set(datasets(table)) == set(DATASETS)
     for dataset in DATASETS:
@@ -83,7 +83,7 @@ def test_table_knows_all_datasets_devices_and_metrics(table: Table) -> None:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_edgetpu_lacks_4699_cells_all_disconnected_ones_among_them(table: Table, dataset: str) -> None:
+def test_edgetpu_lacks_4699_cells_including_all_disconnected_ones(table: Table, dataset: str) -> None:
     latency_ms = device_cost(table, "latency_ms", dataset, "edgetpu")
     unsupported = np.isnan(latency_ms)
     assert unsupported.sum() == 4699
@@ -92,7 +92,7 @@ def test_edgetpu_lacks_4699_cells_all_disconnected_ones_among_them(table: Table,
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_all_other_devices_know_every_cell(table: Table, dataset: str) -> None:
+def test_all_other_devices_have_every_cell(table: Table, dataset: str) -> None:
     for device in devices(table, dataset):
         for resource in metrics(table, dataset, device):
             cost = device_cost(table, resource, dataset, device)
@@ -107,7 +107,7 @@ def test_fpga_energy_is_seven_times_its_latency(table: Table, dataset: str) -> N
 
 
 def additive_residual(cost: Column) -> float:
-    """Return how far a cost is, at most and relative to its range, from a sum over edges (least squares on the 30 indicators)."""
+    """Return the largest distance of a cost from a sum over edges, relative to its range (least squares on the 30 indicators)."""
     genes = np.array([SPACE.at(index).genes for index in range(SIZE)])
     indicators = np.concatenate([genes == operation for operation in range(5)], axis=1).astype(float)
     fit = indicators @ np.linalg.lstsq(indicators, cost, rcond=None)[0]
@@ -115,14 +115,14 @@ def additive_residual(cost: Column) -> float:
 
 
 def test_eyeriss_is_additive_over_edges_and_edgegpu_is_not(table: Table) -> None:
-    # A row given to another cell would break this at once: it ties the costs to the order of the cells.
+    # This fails if the costs of two cells are exchanged, so it shows that the rows have the right order.
     for dataset in DATASETS:
         assert additive_residual(device_cost(table, "latency_ms", dataset, "eyeriss")) < 1e-9
     assert additive_residual(device_cost(table, "latency_ms", "cifar10", "fpga")) < 1e-9
     assert additive_residual(device_cost(table, "latency_ms", "cifar10", "edgegpu")) > 0.05
 
 
-def test_estimated_devices_have_few_distinct_latencies(table: Table) -> None:
+def test_estimated_devices_have_few_different_latencies(table: Table) -> None:
     for dataset in DATASETS:
         assert len(np.unique(np.round(device_cost(table, "latency_ms", dataset, "eyeriss"), 9))) < 100
         assert len(np.unique(np.round(device_cost(table, "latency_ms", dataset, "fpga"), 9))) < 100
@@ -132,7 +132,7 @@ def test_estimated_devices_have_few_distinct_latencies(table: Table) -> None:
     ("name", "dataset"), [("Cifar10-NB201.csv", "cifar10"), ("Cifar100-NB201.csv", "cifar100"), ("ImageNet-NB201.csv", "ImageNet16-120")]
 )
 def test_validation_rows_belong_to_their_cells(mirror: Path, name: str, dataset: str) -> None:
-    # The validation files name no cell; their parameter counts do, as far as counts can.
+    # The validation files do not name cells, but have parameter counts, which identify cells up to ties.
     stated = [int(row["num_param"]) for row in rows_of(upstream(mirror, name))]
     np.testing.assert_array_equal(stated, SPACE.complexities(task_of(dataset))[0])
 
@@ -142,7 +142,7 @@ def test_training_times_belong_to_their_cells_and_are_of_200_epochs(mirror: Path
     plain = np.loadtxt(upstream(mirror, name))
     np.testing.assert_allclose(plain[:, 3], 200.0 * plain[:, 2], rtol=1e-6)
     np.testing.assert_array_equal(training_seconds(table, dataset), plain[:, 3])
-    # Another project's copy of the same benchmark; the accuracy beside ImageNet16-120's times is of other images, so near, not equal.
+    # A copy of the same benchmark by another project. Its accuracy for ImageNet16-120 is on other images, so it is close, but not equal.
     np.testing.assert_allclose(plain[:, 1], table.column(accuracy_column(dataset, "test")), atol=1e-6 if dataset == "cifar10" else 1.5)
 
 
@@ -151,7 +151,7 @@ def test_cifar100_training_time_is_cifar10s(table: Table) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1, 857, 6111, 9930, 15624])
-def test_values_are_the_files_own_to_the_bit(mirror: Path, table: Table, index: int) -> None:
+def test_values_equal_those_in_the_files_bit_by_bit(mirror: Path, table: Table, index: int) -> None:
     hardware = rows_of(upstream(mirror, "hw_ImageNet16-120.csv"))[index]
     assert device_cost(table, "latency_ms", "ImageNet16-120", "pixel3")[index] == float(hardware["pixel3_latency"])
     assert device_cost(table, "energy_mj", "ImageNet16-120", "edgegpu")[index] == float(hardware["edgegpu_energy"])
@@ -166,7 +166,7 @@ def test_sources_are_the_upstream_paths(table: Table) -> None:
     assert table.sources[cost_column("latency_ms", "cifar10", "fpga")].endswith("/data/hw_cifar10.csv")
 
 
-# Made-up files in the upstream layouts, so that damage is tested where the real ones are not.
+# Invented files in the upstream layouts, so that damage is tested also on machines without the real files.
 
 DEVICE_COLUMNS = [
     *("edgegpu_latency", "edgegpu_energy", "raspi4_latency", "edgetpu_latency", "pixel3_latency"),
@@ -176,7 +176,7 @@ HARDWARE_CODES = {"skip_connect": 0, "none": 1, "nor_conv_3x3": 2, "nor_conv_1x1
 
 
 def hardware_code(index: int) -> str:
-    """Return the `net` column's code of a cell as the file's own documentation gives it: edges 0-1, 0-2, 0-3, 1-2, 1-3, 2-3."""
+    """Return the code of a cell in the `net` column, with the documented order of edges: 0-1, 0-2, 0-3, 1-2, 1-3, 2-3."""
     genes = dict(zip(EDGES, SPACE.at(index).genes, strict=True))
     return str(tuple(HARDWARE_CODES[SPACE.operations[genes[edge]]] for edge in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))))
 
@@ -227,7 +227,7 @@ def written(lines: list[str], folder: Path) -> Path:
     return path
 
 
-def test_made_up_files_are_read_exactly(tmp_path: Path) -> None:
+def test_invented_files_are_read_exactly(tmp_path: Path) -> None:
     columns = read_hardware(written(hardware_lines(), tmp_path), "cifar10")
     assert len(columns) == 9
     np.testing.assert_array_equal(columns["energy_mj/cifar10/fpga"], np.arange(1, SIZE + 1) + 0.9)
@@ -254,7 +254,7 @@ DAMAGE: dict[str, Callable[[list[str]], list[str]]] = {
     "the last row missing": lambda lines: lines[:-1],
     "a row missing": lambda lines: lines[:5000] + lines[5001:],
     "a row twice": lambda lines: lines[:5000] + lines[4999:],
-    "one row more": lambda lines: [*lines, lines[-1]],
+    "one more row": lambda lines: [*lines, lines[-1]],
     "two rows swapped": swapped,
     "the header missing": lambda lines: [line.replace("#", "") for line in lines[1:]][:-1],
     "a wrong header": lambda lines: ["this,that,the,other", *lines[1:]] if "," in lines[1] else ["this that", *lines[1:]],
@@ -262,12 +262,12 @@ DAMAGE: dict[str, Callable[[list[str]], list[str]]] = {
     "a word for a number": without_number,
     "a row cut short": lambda lines: [*lines[:-1], lines[-1][:9]],
     "another file": lambda lines: ["<!DOCTYPE html>", "<html>", "<body>404: not found</body>", "</html>"],
-    "nothing": lambda lines: [],
+    "an empty file": lambda lines: [],
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_files_are_refused_in_one_line_that_names_them(kind: tuple[list[str], Read], damage: str, tmp_path: Path) -> None:
+def test_damaged_files_are_refused_in_one_line_that_names_the_file(kind: tuple[list[str], Read], damage: str, tmp_path: Path) -> None:
     lines, read = kind
     path = written(DAMAGE[damage](lines), tmp_path)
     with pytest.raises(TableError) as error:
@@ -298,11 +298,11 @@ def test_binary_garbage_is_refused_in_one_line(kind: tuple[list[str], Read], con
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-5", "1e999"])
-def test_figures_that_cannot_be_are_refused(kind: tuple[list[str], Read], value: str, tmp_path: Path) -> None:
+def test_impossible_figures_are_refused(kind: tuple[list[str], Read], value: str, tmp_path: Path) -> None:
     lines, read = kind
     delimiter = "," if "," in lines[1] else " "
     cells = lines[321].split(delimiter)
-    # The last figure that is read: FPGA energy, ImageNet accuracy, the accuracy, the seconds in all.
+    # The last figure that is read: FPGA energy, ImageNet accuracy, accuracy, total seconds.
     place = {"net": -1, "CIF": 2, ",in": 4, "# A": -1}[lines[0][:3]]
     cells[place] = value
     lines[321] = delimiter.join(cells)
@@ -311,15 +311,15 @@ def test_figures_that_cannot_be_are_refused(kind: tuple[list[str], Read], value:
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_missing_or_a_folder_is_one_line(kind: tuple[list[str], Read], tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_refused_in_one_line(kind: tuple[list[str], Read], tmp_path: Path) -> None:
     for path in (tmp_path / "absent.csv", tmp_path):
         with pytest.raises(TableError, match="cannot read") as error:
             kind[1](path)
         assert "\n" not in str(error.value)
 
 
-def test_a_file_that_no_reader_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match=r"no reader is known for a/b/c/other\.csv; known are hw_cifar10\.csv"):
+def test_a_file_without_a_reader_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"there is no reader for a/b/c/other\.csv; the known files are hw_cifar10\.csv"):
         convert({"a/b/c/other.csv": tmp_path})
 
 

@@ -1,4 +1,4 @@
-"""One file, downloaded from servers that behave and from servers that do not."""
+"""The download of one file, from good servers and from faulty ones."""
 
 import hashlib
 import os
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
 
 
 def ranged(content: bytes = CONTENT, sent: int | None = None) -> Answer:
-    """A server that continues where it is asked to; of what it promises it sends the first `sent` bytes."""
+    """Return an answer that continues at the requested byte, but sends only the first `sent` bytes of it."""
 
     def answer(handler: Handler) -> None:
         start = handler.start
@@ -92,7 +92,7 @@ def ranged(content: bytes = CONTENT, sent: int | None = None) -> Answer:
 
 
 def whole(content: bytes = CONTENT, length: bool = True, sent: int | None = None) -> Answer:
-    """A server that knows no ranges, or not even its file's length."""
+    """Return an answer that ignores ranges, and without `length` does not state the length of the file."""
 
     def answer(handler: Handler) -> None:
         handler.head(200, **({"Content_Length": len(content)} if length else {}))
@@ -159,7 +159,7 @@ def test_a_file_is_downloaded_once(server: Server, target: Path) -> None:
     assert len(server.asked) == 1
 
 
-def test_the_entry_s_own_address_is_the_default(server: Server, target: Path) -> None:
+def test_the_url_of_the_entry_is_the_default(server: Server, target: Path) -> None:
     assert download(entry_of(CONTENT, url=server.url + "/own"), target, None, lambda *_: None, QUICK)
     assert server.asked == [("/mirror/own", None)]
 
@@ -178,19 +178,19 @@ def test_a_download_that_is_cut_off_is_continued(server: Server, target: Path) -
     assert ranges(server) == [None, "bytes=150000-", "bytes=250000-"]
 
 
-def test_a_server_without_ranges_is_begun_again(server: Server, target: Path) -> None:
+def test_with_a_server_without_ranges_the_download_starts_again(server: Server, target: Path) -> None:
     server.script = [whole(sent=150_000), whole()]
     assert get(server, target)
     assert target.read_bytes() == CONTENT and ranges(server) == [None, "bytes=150000-"]
 
 
-def test_a_server_that_states_no_length_is_not_believed_to_be_done(server: Server, target: Path) -> None:
+def test_an_answer_without_a_length_that_ends_too_early_is_continued(server: Server, target: Path) -> None:
     server.script = [whole(length=False, sent=150_000)]
     assert get(server, target)
     assert target.read_bytes() == CONTENT and ranges(server) == [None, "bytes=150000-"]
 
 
-def test_what_a_cut_off_call_left_is_continued_by_the_next(server: Server, target: Path) -> None:
+def test_the_next_call_continues_a_download_that_was_cut_off(server: Server, target: Path) -> None:
     server.script = [ranged(sent=150_000), status(503), status(503)]
     with pytest.raises(Unavailable, match=r"answered 503 .* run `budgetnas data fetch` again to continue"):
         get(server, target)
@@ -203,7 +203,7 @@ def test_what_a_cut_off_call_left_is_continued_by_the_next(server: Server, targe
     "odd",
     ["", "bytes 0-401599/401600", "bytes 150000-401599/401601", "items 150000-401599/401600", "bytes */401600", "bytes 1500000-2-3/x"],
 )
-def test_a_range_that_does_not_fit_is_begun_again(server: Server, target: Path, odd: str) -> None:
+def test_after_a_wrong_range_the_download_starts_again(server: Server, target: Path, odd: str) -> None:
     def answer(handler: Handler) -> None:
         handler.head(206, Content_Range=odd, Content_Length=len(CONTENT) - 150_000)
         handler.wfile.write(b"x" * (len(CONTENT) - 150_000))
@@ -215,7 +215,7 @@ def test_a_range_that_does_not_fit_is_begun_again(server: Server, target: Path, 
     assert target.read_bytes() == CONTENT and ranges(server) == ["bytes=150000-", None]
 
 
-def test_a_range_that_is_refused_is_begun_again(server: Server, target: Path) -> None:
+def test_after_a_refused_range_the_download_starts_again(server: Server, target: Path) -> None:
     target.parent.mkdir()
     part(target).write_bytes(CONTENT[:150_000])
     server.script = [status(416)]
@@ -231,14 +231,14 @@ def test_a_stale_part_does_not_spoil_the_download(server: Server, target: Path, 
     assert target.read_bytes() == CONTENT and left(target) == ["a file.csv"]
 
 
-def test_a_part_that_is_complete_is_taken_without_asking(server: Server, target: Path) -> None:
+def test_a_complete_part_is_used_without_a_request(server: Server, target: Path) -> None:
     target.parent.mkdir()
     part(target).write_bytes(CONTENT)
     assert get(server, target)
     assert target.read_bytes() == CONTENT and server.asked == [] and left(target) == ["a file.csv"]
 
 
-def test_a_wrong_checksum_names_file_expected_found_and_remedy(server: Server, target: Path) -> None:
+def test_the_error_for_a_wrong_checksum_names_file_checksums_and_remedy(server: Server, target: Path) -> None:
     target.parent.mkdir()
     (target.parent / "bystander").write_text("untouched")
     server.answer = ranged(OTHER)
@@ -250,7 +250,7 @@ def test_a_wrong_checksum_names_file_expected_found_and_remedy(server: Server, t
     assert left(target) == ["bystander"] and len(server.asked) == 1
 
 
-def test_a_damaged_file_stays_until_there_is_a_better_one(server: Server, target: Path) -> None:
+def test_a_damaged_file_is_kept_until_the_download_succeeds(server: Server, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(b"damaged")
     server.answer = ranged(OTHER)
@@ -267,7 +267,7 @@ def test_a_file_of_another_size_is_refused(server: Server, target: Path, content
     assert left(target) == [] and len(server.asked) == 1
 
 
-def test_a_server_that_does_not_stop_is_cut_off_at_the_stated_size(server: Server, target: Path) -> None:
+def test_an_endless_answer_is_stopped_at_the_stated_size(server: Server, target: Path) -> None:
     largest = []
     server.answer = endless
     with pytest.raises(FetchError, match="expected 401,600 bytes at most, found more"):
@@ -275,7 +275,7 @@ def test_a_server_that_does_not_stop_is_cut_off_at_the_stated_size(server: Serve
     assert max(largest) <= len(CONTENT) and left(target) == []
 
 
-def test_a_file_of_unknown_size_is_cut_off_too(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_answer_for_a_file_of_unknown_size_is_stopped(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LARGEST_BYTES", 200_000)
     server.answer = endless
     with pytest.raises(FetchError, match="expected 200,000 bytes at most, found more"):
@@ -283,7 +283,7 @@ def test_a_file_of_unknown_size_is_cut_off_too(server: Server, target: Path, mon
     assert left(target) == []
 
 
-def test_git_s_checksum_decides_where_there_is_no_other(server: Server, target: Path) -> None:
+def test_git_s_checksum_is_used_if_there_is_no_other(server: Server, target: Path) -> None:
     entry = entry_of(CONTENT, bytes=None, sha256=None)
     server.script = [ranged(OTHER)]
     with pytest.raises(FetchError, match=f"expected git blob sha1 {entry.git_blob_sha1}, found [0-9a-f]{{40}};"):
@@ -294,9 +294,9 @@ def test_git_s_checksum_decides_where_there_is_no_other(server: Server, target: 
     assert target.read_bytes() == CONTENT and ranges(server)[-1] == "bytes=150000-"
 
 
-def test_git_s_checksum_is_git_s(tmp_path: Path) -> None:
+def test_git_s_checksum_equals_that_of_git_hash_object(tmp_path: Path) -> None:
     (tmp_path / "hello").write_bytes(b"hello\n")
-    # As `git hash-object` prints it.
+    # Printed by `git hash-object`.
     assert (
         mismatch(entry_of(b"", bytes=None, sha256=None, git_blob_sha1="ce013625030ba8dba906f756967f9e9ca394464a"), tmp_path / "hello")
         is None
@@ -304,7 +304,7 @@ def test_git_s_checksum_is_git_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 204, 206])
-def test_a_refusal_is_final_and_leaves_nothing(server: Server, target: Path, code: int) -> None:
+def test_after_a_refusal_there_is_no_further_attempt_and_no_file(server: Server, target: Path, code: int) -> None:
     server.answer = status(code)
     with pytest.raises(Unavailable, match=rf"answered {code}") as error:
         get(server, target)
@@ -312,7 +312,7 @@ def test_a_refusal_is_final_and_leaves_nothing(server: Server, target: Path, cod
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 429, 408])
-def test_a_server_in_trouble_is_asked_again_but_not_for_ever(server: Server, target: Path, code: int) -> None:
+def test_a_server_error_leads_to_a_limited_number_of_attempts(server: Server, target: Path, code: int) -> None:
     server.script = [status(code), status(code)]
     assert get(server, target)
     target.unlink()
@@ -323,34 +323,34 @@ def test_a_server_in_trouble_is_asked_again_but_not_for_ever(server: Server, tar
     assert len(server.asked) == 3
 
 
-def test_a_silent_server_is_given_up(server: Server, target: Path) -> None:
+def test_a_silent_server_is_unavailable(server: Server, target: Path) -> None:
     server.answer = silent
     with pytest.raises(Unavailable, match=r"cannot be reached .*timed out"):
         get(server, target, patience=Patience(silence_s=0.05, attempt_s=100.0, attempts=2, pause_s=0.0))
     assert len(server.asked) <= 2 and left(target) == []
 
 
-def test_a_server_that_trickles_is_given_up(server: Server, target: Path) -> None:
+def test_a_very_slow_server_is_unavailable(server: Server, target: Path) -> None:
     with pytest.raises(Unavailable, match=r"sent only [\d,]+ bytes in 0 s"):
         get(server, target, patience=Patience(silence_s=20.0, attempt_s=0.0, attempts=2, pause_s=0.0))
     assert 0 < part(target).stat().st_size < len(CONTENT) and left(target) == ["a file.csv.part"]
 
 
-def test_nobody_there(target: Path, server: Server) -> None:
+def test_a_port_without_a_server_is_unavailable(target: Path, server: Server) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(Unavailable, match=r"cannot be reached .*refused"):
             download(entry_of(CONTENT), target, f"http://127.0.0.1:{free.getsockname()[1]}", lambda *_: None, QUICK)
 
 
-def test_what_is_no_http_is_one_line(server: Server, target: Path) -> None:
+def test_an_answer_that_is_not_http_is_refused_in_one_line(server: Server, target: Path) -> None:
     server.answer = lambda handler: handler.wfile.write(b"\0\xff nonsense\r\n\r\n" * 10)
     with pytest.raises(Unavailable) as error:
         get(server, target)
     assert "\n" not in str(error.value)
 
 
-def test_redirections_lead_to_http_only(server: Server, target: Path, tmp_path: Path) -> None:
+def test_redirections_are_followed_to_http_only(server: Server, target: Path, tmp_path: Path) -> None:
     (tmp_path / "local").write_bytes(CONTENT)
     server.script = [status(302, Location="/elsewhere")]
     assert get(server, target)
@@ -366,22 +366,22 @@ def test_redirections_lead_to_http_only(server: Server, target: Path, tmp_path: 
 @pytest.mark.parametrize(
     "base", ["file:///etc", "ftp://host/x", "host/x", "/folder", "http://", "http://a b/", "http://[x", "http://h/?q=1", "", "http:/x"]
 )
-def test_a_base_that_is_no_mirror_is_refused(base: str) -> None:
-    with pytest.raises(FetchError, match="names no mirror; give the http or https address"):
+def test_an_address_that_is_not_a_mirror_is_refused(base: str) -> None:
+    with pytest.raises(FetchError, match="is not a mirror; give the http or https address"):
         address(entry_of(CONTENT), base)
 
 
-def test_an_interrupt_leaves_what_came_and_the_next_call_continues(server: Server, target: Path) -> None:
+def test_after_an_interrupt_the_next_call_continues(server: Server, target: Path) -> None:
     def interrupt(_entry: Entry, done: int, _total: int | None) -> None:
         if done > 100_000:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         download(entry_of(CONTENT), target, server.url, interrupt, QUICK)
-    came = part(target).stat().st_size
-    assert 100_000 < came < len(CONTENT) and part(target).read_bytes() == CONTENT[:came]
+    received = part(target).stat().st_size
+    assert 100_000 < received < len(CONTENT) and part(target).read_bytes() == CONTENT[:received]
     assert get(server, target)
-    assert target.read_bytes() == CONTENT and ranges(server)[-1] == f"bytes={came}-"
+    assert target.read_bytes() == CONTENT and ranges(server)[-1] == f"bytes={received}-"
 
 
 def test_a_full_disk_leaves_nothing(server: Server, small_disk: Callable[[int], Path]) -> None:
@@ -398,7 +398,7 @@ def test_a_full_disk_leaves_nothing(server: Server, small_disk: Callable[[int], 
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_disk_that_fails_leaves_nothing(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_failing_disk_leaves_no_part(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def fail(*_arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -410,7 +410,7 @@ def test_a_disk_that_fails_leaves_nothing(server: Server, target: Path, monkeypa
     assert left(target) == ["a file.csv"] and target.read_bytes() == b"old"
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(server: Server, target: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused_in_one_line(server: Server, target: Path) -> None:
     target.parent.parent.joinpath("home").write_text("a file where a folder should be")
     with pytest.raises(FetchError, match="cannot write") as error:
         get(server, target)

@@ -1,4 +1,4 @@
-"""From the manifest to the tables: what is downloaded, what is kept of what was there, and what a failure leaves."""
+"""From the manifest to the tables: which files are downloaded, which old columns are kept, and what remains after a failure."""
 
 import errno
 import hashlib
@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], str]]:
-    """Serve a folder as a plain static server does; give its address."""
+    """Return a function that serves a folder by a static server and returns its address."""
     for variable in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(variable)
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
@@ -59,7 +59,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], str]]:
 
 
 def entry_of(folder: Path, path: str, content: bytes, optional: bool = False) -> Entry:
-    """Put a file on the mirror at `folder` and return its entry."""
+    """Write a file to the mirror at `folder` and return its entry."""
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
     (folder / path).write_bytes(content)
     return Entry("w", path, f"http://nowhere.invalid/{path}", "0" * 40, "MIT", len(content), hashlib.sha256(content).hexdigest(), optional)
@@ -76,7 +76,7 @@ def mirror(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def times(mirror: Path) -> Entry:
-    """The smallest upstream file that makes a table: training times."""
+    """The smallest upstream file that gives a table: training times."""
     return entry_of(mirror, f"owner/repo/{COMMIT}/cifar10_perfmetrics.txt", seconds_text(200))
 
 
@@ -96,9 +96,9 @@ def table_of(**columns: tuple[Column, str]) -> Table:
 ONES = np.ones(SIZE)
 
 
-def test_the_manifest_is_the_published_one(real_data: Path) -> None:
+def test_the_manifest_equals_the_published_one(real_data: Path) -> None:
     published = {entry["path"]: entry for entry in json.loads((real_data / "manifest.json").read_text())}
-    assert {entry.path for entry in manifest()} <= set(published)  # the folder holds files of other projects too
+    assert {entry.path for entry in manifest()} <= set(published)  # the folder also has files of other projects
     for entry in manifest():
         stated = published[entry.path]
         assert (entry.url, entry.bytes, entry.sha256) == (stated["url"], stated.get("bytes"), stated.get("sha256"))
@@ -121,11 +121,11 @@ def test_the_manifest_is_well_formed() -> None:
         assert entry.optional or (len(bytes.fromhex(entry.sha256 or "")) == 32 and (entry.bytes or 0) > 1_000_000)
 
 
-def test_real_files_become_the_table(real_data: Path, home: Path, serve: Callable[[Path], str]) -> None:
+def test_the_real_files_give_the_golden_table(real_data: Path, home: Path, serve: Callable[[Path], str]) -> None:
     base = serve(real_data / "mirror")
     fetched = run(list(manifest()), base)
     table = Table.open(home / "nasbench201.parquet")
-    # A golden figure: every trial's identity holds it.
+    # A golden figure: it is part of the identity of every trial.
     assert table.checksum == "92f2b94a1556b936833b4a36af4658bd6e2b5f19e2b2049355dee5d8709f9995"
     assert fetched.tables == {"nasbench201": home / "nasbench201.parquet"}
     assert (len(fetched.received), fetched.present) == (9, [])
@@ -136,7 +136,7 @@ def test_real_files_become_the_table(real_data: Path, home: Path, serve: Callabl
     assert not [path for path in home.rglob("*") if path.suffix in (".part", ".partial")]
 
 
-def test_the_optional_original_adds_operators_and_changes_nothing_else(
+def test_the_optional_original_file_adds_only_the_operators(
     real_data: Path, home: Path, mirror: Path, serve: Callable[[Path], str]
 ) -> None:
     shutil.copytree(real_data / "mirror", mirror)
@@ -150,7 +150,7 @@ def test_the_optional_original_adds_operators_and_changes_nothing_else(
     assert set(Table.open(table_path("fbnet-operators")).sources.values()) == {entry.path}
 
 
-def test_imported_columns_are_kept_and_downloaded_ones_renewed(
+def test_imported_columns_are_kept_and_downloaded_ones_are_replaced(
     home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str]
 ) -> None:
     old_commit = f"owner/repo/{'f' * 40}/cifar10_perfmetrics.txt"
@@ -160,11 +160,11 @@ def test_imported_columns_are_kept_and_downloaded_ones_renewed(
     np.testing.assert_array_equal(table.column(SECONDS), 200.0 * np.arange(1, SIZE + 1))
     assert table.sources[SECONDS] == times.path
     assert seeds(table, "cifar10", "test") == [777] and table.sources[TEST + "/777"] == "NATS-tss"
-    # Downloaded once, no longer in the manifest: still known.
+    # Downloaded before, no longer in the manifest, but kept.
     assert table.column(TEST)[0] == 2.0 and table.sources[TEST] == old_commit
 
 
-def test_an_imported_column_wins_over_a_downloaded_one_of_its_name(
+def test_an_imported_column_has_priority_over_a_downloaded_one(
     home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str]
 ) -> None:
     table_of(seconds=(ONES, "NATS-tss")).write(table_path("nasbench201"))
@@ -173,17 +173,17 @@ def test_an_imported_column_wins_over_a_downloaded_one_of_its_name(
     assert table.column(SECONDS)[5] == 1.0 and table.sources == {SECONDS: "NATS-tss"}
 
 
-def test_a_column_of_a_few_cells_takes_no_complete_column_s_place() -> None:
+def test_a_column_of_a_few_cells_does_not_replace_a_complete_one() -> None:
     few = np.where(np.arange(SIZE) < 3, 1.0, np.nan)
     notes: list[str] = []
     both = joined(table_of(mean=(2 * ONES, "whole")), table_of(mean=(few, "few"), seed=(few, "few")), notes)
     assert both.sources == {TEST: "whole", TEST + "/777": "few"} and both.column(TEST)[0] == 2.0
     assert notes == [f"'{TEST}' from few knows 3 of {SIZE} rows, so that from whole is kept"]
-    # As full as the other it does, gaps and all: they may be cells that a device does not support.
+    # A column with equally many gaps does: the gaps may be cells that a device does not support.
     assert joined(table_of(mean=(few, "first")), table_of(mean=(few, "second")), notes).sources == {TEST: "second"}
 
 
-def test_a_damaged_table_is_replaced_and_that_is_said(home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str]) -> None:
+def test_a_damaged_table_is_replaced_with_a_note(home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str]) -> None:
     path = table_path("nasbench201")
     home.mkdir()
     path.write_bytes(b"PAR1 and then nothing")
@@ -192,12 +192,12 @@ def test_a_damaged_table_is_replaced_and_that_is_said(home: Path, mirror: Path, 
     assert list(Table.open(path)) == [SECONDS]
 
 
-def test_of_a_table_damaged_in_one_column_the_others_are_kept(home: Path) -> None:
+def test_a_table_with_one_damaged_column_keeps_the_other_columns(home: Path) -> None:
     path = table_path("nasbench201")
     values = np.random.default_rng(0).normal(size=SIZE)
     table_of(seed=(values, "NATS-tss"), mean=(values + 1.0, "NATS-tss")).write(path)
     content = bytearray(path.read_bytes())
-    content[len(content) // 4] ^= 255  # columns are written in the order of their names: this is within the mean's
+    content[len(content) // 4] ^= 255  # columns are written in the order of their names, so this is in that of the mean
     path.write_bytes(content)
     notes: list[str] = []
     kept = with_imported(table_of(seconds=(ONES, "x")), path, notes)
@@ -206,7 +206,7 @@ def test_of_a_table_damaged_in_one_column_the_others_are_kept(home: Path) -> Non
     assert len(notes) == 1 and f"column '{TEST}'" in notes[0] and "NATS-tss" in notes[0]
 
 
-def test_somebody_else_s_parquet_is_not_replaced(home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str]) -> None:
+def test_a_parquet_file_of_another_project_is_not_replaced(home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -224,8 +224,8 @@ def old_table(home: Path) -> bytes:
     return table_path("nasbench201").read_bytes()
 
 
-@pytest.mark.parametrize("fault", ["wrong bytes", "missing", "of another shape"])
-def test_a_file_that_fails_leaves_the_old_table(
+@pytest.mark.parametrize("fault", ["wrong bytes", "missing", "another layout"])
+def test_a_failed_file_leaves_the_old_table(
     home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str], old_table: bytes, fault: str
 ) -> None:
     second = entry_of(mirror, f"owner/repo/{COMMIT}/imagenet_perfmetrics.txt", b"0.0 1.0 2.0 3.0\n")
@@ -233,14 +233,14 @@ def test_a_file_that_fails_leaves_the_old_table(
         (mirror / second.path).write_bytes(b"0.0 1.0 2.0 4.0\n")
     if fault == "missing":
         (mirror / second.path).unlink()
-    expected = {"wrong bytes": FetchError, "missing": Unavailable, "of another shape": TableError}[fault]
+    expected = {"wrong bytes": FetchError, "missing": Unavailable, "another layout": TableError}[fault]
     with pytest.raises(expected, match="imagenet_perfmetrics") as error:
         run([times, second], serve(mirror))
     assert "\n" not in str(error.value)
     assert table_path("nasbench201").read_bytes() == old_table
-    # What came and is right is not downloaded again.
+    # A downloaded and checked file is kept.
     assert upstream_file(times).read_bytes() == seconds_text(200)
-    assert upstream_file(second).exists() == (fault == "of another shape")
+    assert upstream_file(second).exists() == (fault == "another layout")
     assert not [path for path in home.rglob("*") if path.suffix in (".part", ".partial")]
 
 
@@ -253,7 +253,7 @@ def imported(monkeypatch: pytest.MonkeyPatch, table: Table | TableError) -> None
     monkeypatch.setattr(importing, "import_upstream", import_upstream)
 
 
-def test_an_optional_file_adds_only_what_the_others_lack(
+def test_an_optional_file_adds_only_columns_that_the_others_lack(
     home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     imported(monkeypatch, table_of(seconds=(ONES, "pickle"), mean=(3 * ONES, "pickle")))
@@ -265,7 +265,7 @@ def test_an_optional_file_adds_only_what_the_others_lack(
 
 
 @pytest.mark.parametrize("fault", ["wrong bytes", "unreadable"])
-def test_a_bad_optional_file_is_an_error_but_the_others_table_is_made(
+def test_a_bad_optional_file_is_an_error_but_the_table_of_the_others_is_written(
     home: Path, mirror: Path, times: Entry, serve: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     imported(monkeypatch, TableError("original.pickle cannot be read"))
@@ -277,7 +277,7 @@ def test_a_bad_optional_file_is_an_error_but_the_others_table_is_made(
     assert list(Table.open(table_path("nasbench201"))) == [SECONDS]
 
 
-def test_the_data_folder_is_held_by_one_at_a_time(home: Path) -> None:
+def test_only_one_process_at_a_time_locks_the_data_folder(home: Path) -> None:
     with alone(), pytest.raises(TableError, match="another budgetnas process is writing"), alone():
         pass
     with alone():

@@ -1,4 +1,4 @@
-"""HW-NAS-Bench's original file: both of its spaces."""
+"""HW-NAS-Bench's original file, with both of its spaces."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def rebuilt(real_data: Path) -> dict[str, Table]:
 
 
 def cifar_keys(codes: list[int]) -> list[str]:
-    """Return the operators of an architecture's network for CIFAR-100, first to last."""
+    """Return the operators of an architecture's network for CIFAR-100, from first to last."""
     stem, *header = CIFAR.fixed_keys(100)
     return [stem, *(layer.key(code) for layer, code in zip(CIFAR.layers(), codes, strict=True)), *header]
 
 
-def test_cells_are_those_of_the_downloaded_files(rebuilt: dict[str, Table], real_data: Path) -> None:
+def test_the_costs_of_cells_equal_those_of_the_downloaded_files(rebuilt: dict[str, Table], real_data: Path) -> None:
     expected: dict[str, Any] = {}
     for path in (real_data / "mirror").rglob("hw_*.csv"):
         expected |= read_hardware(path, path.stem.removeprefix("hw_"))
@@ -54,7 +54,7 @@ def test_fbnet_reproduces_the_published_sums(rebuilt: dict[str, Table]) -> None:
     assert total_cost(table, "latency_ms", "fpga", keys) == 10.739520000000002
 
 
-def test_operators_are_a_table_like_any_other(rebuilt: dict[str, Table], tmp_path: Path) -> None:
+def test_operators_are_written_and_read_as_a_table(rebuilt: dict[str, Table], tmp_path: Path) -> None:
     rebuilt[OPERATORS].write(tmp_path / "fbnet-operators.parquet")
     table = Table.open(tmp_path / "fbnet-operators.parquet")
     assert table.checksum == rebuilt[OPERATORS].checksum and table.space == "fbnet-operators" and table.rows == 225
@@ -62,7 +62,7 @@ def test_operators_are_a_table_like_any_other(rebuilt: dict[str, Table], tmp_pat
         "energy_mj/edgegpu", "energy_mj/eyeriss", "energy_mj/fpga", "latency_ms/edgegpu",
         "latency_ms/eyeriss", "latency_ms/fpga", "latency_ms/pixel3", "latency_ms/raspi4",
     ]  # fmt: skip
-    with pytest.raises(TableError, match=r"no latency_ms of edgetpu; they have energy_mj/edgegpu, "):
+    with pytest.raises(TableError, match=r"no latency_ms on edgetpu; the table has energy_mj/edgegpu, "):
         total_cost(table, "latency_ms", "edgetpu", [])
     with pytest.raises(TableError, match="no operator 'Skip_H1'"):
         total_cost(table, "latency_ms", "pixel3", ["Skip_H1"])
@@ -79,7 +79,7 @@ def test_operator_keys_follow_from_the_network() -> None:
     assert last.key(7) == "ConvBlock_H7_W7_Cin184_Cout352_exp6_kernel5_stride1_group1"
 
 
-# --- small variations of the layout; the figures are made up ----------------------------------------------------------------------------
+# --- small variations of the layout, with invented figures -------------------------------------------------------------------------------
 
 
 def content() -> dict[str, Any]:
@@ -93,7 +93,7 @@ def content() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made_up() -> bytes:
+def invented() -> bytes:
     return pickle.dumps(content(), 4)
 
 
@@ -103,19 +103,19 @@ def written(tmp_path: Path, value: Any) -> Path:
     return path
 
 
-def test_every_figure_lands_in_its_place(made_up: bytes, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    tables = read(written(tmp_path, pickle.loads(made_up)), lambda done, total: told.append((done, total)))
+def test_every_figure_has_its_place_in_the_table(invented: bytes, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    tables = read(written(tmp_path, pickle.loads(invented)), lambda done, total: steps.append((done, total)))
     cells, operators = tables["nasbench201"], tables[OPERATORS]
     assert cells.column("latency_ms/cifar10/pixel3")[15_000] == 4.15 and cells.column("energy_mj/cifar10/fpga")[0] == 9
     assert math.isnan(cells.column("latency_ms/cifar10/edgetpu")[3]) and cells.column("latency_ms/cifar10/edgetpu")[2] == 3.00002
     assert operators.column("latency_ms/edgetpu").tolist() == [1.0 + row for row in range(225)]
-    assert told[-1] == (SPACE.size, SPACE.size) and set(cells.sources.values()) == {"HW-NAS-Bench-v1_0.pickle"}
+    assert steps[-1] == (SPACE.size, SPACE.size) and set(cells.sources.values()) == {"HW-NAS-Bench-v1_0.pickle"}
 
 
 @pytest.mark.parametrize("space", ["nasbench201", "fbnet"])
-def test_one_space_alone_is_read(space: str, made_up: bytes, tmp_path: Path) -> None:
-    assert len(read(written(tmp_path, {space: pickle.loads(made_up)[space]}))) == 1
+def test_a_file_with_one_space_is_read(space: str, invented: bytes, tmp_path: Path) -> None:
+    assert len(read(written(tmp_path, {space: pickle.loads(invented)[space]}))) == 1
 
 
 def swap_cells(file: Any) -> None:
@@ -126,27 +126,27 @@ def swap_cells(file: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (swap_cells, "where cell 5 was expected"),
-        (lambda file: file["nasbench201"]["cifar10"].pop("config"), "config is no list of 15625 cells"),
-        (lambda file: file["nasbench201"]["cifar10"]["config"].pop(), "config is no list of 15625 cells"),
-        (lambda file: file["nasbench201"]["cifar10"].pop("fpga_latency"), "lacks fpga_latency"),
-        (lambda file: file["nasbench201"]["cifar10"]["fpga_latency"].pop(), "fpga_latency is no list of 15625 numbers"),
+        (swap_cells, "expected cell 5"),
+        (lambda file: file["nasbench201"]["cifar10"].pop("config"), "config is not a list of 15625 cells"),
+        (lambda file: file["nasbench201"]["cifar10"]["config"].pop(), "config is not a list of 15625 cells"),
+        (lambda file: file["nasbench201"]["cifar10"].pop("fpga_latency"), "has no fpga_latency"),
+        (lambda file: file["nasbench201"]["cifar10"]["fpga_latency"].pop(), "fpga_latency is not a list of 15625 numbers"),
         (lambda file: file["nasbench201"]["cifar10"]["fpga_latency"].__setitem__(9, "4"), "cell 9 is '4'"),
         (lambda file: file["nasbench201"]["cifar10"]["fpga_latency"].__setitem__(9, -2.0), "cell 9 is -2.0"),
         (lambda file: file["nasbench201"]["cifar10"]["fpga_latency"].__setitem__(9, math.nan), "cell 9 is nan"),
-        (lambda file: file["nasbench201"].__setitem__("svhn", {}), "'svhn'; known are"),
+        (lambda file: file["nasbench201"].__setitem__("svhn", {}), "'svhn'; the known datasets are"),
         (lambda file: file.__setitem__("nasbench201", {}), "no dataset under 'nasbench201'"),
         (lambda file: file.__setitem__("nasbench201", [1]), "nasbench201 is a value of type list"),
         (lambda file: file["fbnet"]["raspi4_latency"].pop("FC_Cin1504_Cout10"), "'FC_Cin1504_Cout10' is missing or unknown"),
         (lambda file: file["fbnet"]["raspi4_latency"].__setitem__("FC", 1.0), "'FC' is missing or unknown"),
         (lambda file: file["fbnet"]["raspi4_latency"].__setitem__("FC_Cin1504_Cout10", None), "FC_Cin1504_Cout10 is None"),
-        (lambda file: file.__setitem__("fbnet", {}), "no device's costs under 'fbnet'"),
+        (lambda file: file.__setitem__("fbnet", {}), "no costs under 'fbnet'"),
     ],
 )
-def test_another_layout_is_one_line_that_names_the_place(
-    spoil: Callable[[Any], object], message: str, made_up: bytes, tmp_path: Path
+def test_another_layout_is_refused_in_one_line_that_names_the_place(
+    spoil: Callable[[Any], object], message: str, invented: bytes, tmp_path: Path
 ) -> None:
-    file = pickle.loads(made_up)
+    file = pickle.loads(invented)
     spoil(file)
     path = written(tmp_path, file)
     with pytest.raises(TableError) as error:

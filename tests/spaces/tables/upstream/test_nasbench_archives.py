@@ -1,4 +1,4 @@
-"""NAS-Bench-201's original results, in small files that the classes of the benchmark's own packages wrote."""
+"""Original results of NAS-Bench-201, in small files written by the classes of the benchmark's own packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from budgetnas.spaces.tables.upstream.importing import read
 
 SPACE = NASBench201()
 CELLS = [SPACE.encode(SPACE.at(index)) for index in range(SPACE.size)]
-TRAINED = {  # cell -> epochs -> training set -> seeds; different from cell to cell, as upstream
+TRAINED = {  # cell -> epochs -> training set -> seeds; they differ between cells, as upstream
     0: {
         12: {"cifar10-valid": [111, 777], "cifar10": [777]},
         200: {"cifar10-valid": [777, 888], "cifar10": [777], "cifar100": [777, 999], "ImageNet16-120": [777]},
@@ -38,7 +38,7 @@ EVALUATED = {
     "cifar100": ("x-valid", "x-test", "ori-test"),
     "ImageNet16-120": ("x-valid", "x-test", "ori-test"),
 }
-# Dataset and split -> where upstream's own query answers it.
+# From (dataset, split) to the training set and the answer in a query of the upstream package.
 QUERIES = {
     ("cifar10", "validation"): ("cifar10-valid", "valid-accuracy"),
     ("cifar10", "test"): ("cifar10", "test-accuracy"),
@@ -71,7 +71,7 @@ def results(package: Any, index: int, epochs: int, rng: np.random.Generator) -> 
 
 
 def answers(api: Any, table: Table) -> Iterator[tuple[float, float]]:
-    """Yield what the table says and what the package's own query answers, for every cell, dataset, split, epochs and seed."""
+    """Yield the figure in the table and the answer of the package, for every cell, dataset, split, number of epochs and seed."""
     for index, by_epochs in TRAINED.items():
         for epochs, by_set in by_epochs.items():
             for (dataset, split), (training_set, answer) in QUERIES.items():
@@ -87,7 +87,7 @@ def answers(api: Any, table: Table) -> Iterator[tuple[float, float]]:
                     yield training_seconds(table, dataset, epochs)[index], seconds
 
 
-def agrees(api: Any, table: Table) -> None:
+def check_table(api: Any, table: Table) -> None:
     pairs = list(answers(api, table))
     assert len(pairs) == 75
     found, expected = np.array(pairs).T
@@ -107,7 +107,7 @@ def nats() -> Any:
 
 @pytest.fixture(scope="module")
 def archive(nats: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """NATS-Bench's topology archive with three cells."""
+    """A topology archive of NATS-Bench with three cells."""
     folder = tmp_path_factory.mktemp("nats") / "NATS-tss-v1_0-3ffb9-simple"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -130,32 +130,32 @@ def tarred(folder: Path, path: Path, mode: str = "w") -> Path:
     return path
 
 
-def test_folder_of_nats_bench(archive: Path, nats_api: Any) -> None:
-    told: list[tuple[int, int]] = []
-    tables = read(archive, lambda done, total: told.append((done, total)))
+def test_a_folder_of_nats_bench(archive: Path, nats_api: Any) -> None:
+    steps: list[tuple[int, int]] = []
+    tables = read(archive, lambda done, total: steps.append((done, total)))
     assert list(tables) == ["nasbench201"]
-    agrees(nats_api, tables["nasbench201"])
-    assert told[-1] == (3, 3) and told == sorted(told)
+    check_table(nats_api, tables["nasbench201"])
+    assert steps[-1] == (3, 3) and steps == sorted(steps)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2"])
-def test_tar_of_nats_bench(archive: Path, nats_api: Any, mode: str, tmp_path: Path) -> None:
+def test_a_tar_file_of_nats_bench(archive: Path, nats_api: Any, mode: str, tmp_path: Path) -> None:
     path = tarred(archive, tmp_path / "NATS-tss-v1_0-3ffb9-simple.tar", mode)
-    told: list[tuple[int, int]] = []
-    agrees(nats_api, read(path, lambda done, total: told.append((done, total)))["nasbench201"])
-    assert told[-1] == (3, 15_625)
+    steps: list[tuple[int, int]] = []
+    check_table(nats_api, read(path, lambda done, total: steps.append((done, total)))["nasbench201"])
+    assert steps[-1] == (3, 15_625)
     assert list(tmp_path.iterdir()) == [path], "nothing is unpacked"
 
 
-def test_single_file_of_nats_bench(archive: Path, nats: Any, tmp_path: Path) -> None:
+def test_a_single_file_of_nats_bench(archive: Path, nats: Any, tmp_path: Path) -> None:
     infos = {index: nats.pickle_load(archive / f"{index:06d}.pickle.pbz2") for index in TRAINED}
     nats.pickle_save({"meta_archs": CELLS, "arch2infos": infos, "evaluated_indexes": set(TRAINED)}, tmp_path / "NATS-tss-v1_0-3ffb9.pickle")
     path = tmp_path / "NATS-tss-v1_0-3ffb9.pickle.pbz2"
-    agrees(nats.create(str(path), "tss", fast_mode=False, verbose=False), read(path)["nasbench201"])
+    check_table(nats.create(str(path), "tss", fast_mode=False, verbose=False), read(path)["nasbench201"])
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip container", "legacy container"])
-def test_pth_of_nas_bench_201(zipped: bool, tmp_path: Path) -> None:
+def test_a_pth_file_of_nas_bench_201(zipped: bool, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch wrote the file; it is not installed")
     package = pytest.importorskip("nas_201_api", reason="nas-bench-201 wrote the file; it is not installed")
     rng = np.random.default_rng(1)
@@ -164,11 +164,11 @@ def test_pth_of_nas_bench_201(zipped: bool, tmp_path: Path) -> None:
     content = {"meta_archs": CELLS, "arch2infos": infos, "evaluated_indexes": set(TRAINED)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     api = package.NASBench201API(torch.load(path, weights_only=False), verbose=False)
-    agrees(api, read(path)["nasbench201"])
+    check_table(api, read(path)["nasbench201"])
 
 
 def test_version_1_0_of_nas_bench_201(tmp_path: Path) -> None:
-    """The first edition: 12 epochs on cifar10-valid only, accuracies of the last epoch only, no times of the evaluations."""
+    """The first edition has only cifar10-valid, only accuracies of the last epoch, and no training times."""
     torch = pytest.importorskip("torch", reason="torch wrote the file; it is not installed")
     package = pytest.importorskip("nas_201_api", reason="nas-bench-201 wrote the file; it is not installed")
     states = {}
@@ -185,8 +185,8 @@ def test_version_1_0_of_nas_bench_201(tmp_path: Path) -> None:
     assert {name: table.column(name)[1] for name in table} == means | {f"{name}/777": value for name, value in means.items()}
 
 
-def test_training_seconds_are_those_of_the_published_table(real_data: Path) -> None:
-    """The published times are of 50,000 CIFAR-10 images: ImageNet16-120's 151,700 take exactly that much longer, in every cell."""
+def test_published_training_seconds_are_for_50000_images(real_data: Path) -> None:
+    """The published times are for 50,000 CIFAR-10 images: in every cell, ImageNet16-120 takes exactly 151,700 / 50,000 times as long."""
     from budgetnas.spaces.tables.upstream.convert import read_training_seconds
 
     (folder,) = {path.parent for path in (real_data / "mirror").rglob("*_perfmetrics.txt")}

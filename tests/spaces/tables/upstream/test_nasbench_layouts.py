@@ -1,4 +1,4 @@
-"""Archives of NAS-Bench-201's results that are damaged, hostile or of another layout. Written here, so that no package is needed."""
+"""Archives of NAS-Bench-201's results that are damaged, hostile or have another layout. The tests write them without any package."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def nothing(done: int, total: int) -> None:
     pass
 
 
-def test_the_least_that_a_cell_may_hold(tmp_path: Path) -> None:
+def test_a_cell_with_the_minimal_content_is_read(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, {"7.pickle.pbz2": packed({"200": state(7)}), ".DS_Store": b"", "notes.txt": b"x"})
     table = read_folder(folder, nothing)
     assert {name: table.column(name)[7] for name in table} == {
@@ -66,28 +66,28 @@ def test_the_least_that_a_cell_may_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("000007", {"200": state(8)}, "cell 8, where cell 7 was expected"),
+        ("000007", {"200": state(8)}, "cell 8; expected cell 7"),
         ("000007", {"200": state(7, arch_str="8:8:8:8:8")}, "a nasbench201 cell has 3"),
-        ("000007", {"200": state(7, arch_str=7)}, "holds 7, nasbench201's cell None"),
-        ("999999", {"200": state(7)}, "where cell 999999 was expected"),
+        ("000007", {"200": state(7, arch_str=7)}, "is 7, nasbench201's cell None"),
+        ("999999", {"200": state(7)}, "expected cell 999999"),
         ("000007", {"90": state(7)}, "hyper-parameters '90'"),
-        ("000007", [state(7)], "has list where results by name were expected"),
-        ("000007", {"200": state(7, all_results=None)}, "has NoneType where results by name were expected"),
-        ("000007", {"200": state(7, all_results={})}, "has NoneType where results by name were expected"),
-        ("000007", {"200": state(7, dataset_seed={"cifar100": "777"})}, "seeds are str"),
-        ("000007", {"200": with_run(12)}, "has 12 epochs; 200 were expected"),
-        ("000007", {"200": with_run(eval_acc1es={"x-valid@199": 100.5})}, "is 100.5; a number from 0 to 100"),
-        ("000007", {"200": with_run(eval_acc1es={"x-valid@199": math.nan})}, "is nan; a number"),
-        ("000007", {"200": with_run(eval_acc1es={"x-valid@199": "50"})}, "is '50'; a number"),
-        ("000007", {"200": with_run(train_times={0: 2.0})}, "1 epochs of a run are timed"),
+        ("000007", [state(7)], "has a list; expected a dictionary of results by name"),
+        ("000007", {"200": state(7, all_results=None)}, "has a NoneType; expected a dictionary of results by name"),
+        ("000007", {"200": state(7, all_results={})}, "has a NoneType; expected a dictionary of results by name"),
+        ("000007", {"200": state(7, dataset_seed={"cifar100": "777"})}, "seeds are a str"),
+        ("000007", {"200": with_run(12)}, "has 12 epochs; expected 200"),
+        ("000007", {"200": with_run(eval_acc1es={"x-valid@199": 100.5})}, "is 100.5; expected a number from 0 to 100"),
+        ("000007", {"200": with_run(eval_acc1es={"x-valid@199": math.nan})}, "is nan; expected a number"),
+        ("000007", {"200": with_run(eval_acc1es={"x-valid@199": "50"})}, "is '50'; expected a number"),
+        ("000007", {"200": with_run(train_times={0: 2.0})}, "a run has the times of 1 epochs"),
         ("000007", {"200": with_run(train_times=dict.fromkeys(range(200), 10**400))}, "a value of type int"),
         ("000007", {}, "no results of any nasbench201 cell"),
-        ("meta", {"meta_archs": CELLS[:-1]}, "no list of 15625 cells"),
-        ("meta", {"meta_archs": [CELLS[1], CELLS[0], *CELLS[2:]]}, "meta_archs[0] holds"),
+        ("meta", {"meta_archs": CELLS[:-1]}, "not a list of 15625 cells"),
+        ("meta", {"meta_archs": [CELLS[1], CELLS[0], *CELLS[2:]]}, "meta_archs[0] is"),
         ("meta", {"meta_archs": CELLS}, "no results of any nasbench201 cell"),
     ],
 )  # fmt: skip
-def test_another_layout_is_one_line_that_names_the_file(name: str, content: Any, message: str, tmp_path: Path) -> None:
+def test_another_layout_is_refused_in_one_line_that_names_the_file(name: str, content: Any, message: str, tmp_path: Path) -> None:
     folder = folder_of(tmp_path, {f"{name}.pickle.pbz2": packed(content)})
     with pytest.raises(TableError) as error:
         read_folder(folder, nothing)
@@ -97,20 +97,20 @@ def test_another_layout_is_one_line_that_names_the_file(name: str, content: Any,
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"no bzip2", "cut off or damaged"),
+        (b"not bzip2", "cut off or damaged"),
         (packed({"200": state(7)})[:-20], "cut off or damaged"),
-        (bz2.compress(pickle.dumps({"200": state(7)})[:-20]), "cut off, damaged or no pickle"),
+        (bz2.compress(pickle.dumps({"200": state(7)})[:-20]), "cut off, damaged or not a pickle"),
         (bz2.compress(bytes(65 << 20)), "more than 64 MiB"),
     ],
     ids=["garbage", "compressed file cut off", "pickle cut off", "bomb"],
 )
-def test_damaged_cells_are_one_line(data: bytes, message: str, tmp_path: Path) -> None:
+def test_damaged_cells_are_refused_in_one_line(data: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(TableError, match=message) as error:
         read_folder(folder_of(tmp_path, {"000007.pickle.pbz2": data}), nothing)
     assert "000007.pickle.pbz2" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_archive_with_weights_names_the_one_without(tmp_path: Path) -> None:
+def test_the_error_for_an_archive_with_weights_names_the_one_without(tmp_path: Path) -> None:
     weights = packed({"200": with_run(net_state_dict=None)})
     assert read_folder(folder_of(tmp_path, {"000007.pickle.pbz2": weights}), nothing).rows == SPACE.size
     tensor = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n."
@@ -139,8 +139,8 @@ def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
     ],
     ids=lambda member: f"{member.type!r} {member.name}",
 )
-def test_odd_members_of_a_tar_are_refused_by_name(member: tarfile.TarInfo, tmp_path: Path) -> None:
-    with pytest.raises(PickleRefused, match="odd member") as refusal:
+def test_unexpected_members_of_a_tar_file_are_named_and_refused(member: tarfile.TarInfo, tmp_path: Path) -> None:
+    with pytest.raises(PickleRefused, match="unexpected member") as refusal:
         read(tar_of(tmp_path, [file_member("NATS/000007.pickle.pbz2", packed({"200": state(7)})), (member, b"")]))
     assert member.name in str(refusal.value)
 
@@ -167,7 +167,7 @@ def tar_of(tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path
     ],
     ids=["cut off", "damaged"],
 )
-def test_damaged_tars_are_one_line(spoil: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
+def test_damaged_tar_files_are_refused_in_one_line(spoil: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
     path = tar_of(tmp_path, [file_member("NATS/000007.pickle.pbz2", packed({"200": state(7)}))])
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(TableError, match=message) as error:
@@ -175,7 +175,7 @@ def test_damaged_tars_are_one_line(spoil: Callable[[bytes], bytes], message: str
     assert "\n" not in str(error.value)
 
 
-def test_a_cell_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_cell_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     member = file_member("NATS/000007.pickle.pbz2", packed({"200": state(7)}))
     with pytest.raises(TableError, match="twice"):
         read(tar_of(tmp_path, [member, member]))

@@ -1,4 +1,4 @@
-"""The restricted unpickler: plain values come back as pickle gives them, and nothing that a pickle names is ever run."""
+"""The restricted unpickler: it returns the same plain values as pickle, and never runs anything that a pickle names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NUMERIC = ["bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "
 
 
 class Call:
-    """Pickles as a call of a function with arguments, which is what a hostile pickle is made of."""
+    """Pickles as a call of a function with arguments. Hostile pickles consist of such calls."""
 
     def __init__(self, function: Any, *arguments: Any, state: Any = None):
         self.reduced = (function, arguments) if state is None else (function, arguments, state)
@@ -44,12 +44,12 @@ def text(value: str) -> bytes:
 
 
 def named(module: str, name: str) -> bytes:
-    """GLOBAL: push what a module calls so."""
+    """Return the instruction GLOBAL, which pushes an attribute of a module."""
     return b"c" + f"{module}\n{name}\n".encode()
 
 
 def stack_named(module: str, name: str) -> bytes:
-    """The same by STACK_GLOBAL, which takes dotted names."""
+    """Return the instruction STACK_GLOBAL, which also accepts dotted names."""
     return text(module) + text(name) + b"\x93"
 
 
@@ -57,7 +57,7 @@ def program(*parts: bytes) -> bytes:
     return b"\x80\x04" + b"".join(parts) + b"."
 
 
-# --- what is admitted ------------------------------------------------------------------------------------------------------------------
+# --- admitted values -------------------------------------------------------------------------------------------------------------------
 
 atoms = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary(), st.complex_numbers(allow_nan=False)
@@ -78,13 +78,13 @@ plain_values = st.recursive(
 
 
 @given(plain_values, st.sampled_from(PROTOCOLS))
-def test_plain_values_are_those_of_pickle(value: Any, protocol: int) -> None:
+def test_plain_values_equal_those_of_pickle(value: Any, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
     assert loads(data, "here") == pickle.loads(data) == value
 
 
 @given(st.sampled_from(NUMERIC).map(np.dtype), st.data(), st.sampled_from(range(2, pickle.HIGHEST_PROTOCOL + 1)))
-def test_arrays_are_those_of_pickle(dtype: np.dtype[Any], data: st.DataObject, protocol: int) -> None:
+def test_arrays_equal_those_of_pickle(dtype: np.dtype[Any], data: st.DataObject, protocol: int) -> None:
     array = data.draw(numpy_values.arrays(dtype, numpy_values.array_shapes(min_dims=0, min_side=0, max_side=4)))
     array = data.draw(st.sampled_from([array, np.asfortranarray(array), array.T]))
     value = {"array": array, "again": [array], "scalar": array.flat[0] if array.size else 0, "type": dtype}
@@ -106,7 +106,7 @@ def test_arrays_of_both_numpy_versions(core: str) -> None:
     assert array.tolist() == [[0, 1, 2], [3, 4, 5]] and type(scalar) is np.float32 and scalar == 0.5
 
 
-def test_containers_that_hold_themselves_and_arrays() -> None:
+def test_containers_may_hold_themselves_and_arrays() -> None:
     loop: list[Any] = [np.arange(3)]
     loop += [loop, {"loop": loop, (1, 2): {3}}, (loop, frozenset([4]))]
     found = loads(pickle.dumps(loop), "here")
@@ -114,19 +114,19 @@ def test_containers_that_hold_themselves_and_arrays() -> None:
     assert found[0].tolist() == [0, 1, 2] and found[2][(1, 2)] == {3} and found[3][1] == frozenset([4])
 
 
-def test_ordered_and_default_dictionaries_come_back_as_plain_ones_in_order() -> None:
+def test_ordered_and_default_dictionaries_become_plain_ones_in_order() -> None:
     ordered = collections.OrderedDict([("b", 1), ("a", 2)])
     for value in (ordered, collections.defaultdict(int, ordered), collections.defaultdict(None, ordered)):
         found = loads(pickle.dumps(value), "here")
         assert type(found) is dict and list(found.items()) == [("b", 1), ("a", 2)]
 
 
-def test_a_stream_stays_behind_the_pickle() -> None:
+def test_the_stream_is_left_just_after_the_pickle() -> None:
     stream = io.BytesIO(pickle.dumps(1) + pickle.dumps([2]) + b"rest")
     assert load(stream, "here") == 1 and load(stream, "here") == [2] and stream.read() == b"rest"
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------------------------
+# --- refused values --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -158,7 +158,7 @@ def test_a_stream_stays_behind_the_pickle() -> None:
         (lambda flag: np.random.default_rng(0), "numpy.random"),
     ],
 )
-def test_anything_else_is_refused_by_name_before_it_runs(protocol: int, make: Callable[[Path], Any], name: str, tmp_path: Path) -> None:
+def test_anything_else_is_named_and_refused_before_it_runs(protocol: int, make: Callable[[Path], Any], name: str, tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     data = pickle.dumps({"values": [1, 2, make(flag)]}, protocol)
     with pytest.raises(PickleRefused, match=r"^some\.pickle holds ") as refusal:
@@ -176,7 +176,7 @@ FLOAT_STATE = b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        # Names: dotted, from submodules, of the reader's own parts.
+        # Names: dotted, from submodules, from the reader itself.
         (program(stack_named("collections", "OrderedDict.fromkeys")), "collections.OrderedDict.fromkeys"),
         (program(stack_named("numpy", "ndarray.tofile")), "numpy.ndarray.tofile"),
         (program(stack_named("numpy", "core.multiarray.scalar")), "numpy.core.multiarray.scalar"),
@@ -187,24 +187,24 @@ FLOAT_STATE = b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x
         # Persistent identifiers and extension codes.
         (program(text("storage") + b"Q"), "persistent identifier 'storage'"),
         (program(b"Pstorage\n"), "persistent identifier 'storage'"),
-        # Names that are admitted, put to other uses.
+        # Admitted names with another use.
         (program(named("builtins", "list") + b")R"), "builtins.list"),
         (program(named("builtins", "int") + text("9" * 5000) + b"\x85R"), "builtins.int"),
         (program(named("numpy", "ndarray") + b"J\xff\xff\xff\x7f\x85\x85R"), "numpy.ndarray"),
-        (program(named("collections", "defaultdict") + named("numpy", "dtype") + b"\x85R"), "made by numpy.dtype"),
+        (program(named("collections", "defaultdict") + named("numpy", "dtype") + b"\x85R"), "with the factory numpy.dtype"),
         (program(named("collections", "defaultdict") + named("builtins", "eval") + b"\x85R"), "builtins.eval"),
-        (program(named("collections", "defaultdict") + text("list") + b"\x85R"), "made by 'list'"),
-        (program(named("collections", "OrderedDict") + text("ab") + b"\x85R"), "not made of pairs"),
-        (program(named("builtins", "set") + text("ab") + b"\x85R"), "not made of a list"),
+        (program(named("collections", "defaultdict") + text("list") + b"\x85R"), "with the factory 'list'"),
+        (program(named("collections", "OrderedDict") + text("ab") + b"\x85R"), "not built from pairs"),
+        (program(named("builtins", "set") + text("ab") + b"\x85R"), "not built from a list"),
         (program(named("builtins", "complex") + text("1") + text("1") + b"\x86R"), "complex number"),
         (program(named("_codecs", "encode") + text("x") + text("zlib") + b"\x86R"), "codec 'zlib'"),
         (program(named("builtins", "list")), "builtins.list itself"),
         (program(b"}" + text("maker") + named("collections", "OrderedDict") + b"s"), "collections.OrderedDict itself"),
-        # BUILD on what the stream was given, by state and by slots.
+        # BUILD on a stand-in, by state and by slots.
         (program(named("collections", "OrderedDict") + b"}" + text("__call__") + b"Nsb"), "change collections.OrderedDict"),
         (program(named("collections", "OrderedDict") + b"N}" + text("_call") + b"Ns\x86b"), "change collections.OrderedDict"),
         (program(named("numpy", "dtype") + b"Nb"), "change numpy.dtype"),
-        # Data types: objects by any way in, bombs, forged states.
+        # Data types: objects in several forms, bombs, forged states.
         (program(named("numpy", "dtype") + text("O") + b"\x89\x88\x87R"), "data type 'O'"),
         (program(named("numpy", "dtype") + text("|O8") + b"\x89\x88\x87R"), "data type '|O8'"),
         (program(named("numpy", "dtype") + text("f8,O") + b"\x89\x88\x87R"), "data type 'f8,O'"),
@@ -216,22 +216,22 @@ FLOAT_STATE = b"(K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x
         (program(F8 + FLOAT_STATE.replace(b"NNN", b"NN}") + b"b"), "numeric state"),
         (program(F8 + FLOAT_STATE.replace(b"<", b"O") + b"b"), "numeric state"),
         (program(F8 + FLOAT_STATE.replace(b"K\x03", b"K\x04") + b"b"), "numeric state"),
-        # Arrays: another class, a shape that does not fit, objects as data, none at all.
-        (program(ARRAY.replace(b"numpy\nndarray", b"numpy\ndtype")), "class of its own"),
-        (program(ARRAY.replace(b"K\x00\x85C", b"J\xff\xff\xff\x7f\x85C")), "class of its own"),
+        # Arrays: another class, a shape that does not fit, objects as data, no data.
+        (program(ARRAY.replace(b"numpy\nndarray", b"numpy\ndtype")), "another class than numpy.ndarray"),
+        (program(ARRAY.replace(b"K\x00\x85C", b"J\xff\xff\xff\x7f\x85C")), "another class than numpy.ndarray"),
         (program(ARRAY.replace(b"numpy\nndarray", b"numpy\nmatrix")), "numpy.matrix"),
         (program(ARRAY + b"(K\x01J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86" + F8 + b"\x89C\x00tb"), "0 bytes of data"),
         (program(ARRAY + b"(K\x01J\xff\xff\xff\xff\x85" + F8 + b"\x89C\x00tb"), "a value of type tuple"),
         (program(ARRAY + b"(K\x01K\x01\x85" + F8 + b"\x89]tb"), "not the raw bytes"),
         (program(ARRAY + b"(K\x01K\x01\x85" + text("f8") + b"\x89C\x08" + bytes(8) + b"tb"), "not the raw bytes"),
         (program(ARRAY + b"Nb"), "does not write"),
-        (program(ARRAY), "never filled"),
+        (program(ARRAY), "without data"),
         (program(SCALAR + F8 + b"]\x86R"), "scalar that is not numeric"),
         (program(SCALAR + F8 + b"C\x00\x86R"), "scalar that is not numeric"),
         (program(SCALAR + text("f8") + b"C\x08" + bytes(8) + b"\x86R"), "scalar that is not numeric"),
     ],
 )
-def test_attacks_are_refused_by_name(data: bytes, message: str) -> None:
+def test_attacks_are_named_and_refused(data: bytes, message: str) -> None:
     with pytest.raises(PickleRefused) as refusal:
         loads(data, "some.pickle")
     assert str(refusal.value).startswith("some.pickle ") and message in str(refusal.value) and "\n" not in str(refusal.value)
@@ -240,26 +240,26 @@ def test_attacks_are_refused_by_name(data: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        program(named("collections", "OrderedDict") + b")\x81"),  # NEWOBJ wants a class, and none is to be had
+        program(named("collections", "OrderedDict") + b")\x81"),  # NEWOBJ needs a class, and there is none
         program(named("collections", "OrderedDict") + b")}\x92"),
         program(b"]}" + text("append") + b"Nsb"),  # BUILD on a list
         program(b"}N}" + text("__class__") + b"Ns\x86b"),
-        program(SCALAR + F8 + b"C\x08" + bytes(8) + b"\x86R}" + text("real") + b"Nsb)R"),  # a scalar is not called either
+        program(SCALAR + F8 + b"C\x08" + bytes(8) + b"\x86R}" + text("real") + b"Nsb)R"),  # a call of a scalar
         program(text("not called") + b")R"),
-        program(b"\x82\x01"),  # an extension code that nobody registered
-        program(b"h\x07"),  # what was never memorised
+        program(b"\x82\x01"),  # an extension code that is not registered
+        program(b"h\x07"),  # an entry of the memo that does not exist
     ],
 )
-def test_other_instructions_come_to_nothing(data: bytes) -> None:
-    with pytest.raises(TableError, match=r"^some\.pickle is cut off, damaged or no pickle"):
+def test_other_instructions_are_refused(data: bytes) -> None:
+    with pytest.raises(TableError, match=r"^some\.pickle is cut off, damaged or not a pickle"):
         loads(data, "some.pickle")
 
 
-def test_registered_extension_codes_are_refused_even_when_they_are_cached(tmp_path: Path) -> None:
+def test_registered_extension_codes_are_refused_even_if_they_are_cached(tmp_path: Path) -> None:
     copyreg.add_extension("os", "mkdir", 0x7ABC)
     try:
         code = b"\x83" + struct.pack("<H", 0x7ABC)
-        assert pickle.loads(program(code)) is os.mkdir  # and now pickle remembers it
+        assert pickle.loads(program(code)) is os.mkdir  # now pickle has it in its cache
         with pytest.raises(PickleRefused, match=r"os\.mkdir"):
             loads(program(code + text(str(tmp_path / "flag")) + b"\x85R"), "some.pickle")
         assert not (tmp_path / "flag").exists()
@@ -267,7 +267,7 @@ def test_registered_extension_codes_are_refused_even_when_they_are_cached(tmp_pa
         copyreg.remove_extension("os", "mkdir", 0x7ABC)
 
 
-def test_numpy_itself_is_untouched_by_forged_states() -> None:
+def test_forged_states_do_not_change_numpy() -> None:
     big_endian = FLOAT_STATE.replace(b"<", b">")
     assert loads(program(F8 + big_endian + b"b"), "here") == np.dtype(">f8")
     assert np.dtype("f8").isnative and np.dtype("f8") is np.dtype(np.float64)
@@ -275,7 +275,7 @@ def test_numpy_itself_is_untouched_by_forged_states() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_one_line(data: bytes) -> None:
+def test_garbage_is_refused_in_one_line(data: bytes) -> None:
     try:
         loads(data, "some.pickle")
     except TableError as error:
@@ -283,7 +283,7 @@ def test_garbage_is_one_line(data: bytes) -> None:
 
 
 @given(st.data())
-def test_a_pickle_that_is_cut_off_or_damaged_is_one_line(data: st.DataObject) -> None:
+def test_a_pickle_that_is_cut_off_or_damaged_is_refused_in_one_line(data: st.DataObject) -> None:
     whole = pickle.dumps(
         {"a": [1.5, "text", np.arange(4.0)], ("b", 2): collections.OrderedDict(c={3})}, data.draw(st.sampled_from(PROTOCOLS))
     )
@@ -303,7 +303,7 @@ def test_arrays_that_are_nested_too_deeply_are_refused() -> None:
         loads(program(F8 + b"\x85" * depth), "some.pickle")
 
 
-def test_lists_may_nest_as_deep_as_they_like() -> None:
+def test_lists_may_be_nested_to_any_depth() -> None:
     value = loads(program(b"]" * 100_000 + b"a" * 99_999), "some.pickle")
     depth = 1
     while value:
@@ -323,6 +323,6 @@ def test_lists_may_nest_as_deep_as_they_like() -> None:
         ([1], "a value of type list"),
     ],
 )
-def test_shown_is_short_whatever_it_is_given(value: object, expected: str) -> None:
+def test_shown_is_short_for_any_value(value: object, expected: str) -> None:
     assert shown(value) == expected
     assert len(shown("x" * 10**6)) < 150
