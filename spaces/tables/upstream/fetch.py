@@ -170,7 +170,7 @@ def alone() -> Iterator[None]:
         except Busy:
             raise TableError(f"another budgetnas process is writing to {home}; wait until it has finished") from None
         except OSError as error:
-            # Some network file systems have no locks; there the user sees to it.
+            # Some network file systems have no locks; then the user must take care of it.
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise TableError(
                     f"cannot use the data folder {home}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written"

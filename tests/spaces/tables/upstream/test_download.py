@@ -384,7 +384,7 @@ def test_after_an_interrupt_the_next_call_continues(server: Server, target: Path
     assert target.read_bytes() == CONTENT and ranges(server)[-1] == f"bytes={received}-"
 
 
-def test_a_full_disk_leaves_nothing(server: Server, small_disk: Callable[[int], Path]) -> None:
+def test_a_full_disk_leaves_no_part(server: Server, small_disk: Callable[[int], Path]) -> None:
     disk = small_disk(1024)
     big = CONTENT * 5
     server.answer = ranged(big)

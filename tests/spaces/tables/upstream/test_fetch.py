@@ -284,7 +284,7 @@ def test_only_one_process_at_a_time_locks_the_data_folder(home: Path) -> None:
         assert home.is_dir() and list(home.iterdir()) == []
 
 
-def test_a_file_system_without_locks_is_written_to_all_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_can_be_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(number: int) -> None:
         def lock(descriptor: int, blocking: bool) -> bool:
             raise OSError(number, os.strerror(number))
@@ -299,7 +299,7 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(home: Path, monk
         pass
 
 
-def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_folder_that_cannot_be_created_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "home"):
         monkeypatch.setenv("BUDGETNAS_DATA", str(folder))
@@ -308,7 +308,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypat
         assert "\n" not in str(error.value)
 
 
-def test_a_disk_too_small_for_the_table_keeps_the_old_one(
+def test_a_disk_too_small_for_the_new_table_keeps_the_old_one(
     small_disk: Callable[[int], Path], mirror: Path, times: Entry, serve: Callable[[Path], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = small_disk(1024)
@@ -316,7 +316,7 @@ def test_a_disk_too_small_for_the_table_keeps_the_old_one(
     noise = np.random.default_rng(0).normal(size=SIZE)
     table_of(seed=(noise, "NATS-tss"), mean=(noise + 1.0, "NATS-tss")).write(table_path("nasbench201"))
     old = table_path("nasbench201").read_bytes()
-    # Room is left for the download, but not for a second table beside the first.
+    # There is space for the download, but not for a second table beside the first.
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     (disk / "ballast").write_bytes(b"x" * (free - (times.bytes or 0) - 100_000))
     with pytest.raises(TableError, match=r"cannot write .*nasbench201\.parquet: .*No space left on device") as error:
