@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from budgetnas.harness.evaluators.registry import entry_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -47,7 +49,7 @@ def compare_command(
     records, _, plan = read_records(store)
     target = out or run / "leaderboards"
     own_trainer = any(can_retrain(*pair) for pair in zip(records["space"], records["dataset"], strict=True))
-    if plan["evaluator"] == "table" and recipe is None and (own_trainer or not _can_be_built(records)):
+    if entry_of(plan["evaluator"]).reads_table and recipe is None and (own_trainer or not _can_be_built(records)):
         if seeds is not None:
             raise typer.BadParameter("--seeds goes with --recipe: the table's own training has the table's own seeds")
         _by_the_tables_trainer(records, run, target, workers)
@@ -86,7 +88,7 @@ def _by_recipe(
 
     for pair in sorted({(str(row.space), str(row.dataset)) for row in records.itertuples()}):
         recipe_for(*pair, recipe)  # what is wrong with a recipe is said before anything else
-    every, left_out = plan["evaluator"] != "table", list[str]()
+    every, left_out = not entry_of(plan["evaluator"]).reads_table, list[str]()
     if every:
         candidates = of_searches(with_selections(store, plan, records), lambda identity: last_figures(history_of(store, identity)))
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from budgetnas.harness.comparison.agreement import mean_of
 from budgetnas.harness.comparison.compare import best_by_validation, place_of
 from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.records.ranking_classes import TRAINING
 from budgetnas.harness.training.images.dataset import MissingImages
 from budgetnas.harness.training.images.load import load
 from budgetnas.harness.training.job import CannotRetrain
@@ -106,7 +107,7 @@ def _candidate(
     findings = sorted(
         (Finding(place_of(row), row["method"], int(row["seed"])) for row in rows), key=lambda f: (f.problem, f.method, f.seed)
     )
-    scores = [float(row["validation"]) for row in rows if early_stopped and row["ranking_class"] == "training"]
+    scores = [float(row["validation"]) for row in rows if early_stopped and row["ranking_class"] == TRAINING]
     last = [last_figures(row["identity"]) for row in rows]
     return Candidate(
         space=space,

@@ -12,6 +12,7 @@ import numpy as np
 from budgetnas.harness.comparison.retrain_all import Compared
 from budgetnas.harness.costs.costed_space import terrain_of
 from budgetnas.harness.records.histories import history_path
+from budgetnas.harness.records.ranking_classes import TRAINING
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Relaxable, Space
@@ -103,7 +104,7 @@ def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tu
         "search_memory_bytes": float(timing.get("search_memory_bytes", math.nan)),
         "machine": str(timing.get("device", "")),
         "history": history_of(store, row["identity"]),
-        "early_stopped": row["validation"] if row["ranking_class"] == "training" else math.nan,
+        "early_stopped": row["validation"] if row["ranking_class"] == TRAINING else math.nan,
         "queried": math.nan,
     }
     of_network: Mapping[str, Any] = {}

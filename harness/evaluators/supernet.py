@@ -13,6 +13,7 @@ from budgetnas.harness.costs.tabulated_space import Landscape
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.harness.records.store import checkpoint_folder
+from budgetnas.harness.records.trial import TrainingSpec
 from budgetnas.harness.training.job import CannotRetrain
 from budgetnas.spaces.devices import DEVICE_RESOURCES
 from budgetnas.spaces.space import Relaxable, Space
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
     from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
     from budgetnas.harness.records.trial import Trial
+    from budgetnas.harness.training.images.dataset import Dataset
+    from budgetnas.spaces.task import Task
 
 
 class SupernetEvaluator:
@@ -98,6 +101,42 @@ def _identity(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "trial": trial.identity,
     }
+
+
+def training_spec(recipe: str, task: Task) -> TrainingSpec:
+    """Return a search recipe by name or path, with its checksum and that of the task's images.
+
+    `RecipeError` is raised for a recipe that cannot be read, `MissingImages` for images that are not here.
+    """
+    from budgetnas.harness.training.images.load import load
+    from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
+
+    return TrainingSpec(recipe, read_search_recipe(recipe).checksum, load(task).checksum)
+
+
+def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
+    """Return a search recipe in figures: half of its images train weights, the other half architecture variables."""
+    from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
+
+    recipe = read_search_recipe(training.recipe)
+    used = min(recipe.images.train or len(dataset.train), len(dataset.train))
+    return {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "batch": recipe.batch,
+        "images_trained": used - used // 2,
+        "images_judged": used // 2,
+    }
+
+
+def search_network(trial: Trial) -> tuple[int | None, int | None]:
+    """Return the channels and cells of a trial's supernet: the method's settings, else the recipe's; None for the space's own."""
+    from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
+
+    if trial.training is None:
+        raise CannotRetrain("a search in a supernet needs a search recipe; give the trial one")
+    settings, recipe = dict(trial.settings), read_search_recipe(trial.training.recipe)
+    return settings.get("channels") or recipe.channels, settings.get("cells") or recipe.cells
 
 
 def offers(space: Space) -> frozenset[Need]:

@@ -25,8 +25,10 @@ from budgetnas.harness.costs.costed_space import Terrain, terrain_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
 from budgetnas.harness.processes.parallel import map_in_processes
+from budgetnas.harness.records.trial import TrainingSpec
 from budgetnas.harness.training.images.dataset import Dataset
 from budgetnas.harness.training.images.load import load
+from budgetnas.harness.training.images.parts import parts_of
 from budgetnas.harness.training.job import CannotRetrain, job_of, kept_in
 from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
 from budgetnas.harness.training.result import FILE
@@ -37,6 +39,7 @@ from budgetnas.spaces.tables.home import data_home
 
 if TYPE_CHECKING:
     from budgetnas.harness.records.trial import Trial
+    from budgetnas.spaces.task import Task
 
 
 Show: TypeAlias = Callable[[int, float], None]
@@ -110,6 +113,29 @@ def _trained(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, 
 
 def _kept(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, arch: Architecture) -> bool:
     return (kept_in(job_of(space, arch, dataset, recipe, seed), folder) / FILE).exists()
+
+
+def training_spec(recipe: str, task: Task) -> TrainingSpec:
+    """Return a training recipe by name or path, with its checksum and that of the task's images.
+
+    `RecipeError` and `MissingImages` are raised for what cannot be read, `CannotRetrain` for a recipe that keeps no images to judge by.
+    """
+    found, images = read_recipe(recipe), load(task)
+    require_validation(found, images)
+    return TrainingSpec(recipe, found.checksum, images.checksum)
+
+
+def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
+    """Return a training recipe in figures: the images that train a candidate, and those that judge it."""
+    recipe = read_recipe(training.recipe)
+    parts = parts_of(dataset, recipe)
+    return {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "batch": recipe.batch,
+        "images_trained": len(parts.train),
+        "images_judged": 0 if parts.validation is None else len(parts.validation),
+    }
 
 
 def require_validation(recipe: Recipe, dataset: Dataset) -> None:

@@ -18,9 +18,10 @@ from budgetnas.harness.catalogue.catalogue import FoundMethod, MethodError, find
 from budgetnas.harness.costs.costed_space import Terrain
 from budgetnas.harness.costs.oracle import oracle
 from budgetnas.harness.costs.tabulated_space import Landscape, finite, landscape_of
-from budgetnas.harness.evaluators.registry import Evaluation, Watch, evaluation_of
-from budgetnas.harness.problem import AllowanceSpent, Architecture, Limit, Method, Need, Problem
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, entry_of, evaluation_of, ranking_class_of
+from budgetnas.harness.problem import AllowanceSpent, Architecture, Limit, Method, Problem
 from budgetnas.harness.records.histories import write_history
+from budgetnas.harness.records.ranking_classes import QUERIES
 from budgetnas.harness.records.store import RunError
 from budgetnas.harness.records.trial import SCHEMA, Record, Trial, reason_of
 from budgetnas.harness.trials.meter import Key, Meter, Runaway
@@ -79,7 +80,7 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
         search: Any = method.search(problem, meter, trial.rng())
         if not isinstance(search, Iterable):
             raise TypeError(f"search returned {search!r}; expected a generator, or another iterable, of recommendations")
-        outcome.report = _listen(iter(search), meter, outcome, trial.evaluator == "supernet")
+        outcome.report = _listen(iter(search), meter, outcome, entry_of(trial.evaluator).only_last)
     except AllowanceSpent:
         pass  # the normal end of a search that does not count for itself
     except RunError:
@@ -143,10 +144,9 @@ def _record(found: FoundMethod, trial: Trial, problem: Problem, terrain: Terrain
 
 
 def _ranking_class(trial: Trial, found: FoundMethod | None) -> dict[str, str]:
-    """Return the class that a trial is ranked in, whatever became of it: what trained, what reads the whole table, else nothing."""
-    if trial.training:
-        return {"ranking_class": trial.evaluator}
-    return {"ranking_class": "full information"} if found is not None and Need.RELAXATION in found.needs else {}
+    """Return the class that a trial is ranked in, whatever became of it. A record leaves the class of queries out."""
+    ranking_class = ranking_class_of(trial.evaluator, frozenset() if found is None else found.needs)
+    return {} if ranking_class == QUERIES else {"ranking_class": ranking_class}
 
 
 def _oracle(terrain: Terrain, limits: tuple[Limit, ...]) -> dict[str, Any] | None:

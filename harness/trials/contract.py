@@ -25,7 +25,7 @@ from budgetnas.harness.costs.limits import resolve
 from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.problem import Allowance, Need
-from budgetnas.harness.records.identity import canonical_json
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR, canonical_json
 from budgetnas.harness.records.trial import Record, Trial
 from budgetnas.harness.trials.conduct import conduct
 from budgetnas.spaces.devices import DIGITS201_BUILDER
@@ -81,7 +81,7 @@ def check_reference(reference: str, folder: Path, settings: Mapping[str, Any]) -
 def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int) -> tuple[Clause, ...]:
     settings = found.settings(settings)
     landscape = landscape_of("nasbench201", DATASET, DEVICE)
-    if lacking := found.needs - offers("table", landscape.space):
+    if lacking := found.needs - offers(DEFAULT_EVALUATOR, landscape.space):
         names = ", ".join(sorted(need.value for need in lacking))
         return (Clause("needs nothing that a table lacks", f"it needs {names}, which the check's benchmark does not offer here"),)
     if Need.RELAXATION in found.needs:

@@ -13,13 +13,13 @@ pytest.importorskip("torch", reason="PyTorch is not installed")
 from budgetnas.harness.catalogue.catalogue import check_class, find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
 from budgetnas.harness.costs.tabulated_space import landscape_of
-from budgetnas.harness.evaluators.registry import offers
+from budgetnas.harness.evaluators.registry import offers, training_spec_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.records.trial import Record, TrainingSpec, Trial
-from budgetnas.harness.studies.plan import training_of
 from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.task import task_of
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +63,7 @@ def trial_of(method: str, limits: str, seed: int = 0, training: TrainingSpec | N
         table=landscape.checksum,
         seed=seed,
         training=training,
+        evaluator="table" if training is None else "supernet",
     )
 
 
@@ -119,7 +120,7 @@ def test_repaired_it_is_feasible_wherever_something_is(method: str) -> None:
 def training(tmp_path_factory: pytest.TempPathFactory) -> TrainingSpec:
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "contract.toml").write_text(RECIPE)
-    return training_of("supernet", "contract.toml", "digits201", folder)
+    return training_spec_of("supernet", "contract.toml", task_of("digits201"), folder)
 
 
 @pytest.mark.parametrize("method", DIFFERENTIABLE)

@@ -168,10 +168,8 @@ def test_trials_that_differ_in_seed_limits_or_what_ends_a_search_share_a_graph_a
     same = [replace(trial, seed=5, limits=()), trial_in(tmp_path, repair=True), trial_in(tmp_path, lookup=[["params", 1.0, 2.0]])]
     others = [trial_in(tmp_path, draws=41), replace(trial, table="another"), replace(trial, device=None), replace(trial, version="2")]
     assert {basis_of(each) for each in same} == {basis_of(trial)}
-    of_recipes = [
-        TrainingSpec("supernet", "small", *checksums) for checksums in (("a" * 64, "b" * 64), ("c" * 64, "b" * 64), ("a" * 64, "c" * 64))
-    ]
-    others += [replace(trial, training=training) for training in of_recipes]
+    of_recipes = [TrainingSpec("small", *checksums) for checksums in (("a" * 64, "b" * 64), ("c" * 64, "b" * 64), ("a" * 64, "c" * 64))]
+    others += [replace(trial, training=training, evaluator="supernet") for training in of_recipes]
     assert len({basis_of(each) for each in others} | {basis_of(trial)}) == 8
 
 
@@ -190,7 +188,8 @@ def test_search_limits_go_from_half_the_tightest_limit_to_twice_the_loosest(tria
 def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial: Trial) -> None:
     space: Any = space_of("nasbench201")
     sized = (("cells", 5), ("channels", 16))  # as large as the evaluation network, whose sizes are known in closed form
-    of_supernet = replace(trial, dataset="cifar10", settings=sized, training=TrainingSpec("supernet", "search-digits", "", ""))
+    recipe = TrainingSpec("search-digits", "", "")
+    of_supernet = replace(trial, dataset="cifar10", settings=sized, training=recipe, evaluator="supernet")
     # The edges' costs add up, so that a mixture of operations on all edges has the mean of the cells of one operation each.
     alike = [space.complexity(Architecture(space.name, (operation,) * 6), task_of("cifar10")) for operation in range(5)]
     for resource in ("params", "macs"):
@@ -198,9 +197,7 @@ def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial:
         assert default_range(of_supernet, resource, (1.0,)) == pytest.approx((min(sizes), 2.0 * sum(sizes) / 5), rel=1e-12)
     assert default_range(of_supernet, "latency_ms", (3.0, 6.0)) == (1.5, 12.0)
     # What the method leaves open is the recipe's: four cells of 8 channels, whatever network the limits are of.
-    small = replace(
-        of_supernet, space="darts", dataset="digits", settings=(), training=TrainingSpec("supernet", "search-digits-cells", "", "")
-    )
+    small = replace(of_supernet, space="darts", dataset="digits", settings=(), training=TrainingSpec("search-digits-cells", "", ""))
     known: Any = space_of("darts[cells=4,channels=8]")
     costs, fixed = known.edge_costs("params", task_of("digits")), known.fixed_cost("params", task_of("digits"))
     expected = fixed, 2.0 * (fixed + sum(float(each.sum()) / 8 for each in costs))  # `none` is the least of every edge

@@ -57,7 +57,8 @@ CHANGES: dict[str, Any] = {
     "version": "2",
     "table": "b" * 64,
     "seed": 8,
-    "training": TrainingSpec("supernet", "smoke", "c" * 64, "d" * 64),
+    "training": TrainingSpec("smoke", "c" * 64, "d" * 64),
+    "evaluator": "supernet",
 }
 
 
@@ -69,12 +70,18 @@ def test_every_field_but_the_folder_is_part_of_the_identity() -> None:
 
 
 def test_what_is_trained_and_how_is_part_of_the_identity_but_not_what_a_recipe_is_called() -> None:
-    training = TrainingSpec("supernet", "smoke", "c" * 64, "d" * 64)
-    changes = ({"evaluator": "training"}, {"recipe_checksum": "e" * 64}, {"images": "e" * 64})
-    each = [dataclasses.replace(TRIAL, training=dataclasses.replace(training, **change)).identity for change in changes]
-    assert len({TRIAL.identity, dataclasses.replace(TRIAL, training=training).identity, *each}) == 5
+    training = TrainingSpec("smoke", "c" * 64, "d" * 64)
+    trial = dataclasses.replace(TRIAL, training=training, evaluator="supernet")
+    changes = ({"recipe_checksum": "e" * 64}, {"images": "e" * 64})
+    each = [dataclasses.replace(trial, training=dataclasses.replace(training, **change)).identity for change in changes]
+    assert len({TRIAL.identity, trial.identity, dataclasses.replace(trial, evaluator="training").identity, *each}) == 5
     renamed = dataclasses.replace(training, recipe="elsewhere/smoke.toml")
-    assert dataclasses.replace(TRIAL, training=renamed).identity == dataclasses.replace(TRIAL, training=training).identity
+    assert dataclasses.replace(trial, training=renamed).identity == trial.identity
+
+
+def test_an_evaluator_without_a_recipe_is_named_in_the_identity_unless_it_is_the_table() -> None:
+    assert not {"evaluator", "training"} & set(TRIAL.payload())
+    assert dataclasses.replace(TRIAL, evaluator="proxy").payload() == TRIAL.payload() | {"evaluator": "proxy"}
 
 
 def test_limits_without_an_upper_bound_are_plain_json() -> None:

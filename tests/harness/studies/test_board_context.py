@@ -12,11 +12,11 @@ from budgetnas.harness.costs.limits import resolve_all
 from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.studies.board_context import board
-from budgetnas.harness.studies.plan import Cell
+from budgetnas.harness.studies.board_plan import BoardPlan
 
 
 def context_of(landscape: Landscape, *limits: str) -> dict[str, Any]:
-    context = board(Cell(landscape, tuple(resolve_all(landscape, [[text] for text in limits]))))
+    context = board(BoardPlan(landscape, tuple(resolve_all(landscape, [[text] for text in limits]))))
     assert json.loads(canonical_json(context)) == context
     return context
 
