@@ -43,7 +43,7 @@ def retrain_command(
 
     Interrupted, it goes on from its last whole epoch when the same command is run again.
     """
-    from budgetnas.harness.commands.query import architecture_of
+    from budgetnas.harness.costs.query import architecture_of
     from budgetnas.harness.training.job import can_retrain, default_recipe
     from budgetnas.spaces.registry import space_of
 

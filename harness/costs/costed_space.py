@@ -15,7 +15,7 @@ from budgetnas.spaces.tables.columnar import Column
 from budgetnas.spaces.tables.home import available
 from budgetnas.spaces.task import Task
 
-__all__ = ["Landscape", "Survey", "Terrain", "has_table", "terrain_of"]
+__all__ = ["Landscape", "Survey", "Terrain", "table_is_on_this_machine", "terrain_of"]
 
 
 class Terrain(Protocol):
@@ -56,7 +56,7 @@ class Terrain(Protocol):
         """Return the accuracies [%] that a table knows of it, `validation` and `test`, means over seeds; empty without a table."""
 
 
-def has_table(space: str, dataset: str) -> bool:
+def table_is_on_this_machine(space: str, dataset: str) -> bool:
     """Return whether a table on this machine knows the accuracies of all of a space's architectures on a dataset."""
     known = space_of(space)
     if not isinstance(known, Enumerable) or (dataset == CLOSED_FORM and known.name != "nasbench201"):
@@ -69,4 +69,4 @@ def terrain_of(space: str, dataset: str, device: str | None = None) -> Terrain:
 
     Unknown names raise `UnknownSpace`, `UnknownDataset`, `UnknownDevice`.
     """
-    return landscape_of(space, dataset, device) if has_table(space, dataset) else survey_of(space, dataset, device)
+    return landscape_of(space, dataset, device) if table_is_on_this_machine(space, dataset) else survey_of(space, dataset, device)
