@@ -26,7 +26,7 @@ but for the evaluator's name, so a change of its answers needs a new name or a n
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,6 +133,16 @@ def entry_of(name: str) -> EvaluatorEntry:
 def names_of(fits: Callable[[EvaluatorEntry], object]) -> list[str]:
     """Return the names of the evaluators whose entries fit a condition."""
     return [entry.name for entry in EVALUATORS.values() if fits(entry)]
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """Return names as a message offers them.
+
+    >>> alternatives(["table", "supernet", "training"])
+    "'table', 'supernet' or 'training'"
+    """
+    *most, last = (f"'{name}'" for name in names)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _module(name: str) -> _Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 from budgetnas.harness.costs.costed_space import Terrain, terrain_of
 from budgetnas.harness.costs.limits import Bounds, parse_limits, require_attainable, resolve_all
 from budgetnas.harness.costs.tabulated_space import landscape_of
-from budgetnas.harness.evaluators.registry import entry_of, names_of, training_spec_of
+from budgetnas.harness.evaluators.registry import alternatives, entry_of, names_of, training_spec_of
 from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
 from budgetnas.harness.records.trial import TrainingSpec
 from budgetnas.harness.studies.study import Study, StudyError
@@ -88,7 +88,7 @@ def _board_plan(study: Study, space: Space, dataset: str, device: str | None, gr
 def _with_whole_table(space: Space, dataset: str, device: str | None) -> Terrain:
     """Return a space with a table that knows all its architectures."""
     if not isinstance(space, Enumerable):
-        others = " or ".join(names_of(lambda entry: not entry.reads_table))
+        others = alternatives(names_of(lambda entry: not entry.reads_table))
         raise StudyError(f"'{space.name}' has no table, its architectures are too many; choose another evaluator: {others}")
     landscape = landscape_of(space.name, dataset, device)
     landscape.require_complete()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from budgetnas.harness.evaluators.registry import EVALUATORS, entry_of, names_of
+from budgetnas.harness.evaluators.registry import EVALUATORS, alternatives, entry_of, names_of
 from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
 
 Name = Annotated[str, Field(min_length=1)]
@@ -19,12 +18,6 @@ MOST_SEEDS = 1_000_000
 
 class StudyError(ValueError):
     """A study file that cannot be read or does not make sense; the message names the file, the key and what was expected."""
-
-
-def _quoted(names: Iterable[str]) -> str:
-    """Return names as a list of alternatives: 'a', 'b' or 'c'."""
-    *most, last = (f"'{name}'" for name in names)
-    return f"{', '.join(most)} or {last}" if most else last
 
 
 class _Part(BaseModel):
@@ -58,7 +51,7 @@ class ProblemPart(_Part):
     @model_validator(mode="after")
     def _training_has_a_recipe(self) -> ProblemPart:
         if (not entry_of(self.evaluator).recipe) != (self.recipe is None):
-            trained = _quoted(names_of(lambda entry: entry.recipe))
+            trained = alternatives(names_of(lambda entry: entry.recipe))
             raise ValueError(f"expected `recipe`, a recipe's name or path, with evaluator = {trained}, and only there")
         return self
 
@@ -66,7 +59,7 @@ class ProblemPart(_Part):
     @classmethod
     def _a_known_evaluator(cls, evaluator: str) -> str:
         if evaluator not in EVALUATORS:
-            raise ValueError(f"expected {_quoted(EVALUATORS)}, not '{evaluator:.60}'")
+            raise ValueError(f"expected {alternatives(EVALUATORS)}, not '{evaluator:.60}'")
         return evaluator
 
     @property
@@ -139,7 +132,7 @@ class Study(_Part):
     @model_validator(mode="after")
     def _selects_among_whole_groups(self) -> Study:
         if self.selection is not None and entry_of(self.problem.evaluator).reads_table:
-            others = _quoted(names_of(lambda entry: not entry.reads_table))
+            others = alternatives(names_of(lambda entry: not entry.reads_table))
             raise ValueError(f"expected [selection] with evaluator = {others} only: it retrains what searches found")
         if self.selection is not None and len(self.seed_list) % self.selection.of:
             raise ValueError(f"expected seeds in groups of selection.of = {self.selection.of}; {len(self.seed_list)} seeds leave some over")

@@ -120,5 +120,5 @@ def test_an_objection_of_a_plug_in_is_an_error_of_ours_without_the_name_of_a_stu
 
 
 def test_a_space_without_a_table_names_the_evaluators_that_need_none() -> None:
-    with pytest.raises(StudyError, match=r"^'darts' has no table, .* choose another evaluator: supernet or training$"):
+    with pytest.raises(StudyError, match=r"^'darts' has no table, .* choose another evaluator: 'supernet' or 'training'$"):
         trial_of(replace(REQUEST, space="darts", dataset="cifar10", device=None, limits=[]))
