@@ -49,14 +49,14 @@ class SupernetEvaluator:
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Return the supernet's relaxation; its training begins with its first step."""
-        from budgetnas.harness.evaluators.supernet_relaxation import Ground, SupernetRelaxation
+        from budgetnas.harness.evaluators.supernet_relaxation import SupernetInputs, SupernetRelaxation
         from budgetnas.harness.training.images.load import load
         from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 
         trial, space = self._trial, self._terrain.space
         if trial.training is None or not isinstance(space, Relaxable):
             raise CannotRetrain(f"the space '{space.name}' has no supernet; search it with another evaluator")
-        ground = Ground(
+        inputs = SupernetInputs(
             space=space,
             task=self._terrain.task,
             recipe=read_search_recipe(trial.training.recipe),
@@ -67,7 +67,7 @@ class SupernetEvaluator:
             folder=self._folder,
             watch=self._watch,
         )
-        self._made = SupernetRelaxation(ground, options, rng, deviation)
+        self._made = SupernetRelaxation(inputs, options, rng, deviation)
         return self._made
 
     def _of_devices(self) -> TableRelaxation | None:

@@ -84,5 +84,5 @@ def reason_of(error: BaseException) -> str:
         text = str(error).strip().split("\n")[0]
     except Exception:
         text = "(its text cannot be had)"
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return _ADDRESS.sub("", said)[:500].encode("utf-8", "backslashreplace").decode()
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return _ADDRESS.sub("", line)[:500].encode("utf-8", "backslashreplace").decode()

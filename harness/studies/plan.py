@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,14 @@ def _plan(study: Study, folder: Path, reference: str) -> Plan:
     for method in methods:
         skipped += _lacking(method, offered, study.problem.evaluator)
         able = [board for board in boards if method.found.needs <= offered[board.terrain.space.name]]
-        for plain in _trials(study, able, method, folder):
-            trial, read = _checked(plain, method)
-            if (other := labels.get(trial.identity)) is not None:
-                raise StudyError(f"'{other}' and '{method.label}' are one method with the same settings; keep one")
-            trials[trial.identity] = trial
-            labels[trial.identity] = method.label
-            graphs |= {trial.identity: read} if read else {}
+        for plain, seeds in _first_trials(study, able, method, folder):
+            first, read = _checked(plain, method)
+            for trial in (replace(first, seed=seed) for seed in seeds):
+                if (other := labels.get(trial.identity)) is not None:
+                    raise StudyError(f"'{other}' and '{method.label}' are one method with the same settings; keep one")
+                trials[trial.identity] = trial
+                labels[trial.identity] = method.label
+                graphs |= {trial.identity: read} if read else {}
     return Plan(study, tuple(boards), tuple(trials.values()), labels, tuple(skipped), graphs, reference)
 
 
@@ -118,15 +119,16 @@ def _lacking(method: _Method, offered: Mapping[str, frozenset[Need]], evaluator:
             yield f"method '{method.name}': it needs {lacking}, which the evaluator '{evaluator}' does not offer {where}"
 
 
-def _trials(study: Study, boards: list[BoardPlan], method: _Method, folder: Path) -> Iterator[Trial]:
-    """Yield the trials of a method: every problem of the boards with every seed. Look-up graphs are not among its settings yet."""
+def _first_trials(study: Study, boards: list[BoardPlan], method: _Method, folder: Path) -> Iterator[tuple[Trial, list[int]]]:
+    """Yield, for every problem of the boards, a method's trial with its first seed, without look-up graphs, and all its seeds."""
     problem, found = study.problem, method.found
     # A method that draws nothing does the same with every seed, where the answers are the same too.
     once = found.deterministic and problem.validation == "mean" and not entry_of(problem.evaluator).seeded
+    seeds = [0] if once else study.seed_list
     for board in boards:
         for bounds in board.bounds:
-            for seed in [0] if once else study.seed_list:
-                yield Trial(
+            yield (
+                Trial(
                     space=board.terrain.space.name,
                     dataset=board.terrain.task.dataset,
                     device=board.terrain.device,
@@ -137,11 +139,13 @@ def _trials(study: Study, boards: list[BoardPlan], method: _Method, folder: Path
                     settings=tuple(sorted(method.settings.items())),
                     version=found.version,
                     table=board.terrain.checksum,
-                    seed=seed,
+                    seed=seeds[0],
                     folder=folder if found.plugin else None,
                     training=board.training,
                     evaluator=problem.evaluator,
-                )
+                ),
+                seeds,
+            )
 
 
 def _checked(plain: Trial, method: _Method) -> tuple[Trial, list[Graph]]:

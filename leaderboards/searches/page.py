@@ -81,13 +81,13 @@ def _against_random_search(table: pd.DataFrame) -> str:
         if len(row["retrained_test"]):
             of_method["retrained test"].append(sum(row["retrained_test"]) / len(row["retrained_test"]))
     rival = samples.pop(RANDOM_SEARCH, {})
-    said = [
+    sentences = [
         f"{escape(method)} minus random search: {estimate(difference_estimate(figures, rival[kind]))} points of {kind} accuracy."
         for method, kinds in samples.items()
         for kind, figures in kinds.items()
         if figures and rival.get(kind)
     ]
-    return " ".join([*said, "Intervals: 95 %, by bootstrap over searches."]) if said else ""
+    return " ".join([*sentences, "Intervals: 95 %, by bootstrap over searches."]) if sentences else ""
 
 
 def _problem_table(rows: Sequence[SearchRow]) -> str:
