@@ -49,7 +49,8 @@ class SupernetEvaluator:
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Return the supernet's relaxation; its training begins with its first step."""
-        from budgetnas.harness.evaluators.supernet_relaxation import SupernetInputs, SupernetRelaxation
+        from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs
+        from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
         from budgetnas.harness.training.images.load import load
         from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 

@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -16,43 +16,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from budgetnas.harness.evaluators.bilevel import WeightStep, frozen, unrolled_gradients
-from budgetnas.harness.evaluators.registry import Watch
+from budgetnas.harness.evaluators.search_checkpoint import SearchCheckpoint
 from budgetnas.harness.evaluators.step_history import History
 from budgetnas.harness.evaluators.supernet_costs import CannotSearch, Network, SupernetCosts
-from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
-from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
-from budgetnas.harness.training import checkpoint
+from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs
+from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions
 from budgetnas.harness.training.device import compute_device, determinism, peak_memory_bytes, reset_peak_memory, threads
 from budgetnas.harness.training.images.batches import Batches, batches
-from budgetnas.harness.training.images.dataset import Dataset
 from budgetnas.harness.training.images.splits import halves, subset
-from budgetnas.harness.training.recipes.search_recipe import SearchRecipe
-from budgetnas.spaces.space import Floats, Relaxable
+from budgetnas.spaces.space import Floats
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Diverged(ValueError):
     """A training whose loss is no number any more; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class SupernetInputs:
-    """What a search in a supernet starts from.
-
-    `table` knows the space's costs on devices, where a table does. A checkpoint is taken up only by a search with the same `identity`;
-    `folder` keeps it (None: nothing can be resumed). `watch` is called after every step.
-    """
-
-    space: Relaxable
-    task: Task
-    recipe: SearchRecipe
-    dataset: Dataset
-    resources: tuple[str, ...]
-    table: TableRelaxation | None
-    identity: Mapping[str, Any]
-    folder: Path | None
-    watch: Watch | None = None
 
 
 class SupernetRelaxation:
@@ -179,12 +157,12 @@ class SupernetRelaxation:
         if total < 1:
             raise CannotSearch(f"a search of {total} steps is none; give 1 or more, or none for the recipe's {self._recipe.epochs} epochs")
         epochs = math.ceil(total / an_epoch)
-        self.history = History(total)
+        self.history, kept = History(total), self._checkpoint(total)
         with ExitStack() as stack:
             stack.enter_context(threads(self._recipe.threads))
             stack.enter_context(determinism(self._recipe.deterministic))
             reset_peak_memory(self._device)
-            for epoch in range(self._restored(state, total), epochs):
+            for epoch in range(kept.restore(partial(self._take_up, state, total)), epochs):
                 began = time.perf_counter()
                 self._rate = self._recipe.rate(epoch, epochs)
                 try:
@@ -193,7 +171,7 @@ class SupernetRelaxation:
                     self._seconds += time.perf_counter() - began
                 # The last epoch leaves none behind it: a search that goes on must have a step left, to recommend something.
                 if epoch + 1 < epochs:
-                    self._keep(state, epoch + 1, total)
+                    kept.save(partial(self._state, state, epoch + 1))
 
     def _epoch(self, epoch: int, epochs: int, total: int) -> Iterator[Step]:
         validation, an_epoch = self._around(epoch), self._training.steps
@@ -301,17 +279,13 @@ class SupernetRelaxation:
 
     # --- checkpoints ----------------------------------------------------------------------------------------------------------------
 
-    @property
-    def _path(self) -> Path | None:
-        return None if self._inputs.folder is None else self._inputs.folder / "search.pt"
+    def _checkpoint(self, total: int) -> SearchCheckpoint:
+        options = str(sorted(asdict(self._options).items()))
+        return SearchCheckpoint(self._inputs.folder, dict(self._inputs.identity) | {"options": options, "steps": total})
 
-    def _identity(self, total: int) -> dict[str, Any]:
-        return dict(self._inputs.identity) | {"options": str(sorted(asdict(self._options).items())), "steps": total}
-
-    def _keep(self, state: Sequence[Stateful], epochs_done: int, total: int) -> None:
-        if self._path is None:
-            return
-        payload = {
+    def _state(self, state: Sequence[Stateful], epochs_done: int) -> dict[str, Any]:
+        """Return what a search is resumed from."""
+        return {
             "epochs": epochs_done,
             "weights": self._supernet.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -322,23 +296,8 @@ class SupernetRelaxation:
             "stages": self.history.stages(),
             "seconds": self._seconds,
         }
-        checkpoint.save(self._path, self._identity(total), payload)
 
-    def _restored(self, state: Sequence[Stateful], total: int) -> int:
-        """Take up the last checkpoint, if there is one; return the epochs that are done."""
-        found = None if self._path is None else checkpoint.load(self._path, self._identity(total))
-        if found is None:
-            return 0
-        try:
-            self._take_up(found, state, total)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}".split("\n")[0]
-            raise checkpoint.BadCheckpoint(
-                f"{self._path} does not fit this version of budgetnas ({reason:.120}); move it away, or delete it, to begin anew"
-            ) from None
-        return int(found["epochs"])
-
-    def _take_up(self, found: Mapping[str, Any], state: Sequence[Stateful], total: int) -> None:
+    def _take_up(self, state: Sequence[Stateful], total: int, found: Mapping[str, Any]) -> None:
         self._supernet.load_state_dict(found["weights"])
         self._optimiser.load_state_dict(found["optimiser"])
         with torch.no_grad():

@@ -18,7 +18,8 @@ from budgetnas.spaces.task import task_of
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from budgetnas.harness.evaluators.supernet_relaxation import SupernetInputs, SupernetRelaxation  # noqa: E402
+from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs  # noqa: E402
+from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation  # noqa: E402
 from budgetnas.harness.training.images.load import load  # noqa: E402
 from budgetnas.harness.training.recipes.recipe import Optimiser, Subset  # noqa: E402
 from budgetnas.harness.training.recipes.search_recipe import SearchRecipe  # noqa: E402

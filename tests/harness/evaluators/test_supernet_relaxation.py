@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from budgetnas.harness.evaluators.supernet_relaxation import CannotSearch, Diverged, SupernetInputs, SupernetRelaxation  # noqa: E402
+from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs  # noqa: E402
+from budgetnas.harness.evaluators.supernet_relaxation import CannotSearch, Diverged, SupernetRelaxation  # noqa: E402
 from budgetnas.harness.problem import Architecture, Step, SupernetOptions  # noqa: E402
 from budgetnas.harness.records.store import RunError  # noqa: E402
 from budgetnas.harness.training.images.load import load  # noqa: E402
