@@ -111,9 +111,9 @@ def oracle_command(
     as_json: AsJson = False,
 ) -> None:
     """Print the exact best architecture under limits, by validation and by test accuracy, and the exact Pareto front."""
-    from budgetnas.harness.costs.query import solve, tabulated
+    from budgetnas.harness.costs.query import solve, space_with_table
 
-    answer = solve(tabulated(space, dataset, device), limit or [], front)
+    answer = solve(space_with_table(space, dataset, device), limit or [], front)
     if as_json:
         typer.echo(json.dumps(answer))
         return

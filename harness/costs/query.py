@@ -60,7 +60,7 @@ def table_exists(space: Space, dataset: str) -> bool:
     return isinstance(space, Tabled) and dataset in space.tabled
 
 
-def tabulated(space: str, dataset: str, device: str | None) -> Landscape:
+def space_with_table(space: str, dataset: str, device: str | None) -> Landscape:
     """Return a space with its table. `NoTable` if it has tables, but none of this dataset; unknown names raise errors of their own."""
     found = space_of(space)
     task_of(dataset)
