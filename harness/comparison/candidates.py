@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from budgetnas.harness.comparison.agreement import mean_of
 from budgetnas.harness.comparison.compare import best_by_validation, place_of
-from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.costs.costed_space import costed_space_of
 from budgetnas.harness.records.ranking_classes import TRAINING
 from budgetnas.harness.training.images.dataset import MissingImages
 from budgetnas.harness.training.images.load import load
@@ -115,7 +115,7 @@ def _candidate(
         arch=arch,
         text=space_of(space).encode(arch),
         findings=tuple(findings),
-        queried=terrain_of(space, dataset).accuracy_of(arch).get("test", math.nan),
+        queried=costed_space_of(space, dataset).accuracy_of(arch).get("test", math.nan),
         early_stopped=_mean_known(scores),
         search_loss=_mean_known([figures.get("loss", math.nan) for figures in last]),
         search_accuracy=_mean_known([figures.get("training_accuracy", math.nan) for figures in last]),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from budgetnas.harness.comparison.agreement import CONFIDENCE, mean_of, rank_correlations
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training.job import CannotRetrain, Retrained, can_retrain, trainer_of
 from budgetnas.spaces.space import Architecture
@@ -32,29 +32,29 @@ def retrained_beside_queried(space: str, arch: Architecture, dataset: str, seed:
     `CannotRetrain` for another dataset or a machine without PyTorch, `TableError` for a seed that the table does not have.
     """
     trainer = trainer_of(space, dataset)
-    landscape = landscape_of(space, dataset)
-    index = landscape.space.index(arch)
-    queried = {split: _queried(landscape, split, seed, index) for split in SPLITS}
+    tabulated = tabulated_space_of(space, dataset)
+    index = tabulated.space.index(arch)
+    queried = {split: _queried(tabulated, split, seed, index) for split in SPLITS}
     trainer.require()
     trained = trainer.retrain_seed(index, seed)
     reached = {"validation": trained.validation, "test": trained.test}
     return {
-        "space": landscape.space.name,
+        "space": tabulated.space.name,
         "dataset": dataset,
-        "arch": landscape.space.encode(arch),
+        "arch": tabulated.space.encode(arch),
         "index": index,
         "seed": seed,
-        "seeds": accuracy.seeds(landscape.table, dataset, "test"),
+        "seeds": accuracy.seeds(tabulated.table, dataset, "test"),
         "trained": reached,
         "queried": queried,
         "difference": {split: 0.0 if _close(reached[split], queried[split]) else reached[split] - queried[split] for split in SPLITS},
-        "queried_mean": {"validation": float(landscape.validation[index]), "test": float(landscape.test[index])},
+        "queried_mean": {"validation": float(tabulated.validation[index]), "test": float(tabulated.test[index])},
         "seconds": trained.seconds,
     }
 
 
-def _queried(landscape: Landscape, split: accuracy.Split, seed: int, index: int) -> float:
-    return float(accuracy.accuracy(landscape.table, landscape.task.dataset, split, seed=seed)[index])
+def _queried(tabulated: TabulatedSpace, split: accuracy.Split, seed: int, index: int) -> float:
+    return float(accuracy.accuracy(tabulated.table, tabulated.task.dataset, split, seed=seed)[index])
 
 
 def _close(first: float, second: float) -> bool:
@@ -83,7 +83,7 @@ def winners(records: pd.DataFrame) -> list[Winner]:
         trainer_of(str(records["space"].iloc[0]), str(records["dataset"].iloc[0]))
     for best in best_by_validation(records[np.array(can)]):
         row = best.iloc[0]
-        known = landscape_of(row["space"], row["dataset"]).space
+        known = tabulated_space_of(row["space"], row["dataset"]).space
         index = min(known.index(known.canonical(known.decode(text))) for text in best["recommendation"])
         found.setdefault((row["space"], row["dataset"], index), []).append((place_of(row), row["method"]))
     if not found:
@@ -104,7 +104,7 @@ def place_of(row: Mapping[Hashable, Any] | pd.Series[Any]) -> str:
 
 
 def _winner(space: str, dataset: str, index: int, problems: Sequence[tuple[str, str]]) -> Winner:
-    known = landscape_of(space, dataset).space
+    known = tabulated_space_of(space, dataset).space
     return Winner(space, dataset, index, known.encode(known.at(index)), tuple(problems))
 
 
@@ -121,8 +121,8 @@ class Compared:
 
     def queried(self, seed: int) -> dict[str, float]:
         """Return the table's accuracies [%] of a seed by split."""
-        landscape = landscape_of(self.winner.space, self.winner.dataset)
-        return {split: _queried(landscape, split, seed, self.winner.index) for split in SPLITS}
+        tabulated = tabulated_space_of(self.winner.space, self.winner.dataset)
+        return {split: _queried(tabulated, split, seed, self.winner.index) for split in SPLITS}
 
 
 def compare(chosen: Sequence[Winner], workers: int, show: Callable[[int, int], None]) -> list[Compared]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from budgetnas.harness.comparison.agreement import FEWEST_RANKED, Mean, Noise, explained_by_seeds, mean_of, noise_of, rank_correlations
 from budgetnas.harness.comparison.candidates import Candidate
-from budgetnas.harness.costs.costed_space import terrain_of
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.costed_space import costed_space_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training import result as results
 from budgetnas.harness.training.job import can_retrain, default_recipe, job_of, kept_in
@@ -60,9 +60,9 @@ def recipe_for(space: str, dataset: str, recipe: str | None) -> str | Recipe:
 
 def evaluation_seeds(space: str, dataset: str, recipe: str | Recipe, count: int) -> list[int]:
     """Return `count` seeds to retrain with; those of a table, and no more than it has, where its own trainer is what trains."""
-    terrain = terrain_of(space, dataset)
-    if isinstance(recipe, str) and isinstance(terrain, Landscape):
-        return accuracy.seeds(terrain.table, dataset, "test")[:count]
+    costed = costed_space_of(space, dataset)
+    if isinstance(recipe, str) and isinstance(costed, TabulatedSpace):
+        return accuracy.seeds(costed.table, dataset, "test")[:count]
     return list(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + count))
 
 
@@ -153,12 +153,12 @@ def _by_seed(compared: Sequence[Compared], side: Side) -> NDArray[np.float64]:
 
 def table_noise(candidates: Sequence[Candidate]) -> Noise | None:
     """Return what a seed does to the table's own test accuracies of some networks of one dataset; None where it keeps means only."""
-    terrain = terrain_of(candidates[0].space, candidates[0].dataset)
-    if not isinstance(terrain, Landscape):
+    costed = costed_space_of(candidates[0].space, candidates[0].dataset)
+    if not isinstance(costed, TabulatedSpace):
         return None
-    dataset = terrain.task.dataset
+    dataset = costed.task.dataset
     columns: list[Any] = [
-        accuracy.accuracy(terrain.table, dataset, "test", seed=seed) for seed in accuracy.seeds(terrain.table, dataset, "test")
+        accuracy.accuracy(costed.table, dataset, "test", seed=seed) for seed in accuracy.seeds(costed.table, dataset, "test")
     ]
-    indices = [terrain.space.index(candidate.arch) for candidate in candidates]
+    indices = [costed.space.index(candidate.arch) for candidate in candidates]
     return noise_of(np.array([[column[index] for column in columns] for index in indices], np.float64))

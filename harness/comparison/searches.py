@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from budgetnas.harness.comparison.retrain_all import Compared
-from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.costs.costed_space import costed_space_of
 from budgetnas.harness.records.histories import history_path
 from budgetnas.harness.records.ranking_classes import TRAINING
 from budgetnas.harness.records.store import RunError, Store
@@ -115,7 +115,7 @@ def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tu
         canonical = space.canonical(arch)
         network, connected, skip_share = space.encode(canonical), space.connected(arch), _skip_share(space, arch)
         of_network = known.get((row["space"], row["dataset"], canonical.genes), {})
-        found["queried"] = terrain_of(row["space"], row["dataset"]).accuracy_of(canonical).get("test", math.nan)
+        found["queried"] = costed_space_of(row["space"], row["dataset"]).accuracy_of(canonical).get("test", math.nan)
     return found | {
         "network": network,
         "connected": connected,

@@ -9,7 +9,7 @@ from typing import Any
 
 from budgetnas.harness.costs.limits import axis, resolve
 from budgetnas.harness.costs.oracle import oracle, pareto_front
-from budgetnas.harness.costs.tabulated_space import Landscape, finite, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, finite, tabulated_space_of
 from budgetnas.spaces.devices import DEVICE_RESOURCES, DEVICES
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import (
@@ -52,7 +52,9 @@ def known_of(space: Space, arch: Architecture, dataset: str) -> dict[str, Any]:
 
     Values are JSON values; None is 'not supported' or 'not known'. `TableError` if the table exists but is not on this machine.
     """
-    return described(landscape_of(space.name, dataset), arch) if table_exists(space, dataset) else computed(space, arch, task_of(dataset))
+    if table_exists(space, dataset):
+        return described(tabulated_space_of(space.name, dataset), arch)
+    return computed(space, arch, task_of(dataset))
 
 
 def table_exists(space: Space, dataset: str) -> bool:
@@ -60,13 +62,13 @@ def table_exists(space: Space, dataset: str) -> bool:
     return isinstance(space, Tabled) and dataset in space.tabled
 
 
-def space_with_table(space: str, dataset: str, device: str | None) -> Landscape:
+def space_with_table(space: str, dataset: str, device: str | None) -> TabulatedSpace:
     """Return a space with its table. `NoTable` if it has tables, but none of this dataset; unknown names raise errors of their own."""
     found = space_of(space)
     task_of(dataset)
     if isinstance(found, Tabled) and dataset not in found.tabled:
         raise NoTable(f"no table knows the accuracies of {space} on {dataset}; choose one of {', '.join(found.tabled)}")
-    return landscape_of(space, dataset, device)
+    return tabulated_space_of(space, dataset, device)
 
 
 def architecture_of(space: Space, text: str) -> Architecture:
@@ -139,11 +141,11 @@ def network_cycles(space: Space, arch: Architecture, task: Task) -> int:
     return int(figures["cycles"])
 
 
-def described(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
+def described(tabulated: TabulatedSpace, arch: Architecture) -> dict[str, Any]:
     """Return all that a table knows of an architecture, as JSON values; None is 'not supported' or 'not known'."""
-    space, table, dataset = landscape.space, landscape.table, landscape.task.dataset
+    space, table, dataset = tabulated.space, tabulated.table, tabulated.task.dataset
     index = space.index(arch)
-    complexity = space.complexity(arch, landscape.task)
+    complexity = space.complexity(arch, tabulated.task)
     return {
         "space": space.name,
         "dataset": dataset,
@@ -152,10 +154,10 @@ def described(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
         "connected": space.connected(arch),
         "params": complexity.params,
         "macs": complexity.macs,
-        "accuracy": {"validation": _number(landscape.validation[index]), "test": _number(landscape.test[index])},
-        **_measured_costs(landscape, index),
-        "cycles": int(landscape.resource("cycles")[index]) if "cycles" in landscape.resources else None,
-        "training_seconds": _number(landscape.training_seconds[index]),
+        "accuracy": {"validation": _number(tabulated.validation[index]), "test": _number(tabulated.test[index])},
+        **_measured_costs(tabulated, index),
+        "cycles": int(tabulated.resource("cycles")[index]) if "cycles" in tabulated.resources else None,
+        "training_seconds": _number(tabulated.training_seconds[index]),
         "accuracy_by_seed": {
             split: {
                 str(seed): _number(accuracy.accuracy(table, dataset, split, seed=seed)[index])
@@ -166,9 +168,9 @@ def described(landscape: Landscape, arch: Architecture) -> dict[str, Any]:
     }
 
 
-def _measured_costs(landscape: Landscape, index: int) -> dict[str, dict[str, float | None]]:
+def _measured_costs(tabulated: TabulatedSpace, index: int) -> dict[str, dict[str, float | None]]:
     """Return the costs on all devices of the table: resource -> device -> value."""
-    table, dataset = landscape.table, landscape.task.dataset
+    table, dataset = tabulated.table, tabulated.task.dataset
     costs: dict[str, dict[str, float | None]] = {}
     for resource in DEVICE_RESOURCES:
         devices = [device for device in DEVICES if resource in hardware.metrics(table, dataset, device)]
@@ -177,44 +179,44 @@ def _measured_costs(landscape: Landscape, index: int) -> dict[str, dict[str, flo
     return costs
 
 
-def solve(landscape: Landscape, limits: Sequence[str], front: str | None) -> Mapping[str, Any]:
+def solve(tabulated: TabulatedSpace, limits: Sequence[str], front: str | None) -> Mapping[str, Any]:
     """Return the exact best under limits and the exact Pareto front, as JSON values.
 
     Args:
-        landscape: The space with its table.
+        tabulated: The space with its table.
         limits: Limits as texts, to hold together.
         front: The resource that the front of test accuracy is drawn against, within the limits; None for the first limited one.
 
     Raises:
         InvalidLimit, UnknownResource: A limit or a resource cannot be used here.
     """
-    bounds = resolve(landscape, limits)
-    best = oracle(landscape, bounds.limits)
-    resource = front or axis(bounds.limits, landscape)
-    landscape.resource(resource)  # an unknown one is refused before anything is printed
+    bounds = resolve(tabulated, limits)
+    best = oracle(tabulated, bounds.limits)
+    resource = front or axis(bounds.limits, tabulated)
+    tabulated.resource(resource)  # an unknown one is refused before anything is printed
     return {
-        "space": landscape.space.name,
-        "dataset": landscape.task.dataset,
-        "device": landscape.device,
+        "space": tabulated.space.name,
+        "dataset": tabulated.task.dataset,
+        "device": tabulated.device,
         "limits": [{"resource": x.resource, "upper": None if x.upper == math.inf else x.upper, "lower": x.lower} for x in bounds.limits],
         "feasible": best.feasible,
         "share": bounds.share,
-        "best_by_validation": _entry(landscape, best.best_by_validation),
-        "best_by_test": _entry(landscape, best.best_by_test),
+        "best_by_validation": _entry(tabulated, best.best_by_validation),
+        "best_by_test": _entry(tabulated, best.best_by_test),
         "front_resource": resource,
-        "front": [_entry(landscape, int(index)) for index in pareto_front(landscape, resource, bounds.limits)],
+        "front": [_entry(tabulated, int(index)) for index in pareto_front(tabulated, resource, bounds.limits)],
     }
 
 
-def _entry(landscape: Landscape, index: int | None) -> dict[str, Any] | None:
+def _entry(tabulated: TabulatedSpace, index: int | None) -> dict[str, Any] | None:
     if index is None:
         return None
     return {
-        "arch": landscape.space.encode(landscape.architecture(index)),
+        "arch": tabulated.space.encode(tabulated.architecture(index)),
         "index": index,
-        "validation": _number(landscape.validation[index]),
-        "test": _number(landscape.test[index]),
-        "cost": finite(landscape.cost_at(index)),
+        "validation": _number(tabulated.validation[index]),
+        "test": _number(tabulated.test[index]),
+        "cost": finite(tabulated.cost_at(index)),
     }
 
 

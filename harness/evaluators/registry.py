@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from budgetnas.harness.records.ranking_classes import FULL_INFORMATION, QUERIES, SUPERNET, TRAINING
 
 if TYPE_CHECKING:
-    from budgetnas.harness.costs.costed_space import Terrain
+    from budgetnas.harness.costs.costed_space import CostedSpace
     from budgetnas.harness.problem import Evaluator, Need, Step
     from budgetnas.harness.records.trial import TrainingSpec, Trial
     from budgetnas.harness.training.images.dataset import Dataset
@@ -104,7 +104,7 @@ class Evaluation:
     """A trial's evaluator, the space with its costs, a table's training seconds by index, and what was timed, asked for at the end."""
 
     evaluator: Evaluator
-    terrain: Terrain
+    costed: CostedSpace
     seconds: Sequence[float] | None = None
     timing: Callable[[], Mapping[str, Any]] = _no_timing
 

@@ -1,4 +1,4 @@
-"""A supernet's answers: costs as the terrain has them, and a relaxation whose weights are trained. It does not answer about accuracy."""
+"""A supernet's answers: a space's costs, and a relaxation whose weights are trained. It does not answer about accuracy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from budgetnas.harness.costs.costed_space import Terrain, terrain_of
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.costed_space import CostedSpace, costed_space_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.harness.records.store import checkpoint_folder
@@ -31,13 +31,13 @@ class SupernetEvaluator:
 
     offers = frozenset({Need.RELAXATION, Need.WEIGHTS})
 
-    def __init__(self, trial: Trial, terrain: Terrain, folder: Path | None, watch: Watch | None = None):
-        self._trial, self._terrain, self._folder, self._watch = trial, terrain, folder, watch
+    def __init__(self, trial: Trial, costed: CostedSpace, folder: Path | None, watch: Watch | None = None):
+        self._trial, self._costed, self._folder, self._watch = trial, costed, folder, watch
         self._made: SupernetRelaxation | None = None
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource, in the unit of its name; NaN is 'not supported'."""
-        return self._terrain.cost_of(arch)
+        return self._costed.cost_of(arch)
 
     def accuracy(self, arch: Architecture) -> float:
         """Refuse: nothing is trained alone here."""
@@ -54,15 +54,15 @@ class SupernetEvaluator:
         from budgetnas.harness.training.images.load import load
         from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 
-        trial, space = self._trial, self._terrain.space
+        trial, space = self._trial, self._costed.space
         if trial.training is None or not isinstance(space, Relaxable):
             raise CannotRetrain(f"the space '{space.name}' has no supernet; search it with another evaluator")
         inputs = SupernetInputs(
             space=space,
-            task=self._terrain.task,
+            task=self._costed.task,
             recipe=read_search_recipe(trial.training.recipe),
-            dataset=load(self._terrain.task),
-            resources=tuple(self._terrain.resources),
+            dataset=load(self._costed.task),
+            resources=tuple(self._costed.resources),
             table=self._of_devices(),
             identity=_identity(trial),
             folder=self._folder,
@@ -75,14 +75,12 @@ class SupernetEvaluator:
         """Return the relaxation of a table's costs on the device, if a table knows them; it is told no accuracy."""
         from budgetnas.harness.evaluators.table_relaxation import relaxation_of_table
 
-        names = [name for name in self._terrain.resources if name in DEVICE_RESOURCES]
-        if not names or not isinstance(self._terrain, Landscape):
+        names = [name for name in self._costed.resources if name in DEVICE_RESOURCES]
+        if not names or not isinstance(self._costed, TabulatedSpace):
             return None
-        costs = {name: self._terrain.resource(name).tolist() for name in names}
-        nothing = [0.0] * self._terrain.space.size
-        return relaxation_of_table(
-            self._terrain.space, self._terrain.task, nothing, costs, SupernetOptions(), np.random.default_rng(0), 0.0
-        )
+        costs = {name: self._costed.resource(name).tolist() for name in names}
+        nothing = [0.0] * self._costed.space.size
+        return relaxation_of_table(self._costed.space, self._costed.task, nothing, costs, SupernetOptions(), np.random.default_rng(0), 0.0)
 
     def timing(self) -> Mapping[str, Any]:
         """Return what a clock says of the search, if one was made."""
@@ -147,7 +145,7 @@ def offers(space: Space) -> frozenset[Need]:
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
     """Return the evaluator of a trial that searches in a supernet; its checkpoints lie in the run's folder."""
-    terrain = terrain_of(trial.space, trial.dataset, trial.device)
+    costed = costed_space_of(trial.space, trial.dataset, trial.device)
     folder = None if workspace is None else checkpoint_folder(workspace, trial.identity)
-    evaluator = SupernetEvaluator(trial, terrain, folder, watch)
-    return Evaluation(evaluator, terrain, timing=evaluator.timing)
+    evaluator = SupernetEvaluator(trial, costed, folder, watch)
+    return Evaluation(evaluator, costed, timing=evaluator.timing)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from budgetnas.harness.costs.costed_space import Terrain
+from budgetnas.harness.costs.costed_space import CostedSpace
 from budgetnas.harness.costs.limits import Bounds, axis
 from budgetnas.harness.costs.oracle import oracle, pareto_front
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.harness.evaluators.registry import entry_of, figures_of
 from budgetnas.spaces.devices import device_of
 from budgetnas.spaces.space import Space
@@ -32,42 +32,42 @@ def board(plan: BoardPlan) -> dict[str, Any]:
     """
     if not entry_of(plan.evaluator).reads_table:
         return _without_table(plan)
-    landscape = cast(Landscape, plan.terrain)
-    resource = axis(plan.bounds[0].limits, landscape)
-    device = device_of(landscape.device) if landscape.device else None
-    shown = np.flatnonzero(landscape.eligible)
-    front = pareto_front(landscape, resource)
+    tabulated = cast(TabulatedSpace, plan.costed)
+    resource = axis(plan.bounds[0].limits, tabulated)
+    device = device_of(tabulated.device) if tabulated.device else None
+    shown = np.flatnonzero(tabulated.eligible)
+    front = pareto_front(tabulated, resource)
     return {
-        **_place(landscape, resource),
+        **_place(tabulated, resource),
         "origin": device.metrics.get(resource, "exact") if device else "exact",
-        "table_checksum": landscape.table.checksum,
-        "seeds_note": _seeds_note(landscape),
-        "cloud": {"cost": _rounded(landscape.resource(resource)[shown]), "test": _rounded(landscape.test[shown])},
-        "front": [_entry(landscape, resource, int(index)) for index in front],
-        "problems": [_problem(landscape, resource, bounds) for bounds in plan.bounds],
+        "table_checksum": tabulated.table.checksum,
+        "seeds_note": _seeds_note(tabulated),
+        "cloud": {"cost": _rounded(tabulated.resource(resource)[shown]), "test": _rounded(tabulated.test[shown])},
+        "front": [_entry(tabulated, resource, int(index)) for index in front],
+        "problems": [_problem(tabulated, resource, bounds) for bounds in plan.bounds],
     }
 
 
-def _place(terrain: Terrain, resource: str) -> dict[str, Any]:
+def _place(costed: CostedSpace, resource: str) -> dict[str, Any]:
     """Return what every context holds: where the board is, the resource that it is drawn along, and quoted results."""
     return {
-        "space": terrain.space.name,
-        "dataset": terrain.task.dataset,
-        "device": terrain.device or "",
-        "device_title": device_of(terrain.device).title if terrain.device else "no device",
+        "space": costed.space.name,
+        "dataset": costed.task.dataset,
+        "device": costed.device or "",
+        "device_title": device_of(costed.device).title if costed.device else "no device",
         "resource": resource,
         "unit": _UNITS[resource],
-        "chance": terrain.task.chance,
-        "quoted": _quoted(terrain.space, terrain.task.dataset),
+        "chance": costed.task.chance,
+        "quoted": _quoted(costed.space, costed.task.dataset),
     }
 
 
 def _without_table(plan: BoardPlan) -> dict[str, Any]:
-    terrain = plan.terrain
+    costed = plan.costed
     return {
-        **_place(terrain, axis(plan.bounds[0].limits, terrain)),
+        **_place(costed, axis(plan.bounds[0].limits, costed)),
         "evaluator": plan.evaluator,
-        "counted_over": len(terrain.eligible),
+        "counted_over": len(costed.eligible),
         "problems": [_limits_of(bounds) for bounds in plan.bounds],
         **({"training": _training_of(plan, plan.training)} if plan.training else {}),
     }
@@ -77,7 +77,7 @@ def _training_of(plan: BoardPlan, training: TrainingSpec) -> dict[str, Any]:
     """Return what was trained: the evaluator, its recipe in figures, and on how many images of those there are."""
     from budgetnas.harness.training.images.load import load
 
-    dataset = load(plan.terrain.task)
+    dataset = load(plan.costed.task)
     return {
         "evaluator": plan.evaluator,
         "shares_weights": entry_of(plan.evaluator).shares_weights,
@@ -92,13 +92,13 @@ def _rounded(values: np.ndarray[Any, Any]) -> list[float]:
     return [float(f"{value:.{_CLOUD_DIGITS}g}") for value in values.tolist()]
 
 
-def _entry(landscape: Landscape, resource: str, index: int) -> dict[str, Any]:
+def _entry(tabulated: TabulatedSpace, resource: str, index: int) -> dict[str, Any]:
     return {
         "index": index,
-        "arch": landscape.space.encode(landscape.architecture(index)),
-        "cost": float(landscape.resource(resource)[index]),
-        "test": float(landscape.test[index]),
-        "validation": float(landscape.validation[index]),
+        "arch": tabulated.space.encode(tabulated.architecture(index)),
+        "cost": float(tabulated.resource(resource)[index]),
+        "test": float(tabulated.test[index]),
+        "validation": float(tabulated.validation[index]),
     }
 
 
@@ -114,14 +114,14 @@ def _limits_of(bounds: Bounds) -> dict[str, Any]:
     }
 
 
-def _problem(landscape: Landscape, resource: str, bounds: Bounds) -> dict[str, Any]:
-    best = oracle(landscape, bounds.limits)
+def _problem(tabulated: TabulatedSpace, resource: str, bounds: Bounds) -> dict[str, Any]:
+    best = oracle(tabulated, bounds.limits)
     bests = {"best_by_test": best.best_by_test, "best_by_validation": best.best_by_validation}
-    return _limits_of(bounds) | {name: None if index is None else _entry(landscape, resource, index) for name, index in bests.items()}
+    return _limits_of(bounds) | {name: None if index is None else _entry(tabulated, resource, index) for name, index in bests.items()}
 
 
-def _seeds_note(landscape: Landscape) -> str:
-    known = accuracy.seeds(landscape.table, landscape.task.dataset, "validation")
+def _seeds_note(tabulated: TabulatedSpace) -> str:
+    known = accuracy.seeds(tabulated.table, tabulated.task.dataset, "validation")
     which = f" ({', '.join(map(str, known))})" if known else ""
     return f"Accuracies are the table's means over its training seeds{which}."
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from budgetnas.harness.costs.costed_space import Terrain, terrain_of
+from budgetnas.harness.costs.costed_space import CostedSpace, costed_space_of
 from budgetnas.harness.costs.limits import Bounds, parse_limits, require_attainable, resolve_all
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.registry import alternatives, entry_of, names_of, training_spec_of
 from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
 from budgetnas.harness.records.trial import TrainingSpec
@@ -22,7 +22,7 @@ from budgetnas.spaces.task import task_of
 class BoardPlan:
     """One board of a plan: a space, a dataset and a device with their resolved limits, and what answers and is trained there."""
 
-    terrain: Terrain
+    costed: CostedSpace
     bounds: tuple[Bounds, ...]
     evaluator: str = DEFAULT_EVALUATOR
     training: TrainingSpec | None = None
@@ -75,24 +75,24 @@ def _unsupported(group: list[str], device: str) -> str:
 def _board_plan(study: Study, space: Space, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> BoardPlan:
     """Return a space, dataset and device with their limits resolved, and what is trained there."""
     problem, entry = study.problem, entry_of(study.problem.evaluator)
-    terrain = _with_whole_table(space, dataset, device) if entry.reads_table else terrain_of(space.name, dataset, device)
-    bounds = tuple(resolve_all(terrain, groups))
+    costed = _with_whole_table(space, dataset, device) if entry.reads_table else costed_space_of(space.name, dataset, device)
+    bounds = tuple(resolve_all(costed, groups))
     if not entry.reads_table:
         for each in bounds:
-            require_attainable(terrain, each)  # before a search that trains for hours finds it out
+            require_attainable(costed, each)  # before a search that trains for hours finds it out
     training = training_spec_of(entry.name, problem.recipe or "", task_of(dataset), folder) if entry.recipe else None
     selection = _selection(study.selection.recipe, dataset, folder) if study.selection else None
-    return BoardPlan(terrain, bounds, entry.name, training, selection)
+    return BoardPlan(costed, bounds, entry.name, training, selection)
 
 
-def _with_whole_table(space: Space, dataset: str, device: str | None) -> Terrain:
+def _with_whole_table(space: Space, dataset: str, device: str | None) -> CostedSpace:
     """Return a space with a table that knows all its architectures."""
     if not isinstance(space, Enumerable):
         others = alternatives(names_of(lambda entry: not entry.reads_table))
         raise StudyError(f"'{space.name}' has no table, its architectures are too many; choose another evaluator: {others}")
-    landscape = landscape_of(space.name, dataset, device)
-    landscape.require_complete()
-    return landscape
+    tabulated = tabulated_space_of(space.name, dataset, device)
+    tabulated.require_complete()
+    return tabulated
 
 
 def _selection(recipe: str, dataset: str, folder: Path) -> TrainingSpec:

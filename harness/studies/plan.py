@@ -73,7 +73,7 @@ def _plan(study: Study, folder: Path, reference: str) -> Plan:
     graphs: dict[str, list[Graph]] = {}
     for method in methods:
         skipped += _lacking(method, offered, study.problem.evaluator)
-        able = [board for board in boards if method.found.needs <= offered[board.terrain.space.name]]
+        able = [board for board in boards if method.found.needs <= offered[board.costed.space.name]]
         for plain, seeds in _first_trials(study, able, method, folder):
             first, read = _checked(plain, method)
             for trial in (replace(first, seed=seed) for seed in seeds):
@@ -129,16 +129,16 @@ def _first_trials(study: Study, boards: list[BoardPlan], method: _Method, folder
         for bounds in board.bounds:
             yield (
                 Trial(
-                    space=board.terrain.space.name,
-                    dataset=board.terrain.task.dataset,
-                    device=board.terrain.device,
+                    space=board.costed.space.name,
+                    dataset=board.costed.task.dataset,
+                    device=board.costed.device,
                     limits=bounds.limits,
                     allowance=Allowance(problem.allowance.queries, problem.allowance.seconds),
                     validation=problem.validation,
                     method=found.reference,
                     settings=tuple(sorted(method.settings.items())),
                     version=found.version,
-                    table=board.terrain.checksum,
+                    table=board.costed.checksum,
                     seed=seeds[0],
                     folder=folder if found.plugin else None,
                     training=board.training,

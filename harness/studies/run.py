@@ -80,7 +80,7 @@ def _require_same_study(plan: Plan, store: Store) -> None:
 def write_plan(plan: Plan, store: Store) -> None:
     """Write what the pages need beside the records: the plan, and a context file for every board."""
     boards = {
-        f"{each.terrain.space.name}-{each.terrain.task.dataset}-{each.terrain.device or 'no-device'}": board(each) for each in plan.boards
+        f"{each.costed.space.name}-{each.costed.task.dataset}-{each.costed.device or 'no-device'}": board(each) for each in plan.boards
     }
     for path in store.context.glob("*.json"):
         path.unlink()

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from budgetnas.harness.catalogue.catalogue import check_class, find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.registry import offers, training_spec_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
@@ -48,19 +48,19 @@ optimiser = { learning_rate = 0.05, clip = 5.0 }
 
 
 def trial_of(method: str, limits: str, seed: int = 0, training: TrainingSpec | None = None, **settings: Any) -> Trial:
-    landscape, found = landscape_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
+    tabulated, found = tabulated_space_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
     few = {"steps": STEPS} if training is None and "steps" in found.settings({}) else {}
     return Trial(
         space="nasbench201",
         dataset="digits201",
         device="amd-epyc",
-        limits=resolve(landscape, LIMITS[limits]).limits,
+        limits=resolve(tabulated, LIMITS[limits]).limits,
         allowance=Allowance(200),
         validation="mean",
         method=method,
         settings=tuple(sorted(found.settings(few | settings).items())),
         version=found.version,
-        table=landscape.checksum,
+        table=tabulated.checksum,
         seed=seed,
         training=training,
         evaluator="table" if training is None else "supernet",
@@ -81,12 +81,12 @@ def test_it_has_the_shape_of_a_method(method: str) -> None:
     assert canonical_json(found.settings({}))
 
 
-def judged(record: Record, landscape: Any) -> None:
+def judged(record: Record, tabulated: Any) -> None:
     """Hold a record to what every search must leave, feasible or not."""
     assert record["status"] == "ok", record["failure"]
     final = record["final"]
-    admitted = landscape.admitted(resolve(landscape, ()).limits)
-    assert final is not None and final["test"] == landscape.test[final["architecture"]]
+    admitted = tabulated.admitted(resolve(tabulated, ()).limits)
+    assert final is not None and final["test"] == tabulated.test[final["architecture"]]
     assert final["feasible"] <= admitted[final["architecture"]]
     assert (record["regret"] is not None) == final["feasible"]
     assert all(value is None or math.isfinite(value) for value in record["report"].values())
@@ -96,7 +96,7 @@ def judged(record: Record, landscape: Any) -> None:
 @pytest.mark.parametrize("method", ON_TABLES)
 def test_on_a_table_it_recommends_something_whatever_the_limits_and_reads_it_all(method: str, limits: str) -> None:
     record, _ = run_trial(trial_of(method, limits))
-    judged(record, landscape_of("nasbench201", "digits201", "amd-epyc"))
+    judged(record, tabulated_space_of("nasbench201", "digits201", "amd-epyc"))
     assert record["ranking_class"] == "full information"
     assert record["queries"] >= 15_625
 
@@ -126,7 +126,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> TrainingSpec:
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
 def test_in_a_supernet_it_recommends_something_and_the_same_again(method: str, training: TrainingSpec, tmp_path: Path) -> None:
     records = [run_trial(trial_of(method, "several", training=training), tmp_path / str(again))[0] for again in range(2)]
-    judged(records[0], landscape_of("nasbench201", "digits201", "amd-epyc"))
+    judged(records[0], tabulated_space_of("nasbench201", "digits201", "amd-epyc"))
     assert records[0]["ranking_class"] == "supernet"
     assert records[0]["queries"] == 0
     assert canonical_json(records[0]) == canonical_json(records[1])

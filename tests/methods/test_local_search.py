@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Problem
 from budgetnas.harness.trials.meter import Meter
@@ -20,7 +20,7 @@ from budgetnas.spaces.tables.closed_form import DATASET, DEVICE, closed_form_tab
 from budgetnas.spaces.task import task_of
 
 SPACE = NASBench201()
-LANDSCAPE = Landscape(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
+LANDSCAPE = TabulatedSpace(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
 LIMITS = {
     "none": (),
     "one": (Limit("latency_ms", 2.0),),

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Limit, Need, Problem, Step, SupernetOptions
 from budgetnas.methods.pc_darts import PCDARTS
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
+DIGITS = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
 EPOCHS, STEPS_AN_EPOCH = 50, 4
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import minimize
 
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need, Problem, Step, SupernetOptions
 from budgetnas.methods.rc_darts import RCDARTS, _costs, kept_cost, nearness, project
@@ -22,17 +22,17 @@ from budgetnas.spaces.task import task_of
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 pytestmark = pytest.mark.slow
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
+DIGITS = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
 SHORT: dict[str, Any] = {"steps": 200}
 NO_LIMIT: tuple[Limit, ...] = ()
 
 
 def run(
-    method: Any, limits: tuple[Limit, ...] = NO_LIMIT, seed: int = 0, landscape: Landscape = DIGITS
+    method: Any, limits: tuple[Limit, ...] = NO_LIMIT, seed: int = 0, tabulated: TabulatedSpace = DIGITS
 ) -> tuple[list[Architecture], Mapping[str, float]]:
     """Return what was recommended, in order, and the figures at the end."""
-    problem = Problem(landscape.space, landscape.task, landscape.device, limits, Allowance(200))
-    search, found = method.search(problem, TableEvaluator(landscape), np.random.default_rng(seed)), []
+    problem = Problem(tabulated.space, tabulated.task, tabulated.device, limits, Allowance(200))
+    search, found = method.search(problem, TableEvaluator(tabulated), np.random.default_rng(seed)), []
     while True:
         try:
             (arch,) = next(search)
@@ -365,11 +365,11 @@ def test_exact_and_repaired_recommendations_are_feasible_for_every_seed(text: st
 
 @pytest.mark.parametrize("device", ["pixel3", "raspi4", "eyeriss", "fpga"])
 def test_the_exact_ending_is_feasible_on_real_devices(real_tables: Path, device: str) -> None:
-    landscape = landscape_of("nasbench201", "cifar10", device)
+    tabulated = tabulated_space_of("nasbench201", "cifar10", device)
     for text in ("latency_ms@q10", "latency_ms@q50"):
-        limits = resolve(landscape, [text]).limits
-        found, _ = run(RCDARTS(steps=60, exact=True), limits, landscape=landscape)
-        assert landscape.admitted(limits)[landscape.space.index(found[-1])]
+        limits = resolve(tabulated, [text]).limits
+        found, _ = run(RCDARTS(steps=60, exact=True), limits, tabulated=tabulated)
+        assert tabulated.admitted(limits)[tabulated.space.index(found[-1])]
 
 
 @pytest.mark.parametrize(

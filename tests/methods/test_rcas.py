@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Need, Problem
 from budgetnas.harness.trials.meter import Meter
@@ -366,7 +366,7 @@ def test_an_allowance_that_ends_in_the_first_pass_leaves_the_best_one_asked(cove
 # RCAS on cells.
 
 SPACE = NASBench201()
-LANDSCAPE = Landscape(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
+LANDSCAPE = TabulatedSpace(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
 LIMITS = {
     "none": (),
     "one": (Limit("latency_ms", 2.0),),

@@ -12,7 +12,7 @@ import pytest
 
 from budgetnas.harness.catalogue.catalogue import find_method
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.lookup import graphs as lookup_graph
 from budgetnas.harness.lookup.files import draw, graphs_csv, read_graphs, write_graphs
 from budgetnas.harness.lookup.graphs import (
@@ -82,18 +82,18 @@ def trial(tmp_path: Path) -> Trial:
 
 def trial_in(folder: Path, **settings: Any) -> Trial:
     found = find_method("overshooting.py:Overshooting", folder)
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     return Trial(
         space="nasbench201",
         dataset="closed-form",
         device="closed-form",
-        limits=resolve(landscape, ("latency_ms<=3", "params<=600k")).limits,
+        limits=resolve(tabulated, ("latency_ms<=3", "params<=600k")).limits,
         allowance=Allowance(None),
         validation="mean",
         method="overshooting.py:Overshooting",
         settings=tuple(sorted(found.settings(settings).items())),
         version=found.version,
-        table=landscape.checksum,
+        table=tabulated.checksum,
         seed=0,
         folder=folder,
     )
@@ -115,8 +115,8 @@ def test_a_graph_has_a_node_for_every_search_in_parallel_as_one_after_the_other(
     assert (latency.searches, latency.steps, params.steps) == (12, 84, 21)
     clocks = [json.loads(path.read_text())["trial_seconds"] for path in (tmp_path / "serial" / "timings").iterdir()]
     assert len(clocks) == 15 and latency.seconds + params.seconds == pytest.approx(sum(clocks), abs=0.1)
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
-    assert {delivered for _, delivered in latency.nodes} <= set(landscape.resource("latency_ms").tolist())
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+    assert {delivered for _, delivered in latency.nodes} <= set(tabulated.resource("latency_ms").tolist())
     assert len({delivered for limit, delivered in latency.nodes if limit == 1.5}) > 1  # seeds differ
     assert without_clock(built(trial, tmp_path / "parallel", workers=2)) == without_clock([latency, params])
 
@@ -151,8 +151,8 @@ def test_damage_and_failure_are_said_in_a_line(trial: Trial, tmp_path: Path) -> 
 
 
 def test_search_limits_that_deliver_what_is_not_supported_promise_nothing(trial: Trial, tmp_path: Path) -> None:
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
-    assert not landscape.eligible[10]
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+    assert not tabulated.eligible[10]
     graph = built(trial_in(tmp_path, strays_from=2.5), tmp_path / "graphs", grid=replace(GRID, seeds=8))[0]
     assert set(graph.left_out) == {limit for limit in GRID.limits if limit > 2.5}
     kept = [limit for limit, _ in graph.nodes]

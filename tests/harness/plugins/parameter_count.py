@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from budgetnas.harness.costs.costed_space import Terrain, terrain_of
+from budgetnas.harness.costs.costed_space import CostedSpace, costed_space_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch
 from budgetnas.harness.problem import Architecture, Need
 from budgetnas.harness.records.trial import Trial
@@ -18,11 +18,11 @@ class ParameterCount:
 
     offers = frozenset({Need.ACCURACY})
 
-    def __init__(self, terrain: Terrain):
-        self._terrain = terrain
+    def __init__(self, costed: CostedSpace):
+        self._costed = costed
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        return self._terrain.cost_of(arch)
+        return self._costed.cost_of(arch)
 
     def accuracy(self, arch: Architecture) -> float:
         params = self.cost(arch)["params"]
@@ -40,5 +40,5 @@ def offers(space: Space) -> frozenset[Need]:
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
-    terrain = terrain_of(trial.space, trial.dataset, trial.device)
-    return Evaluation(ParameterCount(terrain), terrain)
+    costed = costed_space_of(trial.space, trial.dataset, trial.device)
+    return Evaluation(ParameterCount(costed), costed)

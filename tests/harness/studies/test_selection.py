@@ -50,7 +50,7 @@ def trial(seed: int) -> Trial:
 def plan_of(seeds: int, of: int) -> Any:
     trials = tuple(trial(seed) for seed in range(seeds))
     board = SimpleNamespace(
-        terrain=SimpleNamespace(task=SimpleNamespace(dataset="digits201"), device=None),
+        costed=SimpleNamespace(task=SimpleNamespace(dataset="digits201"), device=None),
         selection=TrainingSpec("smoke", "r", "i"),
     )
     return SimpleNamespace(
