@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from budgetnas.harness.comparison.candidates import Candidate
+    from budgetnas.harness.evaluators.registry import entry_of
     from budgetnas.harness.records.store import Store
 
 
@@ -59,7 +60,7 @@ def compare_command(
     recipes, left_out = recipes_of(pairs, recipe)
     for line in left_out:
         typer.echo(line, err=True)
-    on_table = plan["evaluator"] == "table"
+    on_table = entry_of(plan["evaluator"]).reads_table
     known = records[[pair in recipes for pair in pairs]]
     candidates = winners(known) if on_table else _of_searches(store, plan, known)
     with _bar() as show:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,7 @@ from budgetnas.harness.commands.build import build_command
 from budgetnas.harness.commands.progress import Amount, Bars
 
 if TYPE_CHECKING:
-    from budgetnas.spaces.tables.columnar import Table
+    from budgetnas.spaces.tables.listing import FileListing, TableListing
     from budgetnas.spaces.tables.upstream.download import Entry
 
 app = typer.Typer(
@@ -25,78 +25,20 @@ app = typer.Typer(
 app.command("build")(build_command)
 
 
-@dataclass(frozen=True, slots=True)
-class TableListing:
-    """A table in the data folder. `problem` is None, or says what is wrong with it; then the rest is empty."""
-
-    path: str
-    space: str
-    rows: int
-    datasets: list[str]
-    columns: list[str]
-    checksum: str
-    size_bytes: int
-    sources: list[str]
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class FileListing:
-    """A file of the manifest. `state` is present, damaged, partial (to be continued) or missing."""
-
-    what: str
-    path: str
-    state: str
-    size_bytes: int | None
-    licence: str
-    optional: bool
-
-
 @app.command("list")
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False) -> None:
     """Show the tables that are on this machine, and the files that `fetch` downloads."""
-    from budgetnas.spaces.tables.columnar import Table
-    from budgetnas.spaces.tables.home import SHIPPED, data_home, shipped_path, shipped_table
-    from budgetnas.spaces.tables.upstream.fetch import manifest
+    from budgetnas.spaces.tables.home import data_home
+    from budgetnas.spaces.tables.listing import shipped_tables, tables_in, upstream_files
 
     home = data_home()
-    shipped = [_table_listing(shipped_path(dataset), partial(shipped_table, dataset)) for dataset in SHIPPED]
-    tables = [_table_listing(path, partial(Table.open, path)) for path in sorted(home.glob("*.parquet"))]
-    files = [_file_listing(entry) for entry in manifest()]
+    shipped, tables, files = shipped_tables(), tables_in(home), upstream_files()
     if as_json:
         listing = {"home": str(home), "tables": [asdict(table) for table in tables], "files": [asdict(file) for file in files]}
         listing["shipped"] = [asdict(table) for table in shipped]
         typer.echo(json.dumps(listing, indent=1))
     else:
         _show(home, shipped, tables, files)
-
-
-def _table_listing(path: Path, open_: Callable[[], Table]) -> TableListing:
-    """Return what a table holds, every column checked."""
-    from budgetnas.spaces.tables.columnar import TableError
-
-    size_bytes = path.stat().st_size if path.exists() else 0
-    try:
-        table = open_()
-        table.load(list(table))
-    except TableError as error:
-        return TableListing(str(path), "", 0, [], [], "", size_bytes, [], str(error))
-    # A column is named QUANTITY/DATASET/...; that of a single operator's cost, QUANTITY/DEVICE, is of no dataset.
-    datasets = sorted({name.split("/")[1] for name in table if name.count("/") > 1})
-    sources = sorted(set(table.sources.values()))
-    return TableListing(str(path), table.space, table.rows, datasets, sorted(table), table.checksum, size_bytes, sources, None)
-
-
-def _file_listing(entry: Entry) -> FileListing:
-    from budgetnas.spaces.tables.upstream.download import mismatch
-    from budgetnas.spaces.tables.upstream.fetch import upstream_file
-
-    file = upstream_file(entry)
-    if file.is_file():
-        state = "damaged" if mismatch(entry, file) else "present"
-    else:
-        state = "partial" if file.with_name(file.name + ".part").is_file() else "missing"
-    return FileListing(entry.what, entry.path, state, entry.bytes, entry.licence, entry.optional)
 
 
 def _show(home: Path, shipped: list[TableListing], tables: list[TableListing], files: list[FileListing]) -> None:
@@ -143,7 +85,7 @@ def _grid(table: TableListing) -> Any:
     return grid
 
 
-def _quantities(columns: list[str]) -> list[str]:
+def _quantities(columns: Sequence[str]) -> list[str]:
     """Return how many columns there are of each quantity, such as `6 accuracy`."""
     kinds = [name.split("/")[0] for name in columns]
     return [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
@@ -182,10 +124,9 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Go on where memory may not suffice.")] = False,
 ) -> None:
     """Add original benchmark files that you have: their figures, seed by seed, win over downloaded ones."""
-    from budgetnas.spaces.tables.columnar import Table, TableError
-    from budgetnas.spaces.tables.home import table_path
-    from budgetnas.spaces.tables.upstream.fetch import alone, joined
+    from budgetnas.spaces.tables.columnar import TableError
     from budgetnas.spaces.tables.upstream.importing import import_upstream
+    from budgetnas.spaces.tables.upstream.merge import add_imported
 
     for path in paths:
         if not path.exists():
@@ -195,23 +136,9 @@ def import_(
             warnings.simplefilter("always")
             found = import_upstream(path, force, partial(bars.show, path.name))
         notes = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
-        with alone():
-            merged = {}
-            # All is read and joined before the first table is replaced.
-            for space, new in found.items():
-                old = Table.open(table_path(space)) if table_path(space).exists() else None
-                merged[space] = (old, new, new if old is None else joined(old, new, notes))
-            for space, (old, new, table) in merged.items():
-                table.write(table_path(space))
-                typer.echo(_what_was_added(path, old, new, table))
+        for each in add_imported(found, notes):
+            kinds = ", ".join(_quantities([*each.added, *each.replaced])) or "nothing new"
+            changes = f"{len(each.added)} columns added, {len(each.replaced)} replaced in {each.path}"
+            typer.echo(f"{path}: {each.space}, {changes} ({kinds})")
         for note in notes:
             typer.echo(f"note: {note}", err=True)
-
-
-def _what_was_added(source: Path, old: Table | None, new: Table, table: Table) -> str:
-    from budgetnas.spaces.tables.home import table_path
-
-    added = [name for name in new if old is None or name not in old]
-    replaced = [name for name in new if name not in added and table.sources[name] == new.sources[name]]
-    kinds = ", ".join(_quantities(added + replaced)) or "nothing new"
-    return f"{source}: {new.space}, {len(added)} columns added, {len(replaced)} replaced in {table_path(new.space)} ({kinds})"

@@ -32,6 +32,7 @@ def leaderboard_command(
     of a run that trained, one page with what its searches found, and how they went."""
     from rich.console import Console
 
+    from budgetnas.harness.evaluators.registry import entry_of
     from budgetnas.harness.records.store import Store
     from budgetnas.harness.records.table import read_records
     from budgetnas.harness.studies.run import default_folder
@@ -50,7 +51,7 @@ def leaderboard_command(
         made_by.insert(0, f"budgetnas lookup-graph {named} --points {points} --seeds {seeds}")
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
         graphs = _draw_graphs(store, target)
-        if plan["evaluator"] == "table":
+        if entry_of(plan["evaluator"]).reads_table:
             from budgetnas.leaderboards.boards.pages import write_pages
 
             pages = write_pages(records, contexts, target, plan["title"], " && ".join(made_by), curve or [], graphs)

@@ -82,8 +82,8 @@ def _show_method(found: FoundMethod, as_json: bool) -> None:
         _show([row | {"settings": found.settings({}), "what it is": about}], as_json)
         return
     typer.echo(f"{found.reference}: {row['evaluators']}\n\n{about}\n")
-    said = meanings(found.cls)
-    settings = [{"setting": key, "default": as_written(value), "meaning": said.get(key, "")} for key, value in found.settings({}).items()]
+    known = meanings(found.cls)
+    settings = [{"setting": key, "default": as_written(value), "meaning": known.get(key, "")} for key, value in found.settings({}).items()]
     if settings:
         _show(settings, as_json)
     else:

@@ -43,7 +43,7 @@ def retrain_command(
 
     Interrupted, it goes on from its last whole epoch when the same command is run again.
     """
-    from budgetnas.harness.commands.query import architecture_of
+    from budgetnas.harness.costs.query import architecture_of
     from budgetnas.harness.training.job import can_retrain, default_recipe
     from budgetnas.spaces.registry import space_of
 
@@ -116,11 +116,11 @@ def _by_recipe(
 
 def _queried(job: Job) -> dict[str, float] | None:
     """Return what a table on this machine says of the network on that dataset [%], means over its seeds, or None."""
-    from budgetnas.harness.costs.tabulated_space import NotEnumerable, landscape_of
+    from budgetnas.harness.costs.tabulated_space import NotEnumerable, tabulated_space_of
     from budgetnas.spaces.tables.columnar import DamagedTable, TableError
 
     try:
-        found = landscape_of(job.space.name, job.task.dataset).accuracy_of(job.arch)
+        found = tabulated_space_of(job.space.name, job.task.dataset).accuracy_of(job.arch)
     except DamagedTable:
         raise
     except (NotEnumerable, TableError):

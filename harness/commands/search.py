@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,8 @@ import typer
 from budgetnas.harness.commands.progress import progress_of
 from budgetnas.harness.commands.query import AsJson, SpaceName
 from budgetnas.harness.commands.setting_option import settings_of
+from budgetnas.harness.evaluators.registry import EVALUATORS
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
 
 if TYPE_CHECKING:
     from budgetnas.harness.evaluators.registry import Watch
@@ -24,12 +25,11 @@ _COLLAPSE = 0.5  # share of skip connections among kept edges
 _LOGGED_EVERY_SECONDS = 30.0  # where there is no terminal for a live view
 
 
-class EvaluatorName(StrEnum):
-    """What answers the method's questions."""
-
-    TABLE = "table"
-    SUPERNET = "supernet"
-    TRAINING = "training"
+def _known(evaluator: str) -> str:
+    """Return an evaluator's name if there is one of that name."""
+    if evaluator not in EVALUATORS:
+        raise typer.BadParameter(f"unknown evaluator '{evaluator}'; choose one of {', '.join(EVALUATORS)}")
+    return evaluator
 
 
 def search_command(
@@ -40,11 +40,13 @@ def search_command(
     limit: Annotated[
         list[str] | None, typer.Option(help="A limit, such as 'latency_ms@q25'; may be given several times.", show_default=False)
     ] = None,
-    evaluator: Annotated[EvaluatorName, typer.Option(help="What answers the method: a table, a supernet, training.")] = EvaluatorName.TABLE,
+    evaluator: Annotated[
+        str, typer.Option(metavar=f"[{'|'.join(EVALUATORS)}]", help="What answers the method's questions.", callback=_known)
+    ] = DEFAULT_EVALUATOR,
     recipe: Annotated[
-        str | None, typer.Option(help="How to train: a recipe's name or path. A table takes none.", show_default=False)
+        str | None, typer.Option(help="How to train: the name or path of a recipe. A table takes none.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The search seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The search seed.")] = 0,
     queries: Annotated[int, typer.Option(min=1, help="How many accuracies may be asked for.")] = 200,
     settings: Annotated[
         list[str] | None,
@@ -54,12 +56,10 @@ def search_command(
     as_json: AsJson = False,
 ) -> None:
     """Search once. Stopped at any moment, it goes on from its last checkpoint when the same command is given again."""
-    from budgetnas.harness.studies.one_search import Asked, search, trial_of
+    from budgetnas.harness.studies.one_search import SearchRequest, search, trial_of
 
-    asked = Asked(
-        method, space, dataset, device, limit or [], evaluator.value, recipe, seed, queries, settings_of(settings or [])
-    )  # fmt: skip
-    trial, bounds = trial_of(asked)
+    given = settings_of(settings or [])
+    trial, bounds = trial_of(SearchRequest(method, space, dataset, device, limit or [], evaluator, recipe, seed, queries, given))
     with _live(f"{method} in {space} on {dataset}") as watch:
         record, timing, found = search(trial, out, watch)
     answer = _answer(record, timing, bounds.text, out)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from budgetnas.harness.comparison.queried import Queried, queried_of
+from budgetnas.harness.records.ranking_classes import TRAINING
 from budgetnas.harness.training.job import CannotRetrain
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Buildable, Enumerable
@@ -111,7 +112,7 @@ def _merged(rows: Sequence[Row], last_figures: LastFigures | None = None) -> lis
 
 
 def _candidate(space: str, dataset: str, arch: Architecture, rows: Sequence[Row], last_figures: LastFigures | None) -> Candidate:
-    trained = [row["validation"] for row in rows if row["ranking_class"] == "training"]
+    trained = [row["validation"] for row in rows if row["ranking_class"] == TRAINING]
     last = [last_figures(row["identity"]) for row in rows] if last_figures else []
     return Candidate(
         space=space,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from budgetnas.harness.costs.costed_space import terrain_of
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.costed_space import costed_space_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.training.job import trainer_of
 from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
@@ -30,18 +30,18 @@ class Queried:
 
 def queried_of(space: str, dataset: str, arch: Architecture) -> Queried:
     """Return what a table on this machine knows of a network on a dataset."""
-    terrain = terrain_of(space, dataset)
-    if not isinstance(terrain, Landscape):
+    costed = costed_space_of(space, dataset)
+    if not isinstance(costed, TabulatedSpace):
         return Queried(dict.fromkeys(SPLITS, math.nan), {split: {} for split in SPLITS})
-    index = terrain.space.index(arch)
+    index = costed.space.index(arch)
     by_seed = {
-        split: {seed: _accuracy(terrain, split, seed, index) for seed in accuracy.seeds(terrain.table, dataset, split)} for split in SPLITS
+        split: {seed: _accuracy(costed, split, seed, index) for seed in accuracy.seeds(costed.table, dataset, split)} for split in SPLITS
     }
-    return Queried({"validation": float(terrain.validation[index]), "test": float(terrain.test[index])}, by_seed)
+    return Queried({"validation": float(costed.validation[index]), "test": float(costed.test[index])}, by_seed)
 
 
-def _accuracy(landscape: Landscape, split: Split, seed: int, index: int) -> float:
-    return float(accuracy.accuracy(landscape.table, landscape.task.dataset, split, seed=seed)[index])
+def _accuracy(tabulated: TabulatedSpace, split: Split, seed: int, index: int) -> float:
+    return float(accuracy.accuracy(tabulated.table, tabulated.task.dataset, split, seed=seed)[index])
 
 
 def difference(retrained: float, queried: float) -> float:
@@ -61,22 +61,22 @@ def retrained_beside_queried(space: str, arch: Architecture, dataset: str, seed:
         TableError: the table does not have the seed.
     """
     trainer = trainer_of(space, dataset)
-    landscape = landscape_of(space, dataset)
-    index = landscape.space.index(arch)
-    queried = {split: _accuracy(landscape, split, seed, index) for split in SPLITS}
+    tabulated = tabulated_space_of(space, dataset)
+    index = tabulated.space.index(arch)
+    queried = {split: _accuracy(tabulated, split, seed, index) for split in SPLITS}
     trainer.require()
     trained = trainer.retrain_seed(index, seed)
     reached = {"validation": trained.validation, "test": trained.test}
     return {
-        "space": landscape.space.name,
+        "space": tabulated.space.name,
         "dataset": dataset,
-        "arch": landscape.space.encode(arch),
+        "arch": tabulated.space.encode(arch),
         "index": index,
         "seed": seed,
-        "seeds": accuracy.seeds(landscape.table, dataset, "test"),
+        "seeds": accuracy.seeds(tabulated.table, dataset, "test"),
         "trained": reached,
         "queried": queried,
         "difference": {split: difference(reached[split], queried[split]) for split in SPLITS},
-        "queried_mean": {"validation": float(landscape.validation[index]), "test": float(landscape.test[index])},
+        "queried_mean": {"validation": float(tabulated.validation[index]), "test": float(tabulated.test[index])},
         "seconds": trained.seconds,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from budgetnas.harness.comparison.candidates import Candidate
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.processes.parallel import map_in_processes
 from budgetnas.harness.training import result as results
 from budgetnas.harness.training.images.dataset import MissingImages
@@ -87,7 +87,7 @@ def evaluation_seeds(space: str, dataset: str, recipe: Recipe | None, count: int
         count: how many seeds, at most as many as a table has. None: all of the table's, or `SEEDS` by a recipe.
     """
     if recipe is None:
-        return accuracy.seeds(landscape_of(space, dataset).table, dataset, "test")[:count]
+        return accuracy.seeds(tabulated_space_of(space, dataset).table, dataset, "test")[:count]
     return list(range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + (count or SEEDS)))
 
 

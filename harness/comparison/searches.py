@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from budgetnas.harness.comparison.retrain_all import RetrainedCandidate
-from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.costs.costed_space import costed_space_of
 from budgetnas.harness.records.histories import read_history
+from budgetnas.harness.records.ranking_classes import TRAINING
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Relaxable, Space
@@ -98,7 +99,7 @@ def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tu
         "search_memory_bytes": float(timing.get("search_memory_bytes", math.nan)),
         "machine": str(timing.get("device", "")),
         "history": history_of(store, row["identity"]),
-        "early_stopped": row["validation"] if row["ranking_class"] == "training" else math.nan,
+        "early_stopped": row["validation"] if row["ranking_class"] == TRAINING else math.nan,
         "queried": math.nan,
     }
     of_network: Mapping[str, Any] = {}
@@ -109,7 +110,7 @@ def _row(store: Store, row: Mapping[Any, Any], known: Mapping[tuple[str, str, tu
         canonical = space.canonical(arch)
         network, connected, skip_share = space.encode(canonical), space.connected(arch), _skip_share(space, arch)
         of_network = known.get((row["space"], row["dataset"], canonical.genes), {})
-        found["queried"] = terrain_of(row["space"], row["dataset"]).accuracy_of(canonical).get("test", math.nan)
+        found["queried"] = costed_space_of(row["space"], row["dataset"]).accuracy_of(canonical).get("test", math.nan)
     return found | {
         "network": network,
         "connected": connected,

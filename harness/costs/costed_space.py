@@ -1,12 +1,12 @@
-"""What a problem's costs and limits are computed from: a table of all architectures where there is one, a survey of the space elsewhere."""
+"""What a problem's costs and limits are computed from: a table of all architectures where there is one, else all or a sample of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from budgetnas.harness.costs.sampled_space import Survey, survey_of
-from budgetnas.harness.costs.tabulated_space import Landscape, Mask, landscape_of
+from budgetnas.harness.costs.sampled_space import SampledSpace, sampled_space_of
+from budgetnas.harness.costs.tabulated_space import Mask, TabulatedSpace, tabulated_space_of
 from budgetnas.harness.problem import Limit
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Architecture, Enumerable, Space
@@ -15,10 +15,10 @@ from budgetnas.spaces.tables.columnar import Column
 from budgetnas.spaces.tables.home import available
 from budgetnas.spaces.task import Task
 
-__all__ = ["Landscape", "Survey", "Terrain", "has_table", "terrain_of"]
+__all__ = ["CostedSpace", "SampledSpace", "TabulatedSpace", "costed_space_of", "table_is_on_this_machine"]
 
 
-class Terrain(Protocol):
+class CostedSpace(Protocol):
     """Costs of architectures, as columns over all of them or over a sample, and of any one of them."""
 
     device: str | None
@@ -56,7 +56,7 @@ class Terrain(Protocol):
         """Return the accuracies [%] that a table knows of it, `validation` and `test`, means over seeds; empty without a table."""
 
 
-def has_table(space: str, dataset: str) -> bool:
+def table_is_on_this_machine(space: str, dataset: str) -> bool:
     """Return whether a table on this machine knows the accuracies of all of a space's architectures on a dataset."""
     known = space_of(space)
     if not isinstance(known, Enumerable) or (dataset == CLOSED_FORM and known.name != "nasbench201"):
@@ -64,9 +64,10 @@ def has_table(space: str, dataset: str) -> bool:
     return dataset in available(known.name)
 
 
-def terrain_of(space: str, dataset: str, device: str | None = None) -> Terrain:
-    """Return the landscape of a space on a dataset where a table knows it, else a survey of the space.
+def costed_space_of(space: str, dataset: str, device: str | None = None) -> CostedSpace:
+    """Return a space with its costs on a dataset: the tabulated one where a table knows it, else the sampled one.
 
     Unknown names raise `UnknownSpace`, `UnknownDataset`, `UnknownDevice`.
     """
-    return landscape_of(space, dataset, device) if has_table(space, dataset) else survey_of(space, dataset, device)
+    found = tabulated_space_of if table_is_on_this_machine(space, dataset) else sampled_space_of
+    return found(space, dataset, device)

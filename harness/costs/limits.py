@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from budgetnas.harness.costs.costed_space import Terrain
+from budgetnas.harness.costs.costed_space import CostedSpace
 from budgetnas.harness.problem import Limit
 from budgetnas.spaces.devices import DEVICE_RESOURCES, RESOURCES
 from budgetnas.spaces.space import Enumerable, HasCheapest
@@ -31,7 +31,7 @@ class InvalidLimit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class QuantileLimit:
-    """An upper limit that admits about `percent` per cent of the eligible architectures; resolved on a terrain."""
+    """An upper limit that admits about `percent` per cent of the eligible architectures of a space."""
 
     resource: str
     percent: float
@@ -84,16 +84,14 @@ def parse_limits(texts: Sequence[str]) -> tuple[Limit | QuantileLimit, ...]:
     return tuple(parse_limit(part) for part in parts if part != UNLIMITED)
 
 
-def quantile(terrain: Terrain, resource: str, percent: float) -> Limit:
+def quantile(costed: CostedSpace, resource: str, percent: float) -> Limit:
     """Return the limit halfway between two attained values that admits the share of eligible architectures nearest to `percent`.
 
     Ties go to the smaller share; at least one attained value is admitted. With everything admitted, the limit is the largest value.
     """
-    values = terrain.resource(resource)[terrain.eligible]
+    values = costed.resource(resource)[costed.eligible]
     if len(values) == 0:
-        raise InvalidLimit(
-            f"no architecture is both connected and supported on {terrain.device}, so {resource}@q{percent:g} has no meaning"
-        )
+        raise InvalidLimit(f"no architecture is both connected and supported on {costed.device}, so {resource}@q{percent:g} has no meaning")
     attained, counts = np.unique(values, return_counts=True)
     admitted: list[int] = np.cumsum(counts).tolist()
     # In whole cells and fractions: rounding must not decide a tie.
@@ -118,49 +116,49 @@ def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     return tuple(joined.values())
 
 
-def resolve(terrain: Terrain, texts: Sequence[str]) -> Bounds:
+def resolve(costed: CostedSpace, texts: Sequence[str]) -> Bounds:
     """Return the limits of `texts`, to hold together, in numbers. `InvalidLimit` and `UnknownResource` say what is wrong."""
     parsed = parse_limits(texts)
-    limits = _joined([quantile(terrain, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
-    admitted = int(terrain.admitted(limits).sum())
-    eligible = int(terrain.eligible.sum())
+    limits = _joined([quantile(costed, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
+    admitted = int(costed.admitted(limits).sum())
+    eligible = int(costed.eligible.sum())
     label = ",".join(part.strip() for text in texts for part in text.split(",") if part.strip()) or UNLIMITED
     return Bounds(label, limits, admitted, admitted / eligible if eligible else 0.0)
 
 
-def resolve_all(terrain: Terrain, groups: Sequence[Sequence[str]]) -> list[Bounds]:
+def resolve_all(costed: CostedSpace, groups: Sequence[Sequence[str]]) -> list[Bounds]:
     """Return every group of limits resolved, in order; groups that come out equal, in whatever order, are merged and keep all labels."""
     merged: dict[frozenset[Limit], list[Bounds]] = {}
     for texts in groups:
-        bounds = resolve(terrain, texts)
+        bounds = resolve(costed, texts)
         merged.setdefault(frozenset(bounds.limits), []).append(bounds)
     return [replace(equal[0], label=" = ".join(dict.fromkeys(bounds.label for bounds in equal))) for equal in merged.values()]
 
 
-def require_attainable(terrain: Terrain, bounds: Bounds) -> None:
+def require_attainable(costed: CostedSpace, bounds: Bounds) -> None:
     """Raise `InvalidLimit`, with the smallest cost, where an upper limit lies below every architecture's and that is known.
 
     It is known where the architectures can be listed or the space says which is the cheapest. A sample that meets no limit tells nothing.
     """
     for limit in bounds.limits:
-        least = _least(terrain, limit.resource)
+        least = _least(costed, limit.resource)
         if least is not None and limit.upper < least:
             raise InvalidLimit(
-                f"nothing can meet {limit}: the smallest network of {terrain.space.name} on {terrain.task.dataset} has {limit.resource}"
+                f"nothing can meet {limit}: the smallest network of {costed.space.name} on {costed.task.dataset} has {limit.resource}"
                 f" {least:.10g}; allow that much or more"
             )
 
 
-def _least(terrain: Terrain, resource: str) -> float | None:
-    space = terrain.space
+def _least(costed: CostedSpace, resource: str) -> float | None:
+    space = costed.space
     if isinstance(space, HasCheapest):
-        return terrain.cost_of(space.cheapest(resource, terrain.task, terrain.device))[resource]
-    if isinstance(space, Enumerable) and terrain.eligible.any():
-        return float(terrain.resource(resource)[terrain.eligible].min())
+        return costed.cost_of(space.cheapest(resource, costed.task, costed.device))[resource]
+    if isinstance(space, Enumerable) and costed.eligible.any():
+        return float(costed.resource(resource)[costed.eligible].min())
     return None
 
 
-def axis(limits: Sequence[Limit], terrain: Terrain) -> str:
+def axis(limits: Sequence[Limit], costed: CostedSpace) -> str:
     """Return the resource that a page draws along: the first limited one of the device, else the first limited, else the first known."""
     names = [limit.resource for limit in limits]
-    return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else terrain.resources[0])
+    return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else costed.resources[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from budgetnas.harness.costs.tabulated_space import Landscape, Mask
+from budgetnas.harness.costs.tabulated_space import Mask, TabulatedSpace
 from budgetnas.harness.problem import Limit
 from budgetnas.spaces.tables.columnar import Column
 
@@ -22,10 +22,10 @@ class Oracle:
     best_by_test: int | None
 
 
-def oracle(landscape: Landscape, limits: Sequence[Limit]) -> Oracle:
+def oracle(tabulated: TabulatedSpace, limits: Sequence[Limit]) -> Oracle:
     """Return the best feasible architecture by mean validation accuracy and by mean test accuracy, and how many are feasible."""
-    admitted = landscape.admitted(limits)
-    best = [_highest(values, admitted) for values in (landscape.validation, landscape.test)]
+    admitted = tabulated.admitted(limits)
+    best = [_highest(values, admitted) for values in (tabulated.validation, tabulated.test)]
     return Oracle(int(admitted.sum()), *best)
 
 
@@ -36,14 +36,14 @@ def _highest(values: Column, admitted: Mask) -> int | None:
     return int(candidates[np.argmax(values[candidates])]) if len(candidates) else None
 
 
-def pareto_front(landscape: Landscape, resource: str, limits: Sequence[Limit] = ()) -> NDArray[np.int64]:
+def pareto_front(tabulated: TabulatedSpace, resource: str, limits: Sequence[Limit] = ()) -> NDArray[np.int64]:
     """Return the indices of the exact front of test accuracy (high) against a resource (low) within limits, by ascending cost.
 
     An architecture is on it if no feasible one costs at most as much and is at least as accurate, one of the two strictly. Of those equal
     in both, the lowest index stands.
     """
-    admitted = np.flatnonzero(landscape.admitted(limits) & ~np.isnan(landscape.test))
-    cost, test = landscape.resource(resource)[admitted], landscape.test[admitted]
+    admitted = np.flatnonzero(tabulated.admitted(limits) & ~np.isnan(tabulated.test))
+    cost, test = tabulated.resource(resource)[admitted], tabulated.test[admitted]
     order = np.lexsort((admitted, -test, cost))
     best_so_far = np.maximum.accumulate(np.concatenate([[-np.inf], test[order][:-1]]))
     front: NDArray[np.int64] = admitted[order][test[order] > best_so_far]

@@ -19,7 +19,7 @@ SAMPLED = 10_000  # architectures; a share of it is known to half a point of per
 SAMPLE_SEED = 0
 
 
-class Survey:
+class SampledSpace:
     """Costs of a space on a task and, if given, a device: a quantile of them is one over all architectures, or over `SAMPLED` of them.
 
     The sample is drawn uniformly, with replacement, from PCG64 seeded with `SAMPLE_SEED`: every machine draws the same.
@@ -87,8 +87,8 @@ class Survey:
 
 
 @lru_cache(maxsize=32)
-def survey_of(space: str, dataset: str, device: str | None) -> Survey:
-    """Return the survey of a space on a dataset and device, kept for the next call.
+def sampled_space_of(space: str, dataset: str, device: str | None) -> SampledSpace:
+    """Return a space with the costs that it computes on a dataset and device, kept for the next call.
 
     `UnknownDevice` where the space has no figures of the device, or the space's own error where it can say how to get them.
     """
@@ -101,4 +101,4 @@ def survey_of(space: str, dataset: str, device: str | None) -> Survey:
                 found.device_cost(Architecture(found.name, (0,) * len(found.arity)), task, device)
             have = ", ".join(known) or "none: limit params, macs or cycles instead"
             raise UnknownDevice(f"costs on '{device}' are not known of {found.name} on {dataset}; known here: {have}")
-    return Survey(found, task, device)
+    return SampledSpace(found, task, device)

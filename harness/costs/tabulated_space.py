@@ -39,7 +39,7 @@ def within(limits: Sequence[Limit], eligible: Mask, resource: Callable[[str], Co
     return mask
 
 
-class Landscape:
+class TabulatedSpace:
     """Accuracy, training time and every known resource of all architectures of a space, on a task and, if given, a device."""
 
     def __init__(self, space: Enumerable, table: Table, task: Task, device: str | None):
@@ -150,12 +150,12 @@ class Landscape:
 
 
 @lru_cache(maxsize=64)
-def _landscape(space: str, dataset: str, device: str | None, table: Table) -> Landscape:
-    return Landscape(cast(Enumerable, space_of(space)), table, task_of(dataset), device)
+def _tabulated_space(space: str, dataset: str, device: str | None, table: Table) -> TabulatedSpace:
+    return TabulatedSpace(cast(Enumerable, space_of(space)), table, task_of(dataset), device)
 
 
-def landscape_of(space: str, dataset: str, device: str | None = None) -> Landscape:
-    """Return the landscape of a space on a dataset and device, kept for the next call.
+def tabulated_space_of(space: str, dataset: str, device: str | None = None) -> TabulatedSpace:
+    """Return a space with its table on a dataset and device, kept for the next call.
 
     Unknown names raise `UnknownSpace`, `UnknownDataset`, `UnknownDevice`; a missing table `TableError`; a space too large to be listed
     `NotEnumerable`.
@@ -170,7 +170,7 @@ def landscape_of(space: str, dataset: str, device: str | None = None) -> Landsca
         if not hardware.metrics(table, dataset, device):
             known = ", ".join(hardware.devices(table, dataset)) or "none"
             raise UnknownDevice(f"device '{device}' is not known for {dataset}; its table has {known}")
-    return _landscape(space, dataset, device, table)
+    return _tabulated_space(space, dataset, device, table)
 
 
 def finite(cost: Mapping[str, float]) -> dict[str, float | None]:

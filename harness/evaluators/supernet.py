@@ -1,4 +1,4 @@
-"""A supernet's answers: costs as the terrain has them, and a relaxation whose weights are trained. It does not answer about accuracy."""
+"""A supernet's answers: a space's costs, and a relaxation whose weights are trained. It does not answer about accuracy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from budgetnas.harness.costs.costed_space import Terrain, terrain_of
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.costed_space import CostedSpace, costed_space_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.harness.records.store import checkpoint_folder
+from budgetnas.harness.records.trial import TrainingSpec
 from budgetnas.harness.training.job import CannotRetrain
 from budgetnas.spaces.devices import DEVICE_RESOURCES
 from budgetnas.spaces.space import Relaxable, Space
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
     from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
     from budgetnas.harness.records.trial import Trial
+    from budgetnas.harness.training.images.dataset import Dataset
+    from budgetnas.spaces.task import Task
 
 
 class SupernetEvaluator:
@@ -28,13 +31,13 @@ class SupernetEvaluator:
 
     offers = frozenset({Need.RELAXATION, Need.WEIGHTS})
 
-    def __init__(self, trial: Trial, terrain: Terrain, folder: Path | None, watch: Watch | None = None):
-        self._trial, self._terrain, self._folder, self._watch = trial, terrain, folder, watch
+    def __init__(self, trial: Trial, costed: CostedSpace, folder: Path | None, watch: Watch | None = None):
+        self._trial, self._costed, self._folder, self._watch = trial, costed, folder, watch
         self._made: SupernetRelaxation | None = None
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource, in the unit of its name; NaN is 'not supported'."""
-        return self._terrain.cost_of(arch)
+        return self._costed.cost_of(arch)
 
     def accuracy(self, arch: Architecture) -> float:
         """Refuse: nothing is trained alone here."""
@@ -46,39 +49,38 @@ class SupernetEvaluator:
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Return the supernet's relaxation; its training begins with its first step."""
-        from budgetnas.harness.evaluators.supernet_relaxation import Ground, SupernetRelaxation
+        from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs
+        from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
         from budgetnas.harness.training.images.load import load
         from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 
-        trial, space = self._trial, self._terrain.space
+        trial, space = self._trial, self._costed.space
         if trial.training is None or not isinstance(space, Relaxable):
             raise CannotRetrain(f"the space '{space.name}' has no supernet; search it with another evaluator")
-        ground = Ground(
+        inputs = SupernetInputs(
             space=space,
-            task=self._terrain.task,
+            task=self._costed.task,
             recipe=read_search_recipe(trial.training.recipe),
-            dataset=load(self._terrain.task),
-            resources=tuple(self._terrain.resources),
+            dataset=load(self._costed.task),
+            resources=tuple(self._costed.resources),
             table=self._of_devices(),
             identity=_identity(trial),
             folder=self._folder,
             watch=self._watch,
         )
-        self._made = SupernetRelaxation(ground, options, rng, deviation)
+        self._made = SupernetRelaxation(inputs, options, rng, deviation)
         return self._made
 
     def _of_devices(self) -> TableRelaxation | None:
         """Return the relaxation of a table's costs on the device, if a table knows them; it is told no accuracy."""
         from budgetnas.harness.evaluators.table_relaxation import relaxation_of_table
 
-        names = [name for name in self._terrain.resources if name in DEVICE_RESOURCES]
-        if not names or not isinstance(self._terrain, Landscape):
+        names = [name for name in self._costed.resources if name in DEVICE_RESOURCES]
+        if not names or not isinstance(self._costed, TabulatedSpace):
             return None
-        costs = {name: self._terrain.resource(name).tolist() for name in names}
-        nothing = [0.0] * self._terrain.space.size
-        return relaxation_of_table(
-            self._terrain.space, self._terrain.task, nothing, costs, SupernetOptions(), np.random.default_rng(0), 0.0
-        )
+        costs = {name: self._costed.resource(name).tolist() for name in names}
+        nothing = [0.0] * self._costed.space.size
+        return relaxation_of_table(self._costed.space, self._costed.task, nothing, costs, SupernetOptions(), np.random.default_rng(0), 0.0)
 
     def timing(self) -> Mapping[str, Any]:
         """Return what a clock says of the search, if one was made."""
@@ -100,6 +102,42 @@ def _identity(trial: Trial) -> dict[str, Any]:
     }
 
 
+def training_spec(recipe: str, task: Task) -> TrainingSpec:
+    """Return a search recipe by name or path, with its checksum and that of the task's images.
+
+    `RecipeError` is raised for a recipe that cannot be read, `MissingImages` for images that are not here.
+    """
+    from budgetnas.harness.training.images.load import load
+    from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
+
+    return TrainingSpec(recipe, read_search_recipe(recipe).checksum, load(task).checksum)
+
+
+def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
+    """Return a search recipe in figures: half of its images train weights, the other half architecture variables."""
+    from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
+
+    recipe = read_search_recipe(training.recipe)
+    used = min(recipe.images.train or len(dataset.train), len(dataset.train))
+    return {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "batch": recipe.batch,
+        "images_trained": used - used // 2,
+        "images_judged": used // 2,
+    }
+
+
+def search_network(trial: Trial) -> tuple[int | None, int | None]:
+    """Return the channels and cells of a trial's supernet: the method's settings, else the recipe's; None for the space's own."""
+    from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
+
+    if trial.training is None:
+        raise CannotRetrain("a search in a supernet needs a search recipe; give the trial one")
+    settings, recipe = dict(trial.settings), read_search_recipe(trial.training.recipe)
+    return settings.get("channels") or recipe.channels, settings.get("cells") or recipe.cells
+
+
 def offers(space: Space) -> frozenset[Need]:
     """Return what a supernet of a space can answer on this machine: nothing without one, or without torch."""
     return SupernetEvaluator.offers if isinstance(space, Relaxable) and torch_is_installed() else frozenset()
@@ -107,7 +145,7 @@ def offers(space: Space) -> frozenset[Need]:
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
     """Return the evaluator of a trial that searches in a supernet; its checkpoints lie in the run's folder."""
-    terrain = terrain_of(trial.space, trial.dataset, trial.device)
+    costed = costed_space_of(trial.space, trial.dataset, trial.device)
     folder = None if workspace is None else checkpoint_folder(workspace, trial.identity)
-    evaluator = SupernetEvaluator(trial, terrain, folder, watch)
-    return Evaluation(evaluator, terrain, timing=evaluator.timing)
+    evaluator = SupernetEvaluator(trial, costed, folder, watch)
+    return Evaluation(evaluator, costed, timing=evaluator.timing)

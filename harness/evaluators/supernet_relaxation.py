@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -16,43 +16,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from budgetnas.harness.evaluators.bilevel import WeightStep, frozen, unrolled_gradients
-from budgetnas.harness.evaluators.registry import Watch
+from budgetnas.harness.evaluators.search_checkpoint import SearchCheckpoint
 from budgetnas.harness.evaluators.step_history import History
 from budgetnas.harness.evaluators.supernet_costs import CannotSearch, Network, SupernetCosts
-from budgetnas.harness.evaluators.table_relaxation import TableRelaxation
-from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions, Task
-from budgetnas.harness.training import checkpoint
+from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs
+from budgetnas.harness.problem import Architecture, Stateful, Step, SupernetOptions
 from budgetnas.harness.training.device import compute_device, determinism, peak_memory_bytes, reset_peak_memory, threads
 from budgetnas.harness.training.images.batches import Batches, batches
-from budgetnas.harness.training.images.dataset import Dataset
 from budgetnas.harness.training.images.splits import halves, subset
-from budgetnas.harness.training.recipes.search_recipe import SearchRecipe
-from budgetnas.spaces.space import Floats, Relaxable
+from budgetnas.spaces.space import Floats
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Diverged(ValueError):
     """A training whose loss is no number any more; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a search in a supernet stands on.
-
-    `table` knows the space's costs on devices, where a table does; `identity` says whose checkpoint is whose; `folder` keeps it (None:
-    nothing can be resumed); `watch` is told of every step.
-    """
-
-    space: Relaxable
-    task: Task
-    recipe: SearchRecipe
-    dataset: Dataset
-    resources: tuple[str, ...]
-    table: TableRelaxation | None
-    identity: Mapping[str, Any]
-    folder: Path | None
-    watch: Watch | None = None
 
 
 class SupernetRelaxation:
@@ -64,16 +42,16 @@ class SupernetRelaxation:
 
     not_modelled: tuple[str, ...] = ()
 
-    def __init__(self, ground: Ground, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3):
-        self._ground, self._recipe = ground, ground.recipe
-        recipe, space = ground.recipe, ground.space
+    def __init__(self, inputs: SupernetInputs, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3):
+        self._inputs, self._recipe = inputs, inputs.recipe
+        recipe, space = inputs.recipe, inputs.space
         self._options = replace(
             options,
             channels=recipe.channels if options.channels is None else options.channels,
             cells=recipe.cells if options.cells is None else options.cells,
         )
         self.cells = space.searched
-        self._device = compute_device(int(ground.identity.get("seed", 0)))
+        self._device = compute_device(int(inputs.identity.get("seed", 0)))
         weight_seed, order_seed = (int(seed) for seed in rng.integers(0, 2**31, 2))
         shapes = [(len(cell.edges), len(cell.operations)) for cell in self.cells]
         self.alphas = [self._variable(rng.normal(0.0, deviation, shape)) for shape in shapes]
@@ -81,13 +59,13 @@ class SupernetRelaxation:
         self._edge_weights = [self._variable(rng.normal(0.0, deviation, edges)) for edges, _ in weighted]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(weight_seed)
-            self._supernet = cast(nn.Module, space.supernet(ground.task, self._options)).to(self._device)
+            self._supernet = cast(nn.Module, space.supernet(inputs.task, self._options)).to(self._device)
         self._weights = [weight for weight in self._supernet.parameters() if weight.requires_grad]
         chosen = recipe.optimiser
         self._optimiser = torch.optim.SGD(
             self._weights, chosen.learning_rate, chosen.momentum, weight_decay=chosen.weight_decay, nesterov=chosen.nesterov
         )
-        weight_part, alpha_part = halves(subset(ground.dataset.train, recipe.images.train, recipe.images.seed), recipe.images.seed)
+        weight_part, alpha_part = halves(subset(inputs.dataset.train, recipe.images.train, recipe.images.seed), recipe.images.seed)
         self._training = self._batches(weight_part, order_seed)
         self._validation = self._batches(alpha_part, order_seed + 1)
         self.history = History(recipe.epochs * self._training.steps)
@@ -99,7 +77,7 @@ class SupernetRelaxation:
         self._figures: dict[str, float] = {}
         self._seconds = 0.0
         self._costs = SupernetCosts(
-            space, ground.task, ground.resources, ground.table, (self._options.channels, self._options.cells), self._device
+            space, inputs.task, inputs.resources, inputs.table, (self._options.channels, self._options.cells), self._device
         )
 
     def _variable(self, values: Floats) -> Tensor:
@@ -109,7 +87,7 @@ class SupernetRelaxation:
         recipe = self._recipe
         # Whole batches only: a batch's own statistics are all that a supernet normalises by, and those of a few images are noise.
         part = part.take(range(max(len(part) // recipe.batch, 1) * recipe.batch)) if len(part) > recipe.batch else part
-        return batches(self._ground.dataset, part, recipe.batch, seed=seed, device=self._device, augmentation=recipe.augmentation)
+        return batches(self._inputs.dataset, part, recipe.batch, seed=seed, device=self._device, augmentation=recipe.augmentation)
 
     # --- variables ------------------------------------------------------------------------------------------------------------------
 
@@ -127,11 +105,11 @@ class SupernetRelaxation:
 
     def discretise(self, alphas: Sequence[Tensor] | None = None) -> Architecture:
         """Return the discrete architecture by the space's rule."""
-        return self._ground.space.strongest(self._arrays(alphas))
+        return self._inputs.space.strongest(self._arrays(alphas))
 
     def kept_edges(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return which edges the discrete architecture has, shape (edges,)."""
-        return [torch.as_tensor(kept, device=self._device) for kept in self._ground.space.kept_edges(self._arrays(alphas))]
+        return [torch.as_tensor(kept, device=self._device) for kept in self._inputs.space.kept_edges(self._arrays(alphas))]
 
     def derive(self) -> None:
         """Set the derived cells, where the options have them, to the present discrete architecture.
@@ -140,7 +118,7 @@ class SupernetRelaxation:
         before there is one, the supernet's own.
         """
         arch = self.discretise()
-        if self._options.derived and self._ground.space.connected(arch):
+        if self._options.derived and self._inputs.space.connected(arch):
             self._take_derived(arch)
 
     def _take_derived(self, arch: Architecture) -> None:
@@ -179,12 +157,12 @@ class SupernetRelaxation:
         if total < 1:
             raise CannotSearch(f"a search of {total} steps is none; give 1 or more, or none for the recipe's {self._recipe.epochs} epochs")
         epochs = math.ceil(total / an_epoch)
-        self.history = History(total)
+        self.history, kept = History(total), self._checkpoint(total)
         with ExitStack() as stack:
             stack.enter_context(threads(self._recipe.threads))
             stack.enter_context(determinism(self._recipe.deterministic))
             reset_peak_memory(self._device)
-            for epoch in range(self._restored(state, total), epochs):
+            for epoch in range(kept.restore(partial(self._take_up, state, total)), epochs):
                 began = time.perf_counter()
                 self._rate = self._recipe.rate(epoch, epochs)
                 try:
@@ -193,7 +171,7 @@ class SupernetRelaxation:
                     self._seconds += time.perf_counter() - began
                 # The last epoch leaves none behind it: a search that goes on must have a step left, to recommend something.
                 if epoch + 1 < epochs:
-                    self._keep(state, epoch + 1, total)
+                    kept.save(partial(self._state, state, epoch + 1))
 
     def _epoch(self, epoch: int, epochs: int, total: int) -> Iterator[Step]:
         validation, an_epoch = self._around(epoch), self._training.steps
@@ -223,15 +201,20 @@ class SupernetRelaxation:
         if self._recipe.optimiser.clip is not None:
             nn.utils.clip_grad_norm_(self._weights, self._recipe.optimiser.clip)
         self._optimiser.step()
-        said = loss.item()
-        if not math.isfinite(said):
-            raise Diverged(f"the training loss is {said} at step {step.index + 1} of {step.total}; lower the learning rate of the recipe")
-        if self._ground.watch is not None or self.history.keeps(step.index):
-            self._figures |= {"training_loss": said, "training_accuracy": 100.0 * (logits.argmax(1) == labels).double().mean().item()}
+        training_loss = loss.item()
+        if not math.isfinite(training_loss):
+            raise Diverged(
+                f"the training loss is {training_loss} at step {step.index + 1} of {step.total}; lower the learning rate of the recipe"
+            )
+        if self._inputs.watch is not None or self.history.keeps(step.index):
+            self._figures |= {
+                "training_loss": training_loss,
+                "training_accuracy": 100.0 * (logits.argmax(1) == labels).double().mean().item(),
+            }
             self._figures |= self._state_figures()
             self.history.add(step.index, self._figures)
-            if self._ground.watch is not None:
-                self._ground.watch(step, self._figures)
+            if self._inputs.watch is not None:
+                self._inputs.watch(step, self._figures)
         if self.history.keeps_alphas(step.index):
             self.history.add_alphas(step.index, [rows.tolist() for rows in self.alphas])
         self._figures = {}
@@ -292,21 +275,17 @@ class SupernetRelaxation:
             p = torch.cat([torch.softmax(rows, dim=1).double().flatten(0) for rows in self.alphas])
             edges = sum(len(cell.edges) for cell in self.cells)
             entropy = -torch.special.xlogy(p, p).sum().item() / edges
-            return {"entropy": entropy} | {f"expected_{name}": self.expected_cost(name).item() for name in self._ground.resources}
+            return {"entropy": entropy} | {f"expected_{name}": self.expected_cost(name).item() for name in self._inputs.resources}
 
     # --- checkpoints ----------------------------------------------------------------------------------------------------------------
 
-    @property
-    def _path(self) -> Path | None:
-        return None if self._ground.folder is None else self._ground.folder / "search.pt"
+    def _checkpoint(self, total: int) -> SearchCheckpoint:
+        options = str(sorted(asdict(self._options).items()))
+        return SearchCheckpoint(self._inputs.folder, dict(self._inputs.identity) | {"options": options, "steps": total})
 
-    def _identity(self, total: int) -> dict[str, Any]:
-        return dict(self._ground.identity) | {"options": str(sorted(asdict(self._options).items())), "steps": total}
-
-    def _keep(self, state: Sequence[Stateful], epochs_done: int, total: int) -> None:
-        if self._path is None:
-            return
-        payload = {
+    def _state(self, state: Sequence[Stateful], epochs_done: int) -> dict[str, Any]:
+        """Return what a search is resumed from."""
+        return {
             "epochs": epochs_done,
             "weights": self._supernet.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -317,23 +296,8 @@ class SupernetRelaxation:
             "stages": self.history.stages(),
             "seconds": self._seconds,
         }
-        checkpoint.save(self._path, self._identity(total), payload)
 
-    def _restored(self, state: Sequence[Stateful], total: int) -> int:
-        """Take up the last checkpoint, if there is one; return the epochs that are done."""
-        found = None if self._path is None else checkpoint.load(self._path, self._identity(total))
-        if found is None:
-            return 0
-        try:
-            self._take_up(found, state, total)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}".split("\n")[0]
-            raise checkpoint.BadCheckpoint(
-                f"{self._path} does not fit this version of budgetnas ({reason:.120}); move it away, or delete it, to begin anew"
-            ) from None
-        return int(found["epochs"])
-
-    def _take_up(self, found: Mapping[str, Any], state: Sequence[Stateful], total: int) -> None:
+    def _take_up(self, state: Sequence[Stateful], total: int, found: Mapping[str, Any]) -> None:
         self._supernet.load_state_dict(found["weights"])
         self._optimiser.load_state_dict(found["optimiser"])
         with torch.no_grad():
@@ -342,7 +306,7 @@ class SupernetRelaxation:
         for part, kept in zip(state, found["state"], strict=True):
             part.load_state_dict(kept)
         if found["derived"] is not None:
-            self._take_derived(Architecture(self._ground.space.name, tuple(found["derived"])))
+            self._take_derived(Architecture(self._inputs.space.name, tuple(found["derived"])))
         self.history = History(total, found["history"], found["stages"])
         self._seconds = float(found["seconds"])
 

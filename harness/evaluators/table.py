@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, SupernetOptions
 from budgetnas.spaces.space import Relaxable, Space
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 class TableEvaluator:
-    """Answers from a landscape's arrays. It holds validation figures only: test accuracy cannot be asked for."""
+    """Answers from a tabulated space's arrays. It holds validation figures only: test accuracy cannot be asked for."""
 
     offers = frozenset({Need.ACCURACY})  # of any table; of a space that can be relaxed, where torch is installed, a relaxation too
 
-    def __init__(self, landscape: Landscape, search_seed: int | None = None):
+    def __init__(self, tabulated: TabulatedSpace, search_seed: int | None = None):
         """`search_seed` makes it answer one training seed's validation accuracy (seed modulo seeds) instead of the mean."""
-        validation = landscape.validation if search_seed is None else landscape.validation_of_seed(search_seed)
-        self.offers = offers(landscape.space)
-        self._space, self._task = landscape.space, landscape.task
-        self._index = landscape.space.index
+        validation = tabulated.validation if search_seed is None else tabulated.validation_of_seed(search_seed)
+        self.offers = offers(tabulated.space)
+        self._space, self._task = tabulated.space, tabulated.task
+        self._index = tabulated.space.index
         self._validation: list[float] = validation.tolist()
-        self._names = landscape.resources
-        self._columns = [landscape.resource(name).tolist() for name in landscape.resources]
+        self._names = tabulated.resources
+        self._columns = [tabulated.resource(name).tolist() for name in tabulated.resources]
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource, in the unit of its name; NaN is 'not supported'."""
@@ -63,12 +63,12 @@ def offers(space: Space) -> frozenset[Need]:
 
 
 @lru_cache(maxsize=64)
-def _evaluator(landscape: Landscape, search_seed: int | None) -> tuple[TableEvaluator, list[float]]:
-    return TableEvaluator(landscape, search_seed), landscape.training_seconds.tolist()
+def _evaluator(tabulated: TabulatedSpace, search_seed: int | None) -> tuple[TableEvaluator, list[float]]:
+    return TableEvaluator(tabulated, search_seed), tabulated.training_seconds.tolist()
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
-    """Return the table's evaluator for a trial, the same for all trials on a landscape (and training seed)."""
-    landscape = landscape_of(trial.space, trial.dataset, trial.device)
-    evaluator, seconds = _evaluator(landscape, trial.seed if trial.validation == "seed" else None)
-    return Evaluation(evaluator, landscape, seconds)
+    """Return the table's evaluator for a trial, the same for all trials on the same table, device and training seed."""
+    tabulated = tabulated_space_of(trial.space, trial.dataset, trial.device)
+    evaluator, seconds = _evaluator(tabulated, trial.seed if trial.validation == "seed" else None)
+    return Evaluation(evaluator, tabulated, seconds)

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from budgetnas.harness.costs.costed_space import Terrain, terrain_of
+from budgetnas.harness.costs.costed_space import CostedSpace, costed_space_of
 from budgetnas.harness.evaluators.registry import Evaluation, Watch, torch_is_installed
 from budgetnas.harness.problem import Architecture, Need, Relaxation, Step, SupernetOptions
 from budgetnas.harness.processes.parallel import map_in_processes
+from budgetnas.harness.records.trial import TrainingSpec
 from budgetnas.harness.training.images.dataset import Dataset
 from budgetnas.harness.training.images.load import load
+from budgetnas.harness.training.images.parts import parts_of
 from budgetnas.harness.training.job import CannotRetrain, job_of, kept_in
 from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
 from budgetnas.harness.training.result import FILE
@@ -37,6 +39,7 @@ from budgetnas.spaces.tables.home import data_home
 
 if TYPE_CHECKING:
     from budgetnas.harness.records.trial import Trial
+    from budgetnas.spaces.task import Task
 
 
 Show: TypeAlias = Callable[[int, float], None]
@@ -55,19 +58,19 @@ class TrainingEvaluator:
 
     offers = frozenset({Need.ACCURACY})
 
-    def __init__(self, terrain: Terrain, recipe: Recipe, seed: int, folder: Path, processes: int = 1, show: Show | None = None):
+    def __init__(self, costed: CostedSpace, recipe: Recipe, seed: int, folder: Path, processes: int = 1, show: Show | None = None):
         """`seed` is the search's: it draws every network's weights and the order of its images. `folder` holds all that was trained.
 
         `show` is told of every answer: how many there are, and the accuracy [%].
         """
-        self._terrain, self._processes, self._show = terrain, processes, show
-        what = (terrain.space.name, terrain.task.dataset, recipe, seed, folder)
+        self._costed, self._processes, self._show = costed, processes, show
+        what = (costed.space.name, costed.task.dataset, recipe, seed, folder)
         self._train, self._is_kept = partial(_trained, *what), partial(_kept, *what)
         self._answers: dict[Architecture, Answer] = {}  # by the representative of identical networks
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         """Return every known resource, in the unit of its name; NaN is 'not supported'."""
-        return self._terrain.cost_of(arch)
+        return self._costed.cost_of(arch)
 
     def accuracy(self, arch: Architecture) -> float:
         """Return validation accuracy [%] after the recipe's last epoch."""
@@ -75,7 +78,7 @@ class TrainingEvaluator:
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
         """Return validation accuracies [%] of a batch; what is new is trained side by side, each network once."""
-        wanted = [self._terrain.space.canonical(arch) for arch in archs]
+        wanted = [self._costed.space.canonical(arch) for arch in archs]
         new = [arch for arch in dict.fromkeys(wanted) if arch not in self._answers]
         kept = [arch for arch in new if self._is_kept(arch)]
         missing = [arch for arch in new if arch not in kept]
@@ -89,7 +92,7 @@ class TrainingEvaluator:
 
     def seconds_of(self, arch: Architecture) -> float:
         """Return the seconds that the training behind an answer took, when it was made."""
-        return self._answers[self._terrain.space.canonical(arch)].seconds
+        return self._answers[self._costed.space.canonical(arch)].seconds
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
         """Refuse: there is no supernet here."""
@@ -110,6 +113,29 @@ def _trained(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, 
 
 def _kept(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, arch: Architecture) -> bool:
     return (kept_in(job_of(space, arch, dataset, recipe, seed), folder) / FILE).exists()
+
+
+def training_spec(recipe: str, task: Task) -> TrainingSpec:
+    """Return a training recipe by name or path, with its checksum and that of the task's images.
+
+    `RecipeError` and `MissingImages` are raised for what cannot be read, `CannotRetrain` for a recipe that keeps no images to judge by.
+    """
+    found, images = read_recipe(recipe), load(task)
+    require_validation(found, images)
+    return TrainingSpec(recipe, found.checksum, images.checksum)
+
+
+def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
+    """Return a training recipe in figures: the images that train a candidate, and those that judge it."""
+    recipe = read_recipe(training.recipe)
+    parts = parts_of(dataset, recipe)
+    return {
+        "recipe": recipe.name,
+        "epochs": recipe.epochs,
+        "batch": recipe.batch,
+        "images_trained": len(parts.train),
+        "images_judged": 0 if parts.validation is None else len(parts.validation),
+    }
 
 
 def require_validation(recipe: Recipe, dataset: Dataset) -> None:
@@ -134,11 +160,11 @@ def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None)
     """
     if trial.training is None:
         raise CannotRetrain("a trial that trains needs a recipe")
-    terrain = terrain_of(trial.space, trial.dataset, trial.device)
+    costed = costed_space_of(trial.space, trial.dataset, trial.device)
     recipe = read_recipe(trial.training.recipe)
     for what, now, planned in (
         (f"the recipe {trial.training.recipe}", recipe.checksum, trial.training.recipe_checksum),
-        (f"the images of {trial.dataset}", load(terrain.task).checksum, trial.training.images),
+        (f"the images of {trial.dataset}", load(costed.task).checksum, trial.training.images),
     ):
         if now != planned:
             raise TableError(f"{what} changed since the run was planned; start the run again")
@@ -149,16 +175,16 @@ def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None)
             watch(Step(answers - 1, most, answers - 1, most), {"validation": validation})
 
     if workspace is not None:
-        evaluator = TrainingEvaluator(terrain, recipe, trial.seed, data_home() / "trained", _processes(), show)
-        return Evaluation(evaluator, terrain, timing=evaluator.timing)
+        evaluator = TrainingEvaluator(costed, recipe, trial.seed, data_home() / "trained", _processes(), show)
+        return Evaluation(evaluator, costed, timing=evaluator.timing)
     scratch = tempfile.TemporaryDirectory(prefix="budgetnas-")
-    evaluator = TrainingEvaluator(terrain, recipe, trial.seed, Path(scratch.name), _processes(), show)
+    evaluator = TrainingEvaluator(costed, recipe, trial.seed, Path(scratch.name), _processes(), show)
 
     def timing() -> Mapping[str, Any]:
         scratch.cleanup()
         return evaluator.timing()
 
-    return Evaluation(evaluator, terrain, timing=timing)
+    return Evaluation(evaluator, costed, timing=timing)
 
 
 def _processes() -> int:

@@ -112,8 +112,8 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
             axes.axline((limits[0], limits[0]), slope=1.0, color="0.6", linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, 1.05 * limits[-1]), ylim=(0, 1.1 * max(promised)))
             axes.legend(fontsize=8)
-        told = graph.title if [each.title for each in graphs].count(graph.title) == 1 else f"{graph.title}, basis {graph.basis[:8]}"
+        title = graph.title if [each.title for each in graphs].count(graph.title) == 1 else f"{graph.title}, basis {graph.basis[:8]}"
         lost = f"; {len(graph.left_out)} of {graph.searches} searches delivered no network" if graph.left_out else ""
-        axes.set_title(textwrap.fill(told + lost, 52), fontsize=9)
+        axes.set_title(textwrap.fill(title + lost, 52), fontsize=9)
         axes.set(xlabel=f"search limit K' [{graph.resource}]", ylabel=f"cost K of the network [{graph.resource}]")
     figure.savefig(path, format="png", dpi=110, metadata={"Software": None})

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from budgetnas.harness.catalogue.catalogue import find_method
+from budgetnas.harness.evaluators.registry import search_network_of
 from budgetnas.harness.problem import Limit
 from budgetnas.harness.problem.lookup import SETTING, SUMMED, envelope
 from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.records.store import Store
 from budgetnas.harness.records.trial import Trial
-from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 from budgetnas.harness.trials.crew import run_trials
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Relaxable
@@ -139,10 +139,9 @@ def default_range(trial: Trial, resource: str, uppers: Sequence[float]) -> tuple
     evaluation network: there it is from the least that they can be to twice what they are when all operations weigh the same.
     """
     space = space_of(trial.space)
-    if trial.training is None or trial.training.evaluator != "supernet" or resource not in SUMMED or not isinstance(space, Relaxable):
+    size, task = search_network_of(trial), task_of(trial.dataset)
+    if size is None or resource not in SUMMED or not isinstance(space, Relaxable):
         return 0.5 * uppers[0], 2.0 * uppers[-1]
-    settings, recipe, task = dict(trial.settings), read_search_recipe(trial.training.recipe), task_of(trial.dataset)
-    size = (settings.get("channels") or recipe.channels, settings.get("cells") or recipe.cells)
     costs, fixed = space.edge_costs(resource, task, *size), space.fixed_cost(resource, task, *size)
     least = fixed + sum(float(rows.min(axis=1).sum()) for rows in costs)
     uniform = fixed + sum(float(rows.mean(axis=1).sum()) for rows in costs)

@@ -14,5 +14,5 @@ def take_slot(number: int) -> None:
 
 def slot() -> int | None:
     """Return this process's number among the workers of now, or None where it is none's."""
-    said = os.environ.get(_VARIABLE, "")
-    return int(said) if said.isdecimal() else None
+    value = os.environ.get(_VARIABLE, "")
+    return int(value) if value.isdecimal() else None

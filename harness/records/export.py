@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from budgetnas.harness.records.database import CHUNK, Database, Row, RunError
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
 from budgetnas.spaces.devices import RESOURCES
 from budgetnas.spaces.files import replacing
 
@@ -75,7 +76,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
         "method_version": str(trial["method"]["version"]),
         "settings": json.dumps(trial["method"]["settings"], sort_keys=True),
         "seed": trial["seed"],
-        "evaluator": trial.get("training", {}).get("evaluator", "table"),
+        "evaluator": trial.get("evaluator") or trial.get("training", {}).get("evaluator", DEFAULT_EVALUATOR),
         "ranking_class": record.get("ranking_class", "queries"),
         "status": record["status"],
         "failure": record["failure"],

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+DEFAULT_EVALUATOR = "table"  # identities leave its name out, as those of version 0.2 did
+
 
 def canonical_json(value: Any) -> str:
     """Return JSON with sorted keys, no spaces and no NaN or infinity (`ValueError`); floats in their shortest exact form.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from budgetnas.harness.problem.lookup import SETTING
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
+from budgetnas.harness.records.ranking_classes import QUERIES
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.harness.records.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES
@@ -54,7 +56,7 @@ def _plan(store: Store) -> dict[str, Any]:
     path = store.root / "plan.json"
     plan = store.read(path)
     if isinstance(plan, dict):
-        plan = {"evaluator": "table", "graph_seconds": {}} | plan  # as runs of earlier versions had it
+        plan = {"evaluator": DEFAULT_EVALUATOR, "graph_seconds": {}} | plan  # as runs of earlier versions had it
     kinds = {"evaluator": str, "graph_seconds": dict, "study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
     sound = isinstance(plan, dict) and all(isinstance(plan.get(name), kind) for name, kind in kinds.items())
     if not sound or not all(isinstance(seconds, (int, float)) for seconds in plan["graph_seconds"].values()):
@@ -97,7 +99,7 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
         "method": label,
         # A look-up graph's rows are those of the problem's own device and resources: they make no variant of the method.
         "settings": json.dumps({name: value for name, value in trial["method"]["settings"].items() if name != SETTING}, sort_keys=True),
-        "ranking_class": record.get("ranking_class", "queries"),
+        "ranking_class": record.get("ranking_class", QUERIES),
         "deterministic": label in plan["deterministic"],
         "seed": trial["seed"],
         "status": record["status"],

@@ -14,7 +14,7 @@ import numpy as np
 
 from budgetnas.harness.problem import Allowance, Limit
 from budgetnas.harness.problem.fields import hashed_fields
-from budgetnas.harness.records.identity import canonical_json, identity_of
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR, canonical_json, identity_of
 
 SCHEMA = 1
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -23,9 +23,8 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """What a trial trains: a supernet to search in, or candidates one by one; by which recipe, and on which images (checksum)."""
+    """The recipe by which a trial trains, and the checksums of the recipe and of the images."""
 
-    evaluator: Literal["supernet", "training"]
     recipe: str  # the name of one that comes with the project, or a path
     recipe_checksum: str
     images: str
@@ -47,19 +46,13 @@ class Trial:
     table: str
     seed: int
     folder: Path | None = None
-    training: TrainingSpec | None = None  # None asks a table
+    training: TrainingSpec | None = None  # for evaluators that need a recipe
+    evaluator: str = DEFAULT_EVALUATOR  # answers the method's questions; see `harness/evaluators/registry.py`
     _identity: str = field(default="", init=False, repr=False, compare=False)  # once it is known
-
-    @property
-    def evaluator(self) -> str:
-        """What answers the method's questions: `table`, `supernet` or `training`."""
-        return self.training.evaluator if self.training else "table"
 
     def payload(self) -> dict[str, Any]:
         """Return what the identity is the hash of. A recipe's name and path are no part of it, only what is in it."""
-        training = self.training
-        trained = {"evaluator": training.evaluator, "recipe": training.recipe_checksum, "images": training.images} if training else {}
-        return ({"training": trained} if trained else {}) | {
+        return self._answered() | {
             "schema": SCHEMA,
             "space": self.space,
             "dataset": self.dataset,
@@ -71,6 +64,13 @@ class Trial:
             "table": self.table,
             "seed": self.seed,
         }
+
+    def _answered(self) -> dict[str, Any]:
+        """Return what the identity holds of the evaluator and its recipe; nothing of the default evaluator without one."""
+        training = self.training
+        if training:
+            return {"training": {"evaluator": self.evaluator, "recipe": training.recipe_checksum, "images": training.images}}
+        return {} if self.evaluator == DEFAULT_EVALUATOR else {"evaluator": self.evaluator}
 
     @property
     def identity(self) -> str:
@@ -107,5 +107,5 @@ def reason_of(error: BaseException) -> str:
         text = str(error).strip().split("\n")[0]
     except Exception:
         text = "(its text cannot be had)"
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return _ADDRESS.sub("", said)[:500].encode("utf-8", "backslashreplace").decode()
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return _ADDRESS.sub("", line)[:500].encode("utf-8", "backslashreplace").decode()

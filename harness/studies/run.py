@@ -11,6 +11,7 @@ from pathlib import Path
 
 from budgetnas import __version__
 from budgetnas.harness.catalogue.catalogue import find_method
+from budgetnas.harness.evaluators.registry import entry_of
 from budgetnas.harness.lookup.files import content_of
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.harness.records.trial import Trial
@@ -77,12 +78,12 @@ def _require_same_study(plan: Plan, store: Store) -> None:
 
 def write_plan(plan: Plan, store: Store) -> None:
     """Write what the pages need beside the records: the plan, and a context file for every board."""
-    cells = {
-        f"{cell.terrain.space.name}-{cell.terrain.task.dataset}-{cell.terrain.device or 'no-device'}": board(cell) for cell in plan.cells
+    boards = {
+        f"{each.costed.space.name}-{each.costed.task.dataset}-{each.costed.device or 'no-device'}": board(each) for each in plan.boards
     }
     for path in store.context.glob("*.json"):
         path.unlink()
-    for name, content in cells.items():
+    for name, content in boards.items():
         store.write(store.context / f"{name}.json", content)
     store.write(
         store.root / "plan.json",
@@ -91,8 +92,10 @@ def write_plan(plan: Plan, store: Store) -> None:
             "reference": plan.reference,
             "title": plan.study.title or plan.study.name,
             "trials": plan.labels,
-            # What draws nothing still ends otherwise with another seed where networks are trained.
-            "deterministic": sorted({plan.labels[t.identity] for t in plan.trials if t.training is None and _draws_nothing(t)}),
+            # A method that draws nothing still ends otherwise with another seed where the evaluator's answers depend on the seed.
+            "deterministic": sorted(
+                {plan.labels[t.identity] for t in plan.trials if not entry_of(t.evaluator).seeded and _draws_nothing(t)}
+            ),
             "skipped": list(plan.skipped),
             "evaluator": plan.study.problem.evaluator,
             "graph_seconds": _graph_seconds(plan),

@@ -53,7 +53,7 @@ def groups_of(plan: Plan) -> list[Group]:
     chosen = plan.study.selection
     if chosen is None:
         return []
-    recipes = {(cell.terrain.task.dataset, cell.terrain.device): cell.selection for cell in plan.cells}
+    recipes = {(board.costed.task.dataset, board.costed.device): board.selection for board in plan.boards}
     of_method: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in plan.trials:
         of_method.setdefault((plan.labels[trial.identity], trial.space, trial.dataset, trial.device, trial.limits), []).append(trial)

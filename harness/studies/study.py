@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from budgetnas.harness.evaluators.registry import EVALUATORS, alternatives, entry_of, names_of
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
 from budgetnas.harness.toml_files import TomlFiles, TomlTable
 
 Name = Annotated[str, Field(min_length=1)]
@@ -32,7 +34,7 @@ class ProblemPart(TomlTable):
     """`[problem]`: every space with every dataset, every device and every group of limits is a problem.
 
     `space` is a name, or a list of names. Limits are resolved in each space by itself: a share `@qNN` is of that space's own networks.
-    `evaluator` is what answers the methods: a `table`; a `supernet`, trained by a search recipe; `training` of each candidate by a recipe.
+    `evaluator` is the name of one in `harness/evaluators/registry.py`; `recipe` is the name or path of the recipe that it needs, if any.
     """
 
     space: Name | Annotated[list[Name], Field(min_length=1)] = "nasbench201"
@@ -42,14 +44,22 @@ class ProblemPart(TomlTable):
     allowance: AllowancePart = AllowancePart(queries=200)
     validation: Literal["mean", "seed"] = "mean"
     skip_unsupported: bool = False
-    evaluator: Literal["table", "supernet", "training"] = "table"
+    evaluator: Name = DEFAULT_EVALUATOR
     recipe: Name | None = None
 
     @model_validator(mode="after")
     def _training_has_a_recipe(self) -> ProblemPart:
-        if (self.evaluator == "table") != (self.recipe is None):
-            raise ValueError("expected `recipe`, a recipe's name or path, with evaluator = 'supernet' or 'training', and only there")
+        if (not entry_of(self.evaluator).recipe) != (self.recipe is None):
+            trained = alternatives(names_of(lambda entry: entry.recipe))
+            raise ValueError(f"expected `recipe`, a recipe's name or path, with evaluator = {trained}, and only there")
         return self
+
+    @field_validator("evaluator")
+    @classmethod
+    def _a_known_evaluator(cls, evaluator: str) -> str:
+        if evaluator not in EVALUATORS:
+            raise ValueError(f"expected {alternatives(EVALUATORS)}, not '{evaluator:.60}'")
+        return evaluator
 
     @property
     def spaces(self) -> list[str]:
@@ -120,8 +130,9 @@ class Study(TomlTable):
 
     @model_validator(mode="after")
     def _selects_among_whole_groups(self) -> Study:
-        if self.selection is not None and self.problem.evaluator == "table":
-            raise ValueError("expected [selection] with evaluator = 'supernet' or 'training' only: it retrains what searches found")
+        if self.selection is not None and entry_of(self.problem.evaluator).reads_table:
+            others = alternatives(names_of(lambda entry: not entry.reads_table))
+            raise ValueError(f"expected [selection] with evaluator = {others} only: it retrains what searches found")
         if self.selection is not None and len(self.seed_list) % self.selection.of:
             raise ValueError(f"expected seeds in groups of selection.of = {self.selection.of}; {len(self.seed_list)} seeds leave some over")
         return self

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from budgetnas.harness.catalogue.catalogue import FoundMethod, MethodError, find_method
-from budgetnas.harness.costs.costed_space import Terrain
+from budgetnas.harness.costs.costed_space import CostedSpace
 from budgetnas.harness.costs.oracle import oracle
-from budgetnas.harness.costs.tabulated_space import Landscape, finite, landscape_of
-from budgetnas.harness.evaluators.registry import Evaluation, Watch, evaluation_of
-from budgetnas.harness.problem import AllowanceSpent, Architecture, Limit, Method, Need, Problem
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, finite, tabulated_space_of
+from budgetnas.harness.evaluators.registry import Evaluation, Watch, entry_of, evaluation_of, ranking_class_of
+from budgetnas.harness.problem import AllowanceSpent, Architecture, Limit, Method, Problem
 from budgetnas.harness.records.histories import write_history
+from budgetnas.harness.records.ranking_classes import QUERIES
 from budgetnas.harness.records.store import RunError
 from budgetnas.harness.records.trial import SCHEMA, Record, Trial, reason_of
 from budgetnas.harness.trials.meter import Key, Meter, Runaway
@@ -34,7 +35,7 @@ def run_trial(trial: Trial, workspace: Path | None = None, watch: Watch | None =
     of every step of a search in a supernet. Whatever a method raises makes a failed record with the reason; what is wrong with the trial
     itself (a table that is not the one planned with, a method of another version) is raised.
     """
-    if trial.table and landscape_of(trial.space, trial.dataset, trial.device).checksum != trial.table:
+    if trial.table and tabulated_space_of(trial.space, trial.dataset, trial.device).checksum != trial.table:
         raise TableError(f"the table of {trial.dataset} changed since the run was planned; start the run again")
     found = find_method(trial.method, trial.folder)
     if found.version != trial.version:
@@ -54,13 +55,13 @@ def conduct(found: FoundMethod, trial: Trial) -> Record:
 
 
 def _conducted(found: FoundMethod, trial: Trial, evaluation: Evaluation, workspace: Path | None) -> Record:
-    terrain = evaluation.terrain
-    problem = Problem(terrain.space, terrain.task, trial.device, trial.limits, trial.allowance)
-    meter = Meter(evaluation.evaluator, evaluation.seconds, terrain.space, trial.allowance)
+    costed = evaluation.costed
+    problem = Problem(costed.space, costed.task, trial.device, trial.limits, trial.allowance)
+    meter = Meter(evaluation.evaluator, evaluation.seconds, costed.space, trial.allowance)
     outcome = _search(found, trial, problem, meter)
     if workspace is not None and meter.relaxations:
         write_history(workspace, trial.identity, meter.relaxations)
-    return _record(found, trial, problem, terrain, meter, outcome)
+    return _record(found, trial, problem, costed, meter, outcome)
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
         search: Any = method.search(problem, meter, trial.rng())
         if not isinstance(search, Iterable):
             raise TypeError(f"search returned {search!r}; expected a generator, or another iterable, of recommendations")
-        outcome.report = _listen(iter(search), meter, outcome, trial.evaluator == "supernet")
+        outcome.report = _listen(iter(search), meter, outcome, entry_of(trial.evaluator).only_last)
     except AllowanceSpent:
         pass  # the normal end of a search that does not count for itself
     except RunError:
@@ -118,10 +119,10 @@ def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome, only_last: b
             outcome.recommendations.append((meter.queries, meter.seconds, keys))
 
 
-def _record(found: FoundMethod, trial: Trial, problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> Record:
-    front = _last(problem, terrain, meter, outcome)
+def _record(found: FoundMethod, trial: Trial, problem: Problem, costed: CostedSpace, meter: Meter, outcome: _Outcome) -> Record:
+    front = _last(problem, costed, meter, outcome)
     final = _choose(front)
-    best = _oracle(terrain, trial.limits)
+    best = _oracle(costed, trial.limits)
     optimum = best["best_by_test"]["test"] if best and best["best_by_test"] else None
     return _ranking_class(trial, found) | {
         "schema": SCHEMA,
@@ -143,40 +144,39 @@ def _record(found: FoundMethod, trial: Trial, problem: Problem, terrain: Terrain
 
 
 def _ranking_class(trial: Trial, found: FoundMethod | None) -> dict[str, str]:
-    """Return the class that a trial is ranked in, whatever became of it: what trained, what reads the whole table, else nothing."""
-    if trial.training:
-        return {"ranking_class": trial.evaluator}
-    return {"ranking_class": "full information"} if found is not None and Need.RELAXATION in found.needs else {}
+    """Return the class that a trial is ranked in, whatever became of it. A record leaves the class of queries out."""
+    ranking_class = ranking_class_of(trial.evaluator, frozenset() if found is None else found.needs)
+    return {} if ranking_class == QUERIES else {"ranking_class": ranking_class}
 
 
-def _oracle(terrain: Terrain, limits: tuple[Limit, ...]) -> dict[str, Any] | None:
+def _oracle(costed: CostedSpace, limits: tuple[Limit, ...]) -> dict[str, Any] | None:
     """Return the exact best of the problem, or None where no table knows all accuracies."""
-    if not isinstance(terrain, Landscape):
+    if not isinstance(costed, TabulatedSpace):
         return None
-    best = oracle(terrain, limits)
+    best = oracle(costed, limits)
     return {
         "feasible": best.feasible,
-        "best_by_test": _described(terrain, best.best_by_test),
-        "best_by_validation": _described(terrain, best.best_by_validation),
+        "best_by_test": _described(costed, best.best_by_test),
+        "best_by_validation": _described(costed, best.best_by_validation),
     }
 
 
-def _last(problem: Problem, terrain: Terrain, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
+def _last(problem: Problem, costed: CostedSpace, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
     """Return the last recommendation judged, each architecture once; with none, the best feasible architecture asked about."""
     keys: tuple[Key, ...] = outcome.recommendations[-1][2] if outcome.recommendations else ()
     if not keys:
         asked = sorted(meter.answers.items(), key=lambda entry: (-entry[1], entry[0]))
-        keys = next(((key,) for key, _ in asked if _judged(problem, terrain, meter, key)["feasible"]), ())
-    return [_judged(problem, terrain, meter, key) for key in dict.fromkeys(keys)]
+        keys = next(((key,) for key, _ in asked if _judged(problem, costed, meter, key)["feasible"]), ())
+    return [_judged(problem, costed, meter, key) for key in dict.fromkeys(keys)]
 
 
-def _judged(problem: Problem, terrain: Terrain, meter: Meter, key: Key) -> dict[str, Any]:
+def _judged(problem: Problem, costed: CostedSpace, meter: Meter, key: Key) -> dict[str, Any]:
     """Return one architecture with its costs and accuracies, and whether and by how much it breaks the limits (None: infinitely).
 
     Accuracies that no table knows, and that the search did not ask about, are None.
     """
-    arch, cost = meter.architecture(key), terrain.cost_of(meter.architecture(key))
-    known = terrain.accuracy_of(arch)
+    arch, cost = meter.architecture(key), costed.cost_of(meter.architecture(key))
+    known = costed.accuracy_of(arch)
     violation = problem.violation(arch, cost)
     return {
         "architecture": key if isinstance(key, int) else list(key),
@@ -199,10 +199,10 @@ def _choose(front: list[dict[str, Any]]) -> dict[str, Any] | None:
     return min(feasible or front, key=lambda entry: (-(entry["validation"] or 0.0), entry["architecture"]))
 
 
-def _described(landscape: Landscape, index: int | None) -> dict[str, Any] | None:
+def _described(tabulated: TabulatedSpace, index: int | None) -> dict[str, Any] | None:
     if index is None:
         return None
-    return {"architecture": index, "test": float(landscape.test[index]), "validation": float(landscape.validation[index])}
+    return {"architecture": index, "test": float(tabulated.test[index]), "validation": float(tabulated.validation[index])}
 
 
 def failed_record(trial: Trial, reason: str) -> Record:

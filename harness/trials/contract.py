@@ -22,10 +22,10 @@ import numpy as np
 
 from budgetnas.harness.catalogue.catalogue import FoundMethod, check_class, find_method
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.evaluators.registry import offers
 from budgetnas.harness.problem import Allowance, Need
-from budgetnas.harness.records.identity import canonical_json
+from budgetnas.harness.records.identity import DEFAULT_EVALUATOR, canonical_json
 from budgetnas.harness.records.trial import Record, Trial
 from budgetnas.harness.trials.conduct import conduct
 from budgetnas.spaces.devices import DIGITS201_BUILDER
@@ -80,14 +80,14 @@ def check_reference(reference: str, folder: Path, settings: Mapping[str, Any]) -
 
 def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int) -> tuple[Clause, ...]:
     settings = found.settings(settings)
-    landscape = landscape_of("nasbench201", DATASET, DEVICE)
-    if lacking := found.needs - offers("table", landscape.space):
+    tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
+    if lacking := found.needs - offers(DEFAULT_EVALUATOR, tabulated.space):
         names = ", ".join(sorted(need.value for need in lacking))
         return (Clause("needs nothing that a table lacks", f"it needs {names}, which the check's benchmark does not offer here"),)
     if Need.RELAXATION in found.needs:
-        return _check_relaxed(landscape, found, settings, queries)
-    trials = [_trials(landscape, limits, found, settings, 1 if found.deterministic else seeds, queries) for limits in LIMITS]
-    corners = [_trials(landscape, limits, found, settings, 1, queries) for limits in CORNERS]
+        return _check_relaxed(tabulated, found, settings, queries)
+    trials = [_trials(tabulated, limits, found, settings, 1 if found.deterministic else seeds, queries) for limits in LIMITS]
+    corners = [_trials(tabulated, limits, found, settings, 1, queries) for limits in CORNERS]
     records: list[list[Record]] = [[] for _ in LIMITS]
     corner_records: list[Record] = []
     kept = [*zip(records, trials, strict=True), *((corner_records, group) for group in corners)]
@@ -101,23 +101,23 @@ def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: in
     everything = [record for group in records for record in group] + corner_records
     clauses = [
         Clause("ends without an error", ""),
-        Clause("recommends something feasible whenever it asked about something feasible", _unseen(landscape, everything)),
+        Clause("recommends something feasible whenever it asked about something feasible", _unseen(tabulated, everything)),
         Clause(
             "does the same again for the same seed", _unrepeatable(found, [group[0] for group in trials], [group[0] for group in records])
         ),
     ]
     if found.deterministic:
-        clauses.append(Clause("is deterministic, as it says", _seed_dependent(landscape, found, settings, queries)))
+        clauses.append(Clause("is deterministic, as it says", _seed_dependent(tabulated, found, settings, queries)))
     if not any(clause.broken for clause in clauses):
         clauses.append(
-            Clause("is no worse than random search at the same allowance", _worse_than_random(landscape, records, seeds, queries))
+            Clause("is no worse than random search at the same allowance", _worse_than_random(tabulated, records, seeds, queries))
         )
     return tuple(clauses)
 
 
-def _check_relaxed(landscape: Landscape, found: FoundMethod, settings: dict[str, Any], queries: int) -> tuple[Clause, ...]:
+def _check_relaxed(tabulated: TabulatedSpace, found: FoundMethod, settings: dict[str, Any], queries: int) -> tuple[Clause, ...]:
     """Return the clauses of a method over a relaxation. It reads the whole table, so there is nobody to compare it with at equal cost."""
-    trials = [_trials(landscape, limits, found, settings, 1, queries)[0] for limits in (LIMITS[0], LIMITS[3], CORNERS[-1])]
+    trials = [_trials(tabulated, limits, found, settings, 1, queries)[0] for limits in (LIMITS[0], LIMITS[3], CORNERS[-1])]
     records = []
     for trial in trials:
         records.append(conduct(found, trial))
@@ -132,12 +132,12 @@ def _check_relaxed(landscape: Landscape, found: FoundMethod, settings: dict[str,
 
 
 def _trials(
-    landscape: Landscape, limits: Sequence[str], found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int, first: int = 0
+    tabulated: TabulatedSpace, limits: Sequence[str], found: FoundMethod, settings: dict[str, Any], seeds: int, queries: int, first: int = 0
 ) -> list[Trial]:
-    bounds = resolve(landscape, limits)
+    bounds = resolve(tabulated, limits)
     return [
         Trial(
-            space=landscape.space.name,
+            space=tabulated.space.name,
             dataset=DATASET,
             device=DEVICE,
             limits=bounds.limits,
@@ -146,7 +146,7 @@ def _trials(
             method=found.reference,
             settings=tuple(sorted(settings.items())),
             version=found.version,
-            table=landscape.table.checksum,
+            table=tabulated.table.checksum,
             seed=seed,
         )
         for seed in range(first, first + seeds)
@@ -159,20 +159,20 @@ def _where(record: Record) -> str:
     return f"with the limits {limits or 'none'}, seed {trial['seed']}"
 
 
-def _unseen(landscape: Landscape, records: Sequence[Record]) -> str:
+def _unseen(tabulated: TabulatedSpace, records: Sequence[Record]) -> str:
     for record in records:
-        admitted = _admitted(landscape, record)
+        admitted = _admitted(tabulated, record)
         asked = [key for kind, keys in record["questions"] if kind == "accuracy" for key in keys]
         if any(admitted[key] for key in asked) and not (record["final"] and record["final"]["feasible"]):
             return f"{_where(record)}, it asked about feasible architectures and recommended an infeasible one"
     return ""
 
 
-def _admitted(landscape: Landscape, record: Record) -> Any:
+def _admitted(tabulated: TabulatedSpace, record: Record) -> Any:
     from budgetnas.harness.problem import Limit
 
     limits = [Limit(x["resource"], float("inf") if x["upper"] is None else x["upper"], x["lower"]) for x in record["trial"]["limits"]]
-    return landscape.admitted(limits)
+    return tabulated.admitted(limits)
 
 
 def _unrepeatable(found: FoundMethod, trials: Sequence[Trial], records: Sequence[Record]) -> str:
@@ -189,21 +189,21 @@ def _unrepeatable(found: FoundMethod, trials: Sequence[Trial], records: Sequence
     return ""
 
 
-def _seed_dependent(landscape: Landscape, found: FoundMethod, settings: dict[str, Any], queries: int) -> str:
-    runs = [conduct(found, trial) for trial in _trials(landscape, LIMITS[0], found, settings, 2, queries)]
+def _seed_dependent(tabulated: TabulatedSpace, found: FoundMethod, settings: dict[str, Any], queries: int) -> str:
+    runs = [conduct(found, trial) for trial in _trials(tabulated, LIMITS[0], found, settings, 2, queries)]
     return "" if runs[0]["questions"] == runs[1]["questions"] else "two seeds asked different questions; leave `deterministic` out"
 
 
-def _worse_than_random(landscape: Landscape, records: Sequence[Sequence[Record]], seeds: int, queries: int) -> str:
+def _worse_than_random(tabulated: TabulatedSpace, records: Sequence[Sequence[Record]], seeds: int, queries: int) -> str:
     rival = find_method("random_search")
     own_regrets, rival_regrets = [], []
     for limits, group in zip(LIMITS, records, strict=True):
         # Seeds of its own, so that a method that draws as random search does is still independent of it.
         randoms = [
-            conduct(rival, trial) for trial in _trials(landscape, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)
+            conduct(rival, trial) for trial in _trials(tabulated, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)
         ]
-        own_regrets.append(_regrets(landscape, group))
-        rival_regrets.append(_regrets(landscape, randoms))
+        own_regrets.append(_regrets(tabulated, group))
+        rival_regrets.append(_regrets(tabulated, randoms))
     p = p_value(own_regrets, rival_regrets)
     if p >= FALSE_ALARM_RATE:
         return ""
@@ -225,10 +225,10 @@ def p_value(own: Sequence[Sequence[float]], rival: Sequence[Sequence[float]]) ->
     return float(combine_pvalues(np.clip(p_values, 1e-12, 1 - 1e-12), method="stouffer").pvalue)
 
 
-def _regrets(landscape: Landscape, records: Sequence[Record]) -> list[float]:
+def _regrets(tabulated: TabulatedSpace, records: Sequence[Record]) -> list[float]:
     """Return the regrets; nothing feasible counts as guessing."""
     best = [record["oracle"]["best_by_test"]["test"] for record in records]
     return [
-        record["regret"] if record["regret"] is not None else optimum - landscape.task.chance
+        record["regret"] if record["regret"] is not None else optimum - tabulated.task.chance
         for record, optimum in zip(records, best, strict=True)
     ]

@@ -81,18 +81,18 @@ def distinct_table(table: pd.DataFrame) -> str:
 
 def looked_up_sentences(table: pd.DataFrame) -> list[str]:
     """Return, for every method of the class whose searches read look-up graphs, what those cost."""
-    said = []
+    sentences = []
     for method, trials in of_class(table, FULL_INFORMATION).groupby("method", sort=True):
         searches = max((report.get("lookup_searches") or 0.0 for report in trials["report"]), default=0.0)
         steps = max((report.get("lookup_steps") or 0.0 for report in trials["report"]), default=0.0)
         if searches:
             seconds = float(trials["graph_seconds"].sum())
             took = f"; in all they took {seconds:,.0f} s, {seconds / len(trials):,.1f} s for each run of it" if seconds else ""
-            said.append(
+            sentences.append(
                 f"**{escape(str(method))}** read its search limits from look-up graphs that were made beforehand: up to {searches:,.0f} "
                 f"searches and {steps:,.0f} steps a problem, shared by its seeds, each reading the whole table as well{took}."
             )
-    return said
+    return sentences
 
 
 def same_network_sentence(table: pd.DataFrame) -> str:

@@ -23,12 +23,14 @@ _DECIMALS = {"latency_ms": 4, "energy_mj": 4}
 
 def searched_text(context: Mapping[str, Any]) -> str:
     """Return in sentences what was searched, on how many images, by which recipe, and what answered the methods."""
-    training = context["training"]
     device = f" for {escape(context['device_title'])}" if context["device"] else ""
     place = f"Space `{context['space']}` on {escape(context['dataset'])}{device}."
+    if "training" not in context:
+        return f"{place} The evaluator `{context['evaluator']}` answered each search, without a recipe and without queries of a table."
+    training = context["training"]
     schedule = f"recipe {escape(training['recipe'])}: {several(training['epochs'], 'epoch')}, batches of {training['batch']}"
     of = f"of {training['images_of_training_set']:,} training images"
-    if training["evaluator"] == "supernet":
+    if training.get("shares_weights", training["evaluator"] == "supernet"):  # contexts of version 0.2 have the name alone
         how = (
             f"Each search trains a supernet, whose weights all architectures share ({schedule}): weights on "
             f"{training['images_trained']:,} and architecture variables on {training['images_judged']:,} {of}. No method was told the "
@@ -44,6 +46,8 @@ def searched_text(context: Mapping[str, Any]) -> str:
 
 def warnings_of(context: Mapping[str, Any]) -> list[str]:
     """Return what a reader has to know before the figures: how little a brief training on few images says."""
+    if "training" not in context:
+        return []
     training = context["training"]
     seen = training["epochs"] * training["images_trained"]
     found = []
@@ -77,13 +81,13 @@ def _against_random_search(table: pd.DataFrame) -> str:
         if len(row["retrained_test"]):
             of_method["retrained test"].append(sum(row["retrained_test"]) / len(row["retrained_test"]))
     rival = samples.pop(RANDOM_SEARCH, {})
-    said = [
+    sentences = [
         f"{escape(method)} minus random search: {estimate(difference_estimate(figures, rival[kind]))} points of {kind} accuracy."
         for method, kinds in samples.items()
         for kind, figures in kinds.items()
         if figures and rival.get(kind)
     ]
-    return " ".join([*said, "Intervals: 95 %, by bootstrap over searches."]) if said else ""
+    return " ".join([*sentences, "Intervals: 95 %, by bootstrap over searches."]) if sentences else ""
 
 
 def _problem_table(rows: Sequence[SearchRow]) -> str:

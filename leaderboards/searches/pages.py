@@ -29,7 +29,7 @@ from budgetnas.leaderboards.shared.documents import INDEX, LeaderboardError, fil
 from budgetnas.leaderboards.shared.expectations import Place, expectation_table, upper_limits
 from budgetnas.leaderboards.shared.tables import escape, several
 
-_NEEDED = ("space", "dataset", "device", "device_title", "resource", "chance", "counted_over", "problems", "training")
+_NEEDED = ("space", "dataset", "device", "device_title", "resource", "chance", "counted_over", "problems")
 
 
 def write_search_pages(
@@ -99,7 +99,7 @@ def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures:
     stem = file_part("-".join(part for part in (context["space"], context["dataset"], context["device"]) if part))
     cost, path = out / f"{stem}-cost.png", out / f"{stem}-path.png"
     kind = cost_picture(context, table, cost)
-    walked = search_path_picture(context, table[table["ranking_class"] == "training"], path)
+    walked = search_path_picture(context, table[table["early_stopped"].notna()], path)
     curves, curve_cost = _curve_picture(context, table, out / f"{stem}-limits.png")
     histories = history_pictures(context, table, stem, out)
     pictures += [each for each, is_there in ((cost, kind), (path, walked), (out / f"{stem}-limits.png", curves)) if is_there]

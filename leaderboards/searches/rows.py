@@ -20,7 +20,7 @@ SEARCH_COLUMNS = (
     "retrained_test", "retrained_validation",
 )  # fmt: skip
 RESOURCES = ("latency_ms", "energy_mj", "params", "macs", "cycles")
-# From this share of skip connections among kept edges on, a cell is said to have collapsed.
+# From this share of skip connections among kept edges on, a cell has collapsed, as flags say.
 COLLAPSED = 0.5
 # Of two figures Student's t gives an interval as wide as the scale.
 FEWEST_FIGURES = 3
@@ -154,14 +154,14 @@ def flags(table: pd.DataFrame) -> list[tuple[str, str, int, str]]:
     found = []
     for row in table.sort_values([*BOARD_COLUMNS, "problem", "method", "seed"]).to_dict("records"):
         place = row["problem"] + (f" on {row['device']}" if row["device"] else "")
-        said = []
+        remarks = []
         if row["status"] == "failed":
-            said.append(f"failed: {str(row['failure']).strip() or 'without a reason'}")
+            remarks.append(f"failed: {str(row['failure']).strip() or 'without a reason'}")
         elif not row["network"]:
-            said.append("recommended nothing")
+            remarks.append("recommended nothing")
         elif not row["connected"]:
-            said.append("recommended a disconnected network")
+            remarks.append("recommended a disconnected network")
         if row["skip_share"] >= COLLAPSED:
-            said.append(f"skip connections are {100 * row['skip_share']:.0f} % of the kept edges")
-        found += [(str(row["method"]), place, int(row["seed"]), text) for text in said]
+            remarks.append(f"skip connections are {100 * row['skip_share']:.0f} % of the kept edges")
+        found += [(str(row["method"]), place, int(row["seed"]), text) for text in remarks]
     return found

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Limit
 
 _EMPTY = "import sys"
 _FIRST_QUERY = """
 import sys
-from budgetnas.harness.costs.tabulated_space import landscape_of
-landscape = landscape_of("nasbench201", "cifar10", "pixel3")
-arch = landscape.space.decode("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|")
-index = landscape.space.index(arch)
-assert landscape.validation[index] > 0 and landscape.resource("latency_ms")[index] > 0
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
+tabulated = tabulated_space_of("nasbench201", "cifar10", "pixel3")
+arch = tabulated.space.decode("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|avg_pool_3x3~2|")
+index = tabulated.space.index(arch)
+assert tabulated.validation[index] > 0 and tabulated.resource("latency_ms")[index] > 0
 assert "pandas" not in sys.modules and "torch" not in sys.modules
 """
 
@@ -34,19 +34,19 @@ def test_a_new_process(program: str, real_home: Path, benchmark: BenchmarkFixtur
 
 
 def test_query_by_string(real_tables: Path, benchmark: BenchmarkFixture) -> None:
-    landscape = landscape_of("nasbench201", "cifar10", "pixel3")
-    evaluator, space = TableEvaluator(landscape), landscape.space
+    tabulated = tabulated_space_of("nasbench201", "cifar10", "pixel3")
+    evaluator, space = TableEvaluator(tabulated), tabulated.space
     text = space.encode(space.at(6111))
     assert benchmark(lambda: evaluator.accuracy(space.decode(text))) == pytest.approx(91.61, abs=0.005)
 
 
 def test_the_best_feasible_of_all_cells(real_tables: Path, benchmark: BenchmarkFixture) -> None:
     """Finds the feasible cells among all 15,625, and the best of them."""
-    landscape = landscape_of("nasbench201", "cifar10", "pixel3")
+    tabulated = tabulated_space_of("nasbench201", "cifar10", "pixel3")
     limits = (Limit("latency_ms", upper=10.0), Limit("params", upper=500_000))
 
     def best() -> int:
-        admitted = landscape.admitted(limits)
-        return int(np.argmax(np.where(admitted, landscape.validation, -np.inf)))
+        admitted = tabulated.admitted(limits)
+        return int(np.argmax(np.where(admitted, tabulated.validation, -np.inf)))
 
-    assert landscape.admitted(limits)[benchmark(best)]
+    assert tabulated.admitted(limits)[benchmark(best)]

@@ -15,19 +15,19 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from budgetnas.harness.catalogue.catalogue import find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.trial import Record, Trial
 from budgetnas.harness.trials.conduct import conduct
 
 
 def _trial(method: str, queries: int, seed: int) -> Trial:
-    landscape = landscape_of("nasbench201", "cifar10", "pixel3")
+    tabulated = tabulated_space_of("nasbench201", "cifar10", "pixel3")
     found = find_method(method)
     return Trial(
-        space="nasbench201", dataset="cifar10", device="pixel3", limits=resolve(landscape, ["latency_ms@q50"]).limits,
+        space="nasbench201", dataset="cifar10", device="pixel3", limits=resolve(tabulated, ["latency_ms@q50"]).limits,
         allowance=Allowance(queries), validation="mean", method=method, settings=tuple(sorted(found.settings({}).items())),
-        version=found.version, table=landscape.table.checksum, seed=seed,
+        version=found.version, table=tabulated.table.checksum, seed=seed,
     )  # fmt: skip
 
 

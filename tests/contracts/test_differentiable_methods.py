@@ -12,14 +12,14 @@ pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from budgetnas.harness.catalogue.catalogue import check_class, find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
-from budgetnas.harness.evaluators.registry import offers
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
+from budgetnas.harness.evaluators.registry import offers, training_spec_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.records.trial import Record, TrainingSpec, Trial
-from budgetnas.harness.studies.plan import training_of
 from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.spaces.registry import space_of
+from budgetnas.spaces.task import task_of
 
 pytestmark = pytest.mark.slow
 
@@ -48,21 +48,22 @@ optimiser = { learning_rate = 0.05, clip = 5.0 }
 
 
 def trial_of(method: str, limits: str, seed: int = 0, training: TrainingSpec | None = None, **settings: Any) -> Trial:
-    landscape, found = landscape_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
+    tabulated, found = tabulated_space_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
     few = {"steps": STEPS} if training is None and "steps" in found.settings({}) else {}
     return Trial(
         space="nasbench201",
         dataset="digits201",
         device="amd-epyc",
-        limits=resolve(landscape, LIMITS[limits]).limits,
+        limits=resolve(tabulated, LIMITS[limits]).limits,
         allowance=Allowance(200),
         validation="mean",
         method=method,
         settings=tuple(sorted(found.settings(few | settings).items())),
         version=found.version,
-        table=landscape.checksum,
+        table=tabulated.checksum,
         seed=seed,
         training=training,
+        evaluator="table" if training is None else "supernet",
     )
 
 
@@ -80,12 +81,12 @@ def test_it_has_the_shape_of_a_method(method: str) -> None:
     assert canonical_json(found.settings({}))
 
 
-def check_record(record: Record, landscape: Any) -> None:
+def check_record(record: Record, tabulated: Any) -> None:
     """Assert what every record must satisfy, feasible or not."""
     assert record["status"] == "ok", record["failure"]
     final = record["final"]
-    admitted = landscape.admitted(resolve(landscape, ()).limits)
-    assert final is not None and final["test"] == landscape.test[final["architecture"]]
+    admitted = tabulated.admitted(resolve(tabulated, ()).limits)
+    assert final is not None and final["test"] == tabulated.test[final["architecture"]]
     assert final["feasible"] <= admitted[final["architecture"]]
     assert (record["regret"] is not None) == final["feasible"]
     assert all(value is None or math.isfinite(value) for value in record["report"].values())
@@ -95,7 +96,7 @@ def check_record(record: Record, landscape: Any) -> None:
 @pytest.mark.parametrize("method", ON_TABLES)
 def test_on_a_table_it_reads_the_whole_table_and_recommends_an_architecture_under_all_limits(method: str, limits: str) -> None:
     record, _ = run_trial(trial_of(method, limits))
-    check_record(record, landscape_of("nasbench201", "digits201", "amd-epyc"))
+    check_record(record, tabulated_space_of("nasbench201", "digits201", "amd-epyc"))
     assert record["ranking_class"] == "full information"
     assert record["queries"] >= 15_625
 
@@ -119,13 +120,13 @@ def test_with_repair_the_result_is_feasible_if_a_feasible_architecture_exists(me
 def training(tmp_path_factory: pytest.TempPathFactory) -> TrainingSpec:
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "contract.toml").write_text(RECIPE)
-    return training_of("supernet", "contract.toml", "digits201", folder)
+    return training_spec_of("supernet", "contract.toml", task_of("digits201"), folder)
 
 
 @pytest.mark.parametrize("method", DIFFERENTIABLE)
 def test_in_a_supernet_it_recommends_an_architecture_and_repeats_itself(method: str, training: TrainingSpec, tmp_path: Path) -> None:
     records = [run_trial(trial_of(method, "several", training=training), tmp_path / str(again))[0] for again in range(2)]
-    check_record(records[0], landscape_of("nasbench201", "digits201", "amd-epyc"))
+    check_record(records[0], tabulated_space_of("nasbench201", "digits201", "amd-epyc"))
     assert records[0]["ranking_class"] == "supernet"
     assert records[0]["queries"] == 0
     assert canonical_json(records[0]) == canonical_json(records[1])

@@ -14,7 +14,7 @@ import pytest
 
 from budgetnas.harness.catalogue.catalogue import check_class, find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.records.trial import Record, Trial
@@ -38,8 +38,8 @@ LIMITS = {
 ALLOWANCES = {"1 query": Allowance(1), "40 queries": Allowance(40), "3000 s": Allowance(None, 3000.0), "both": Allowance(40, 2000.0)}
 
 
-def landscape(device: str | None = "closed-form") -> Landscape:
-    return landscape_of("nasbench201", "closed-form", device)
+def tabulated(device: str | None = "closed-form") -> TabulatedSpace:
+    return tabulated_space_of("nasbench201", "closed-form", device)
 
 
 def trial_of(
@@ -50,13 +50,13 @@ def trial_of(
         space="nasbench201",
         dataset="closed-form",
         device=device,
-        limits=resolve(landscape(device), limits).limits,
+        limits=resolve(tabulated(device), limits).limits,
         allowance=allowance,
         validation="mean",
         method=method,
         settings=tuple(sorted(found.settings({}).items())),
         version=found.version,
-        table=landscape(device).table.checksum,
+        table=tabulated(device).table.checksum,
         seed=seed,
     )
 
@@ -97,7 +97,7 @@ def test_it_has_the_shape_of_a_method(method: str) -> None:
 def test_under_all_limits_it_recommends_a_feasible_architecture_if_it_saw_one(method: str, limits: str) -> None:
     record = record_of(trial_of(method, LIMITS[limits]))
     assert record["failure"] == ""
-    admitted = landscape().admitted(resolve(landscape(), LIMITS[limits]).limits)
+    admitted = tabulated().admitted(resolve(tabulated(), LIMITS[limits]).limits)
     saw_feasible = any(admitted[index] for index in asked_of(record))
     if saw_feasible:
         assert record["final"]["feasible"] and admitted[record["final"]["architecture"]]
@@ -111,7 +111,7 @@ def test_under_all_limits_it_recommends_a_feasible_architecture_if_it_saw_one(me
 @pytest.mark.parametrize("limits", ["loose", "tight", "nothing"])
 def test_after_its_first_feasible_answer_it_recommends_only_feasible_architectures(method: str, limits: str) -> None:
     record = record_of(trial_of(method, LIMITS[limits]))
-    admitted = landscape().admitted(resolve(landscape(), LIMITS[limits]).limits)
+    admitted = tabulated().admitted(resolve(tabulated(), LIMITS[limits]).limits)
     new = list(dict.fromkeys(asked_of(record)))  # charged in this order
     for recommendation in record["recommendations"]:
         if any(admitted[index] for index in new[: recommendation["queries"]]):
@@ -127,7 +127,7 @@ def test_it_does_not_spend_more_than_its_allowance(method: str, allowance: str) 
     assert 0.0 < record["simulated_seconds"] <= (limit.seconds or np.inf)
     new = set(asked_of(record))
     assert len(new) == record["queries"]
-    assert record["simulated_seconds"] == pytest.approx(sum(float(landscape().training_seconds[index]) for index in new))
+    assert record["simulated_seconds"] == pytest.approx(sum(float(tabulated().training_seconds[index]) for index in new))
 
 
 SHIPPED_LIMITS = (
@@ -137,7 +137,7 @@ SHIPPED_LIMITS = (
 
 @pytest.mark.parametrize("limits", SHIPPED_LIMITS, ids=",".join)
 def test_it_works_on_the_benchmark_that_ships_with_the_project(method: str, limits: tuple[str, ...]) -> None:
-    shipped = landscape_of("nasbench201", "digits201", "amd-epyc")
+    shipped = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
     bounds = resolve(shipped, limits)
     changes = {"dataset": "digits201", "device": "amd-epyc", "limits": bounds.limits, "table": shipped.table.checksum}
     record = record_of(replace(trial_of(method, ("unlimited",)), **changes))

@@ -1,4 +1,4 @@
-"""Landscapes of a few architectures whose every figure a test chooses."""
+"""Spaces with tables of a few architectures, whose every figure a test chooses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from budgetnas.harness.costs.tabulated_space import Landscape
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace
 from budgetnas.spaces.space import Architecture, Complexity, Enumerable, check_genes
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Table
@@ -17,7 +17,7 @@ from budgetnas.spaces.tables.hardware import cost_column
 from budgetnas.spaces.task import Task, task_of
 
 DATASET = DEVICE = "closed-form"
-MakeLandscape = Callable[..., Landscape]
+MakeTabulatedSpace = Callable[..., TabulatedSpace]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _made_up(
     seeds: dict[int, Sequence[float]] | None = None,
     energy_mj: Sequence[float] | None = None,
     device: str | None = DEVICE,
-) -> Landscape:
+) -> TabulatedSpace:
     size = len(test)
     space = Line(tuple([True] * size if connected is None else connected), tuple(params or range(1, size + 1)))
     columns = {
@@ -90,10 +90,10 @@ def _made_up(
     for seed, values in (seeds or {}).items():
         columns[accuracy_column(DATASET, "validation", seed=seed)] = np.array(values, float)
     table = Table.from_columns(space.name, columns, dict.fromkeys(columns, "made up"))
-    return Landscape(cast(Enumerable, space), table, task_of(DATASET), device)
+    return TabulatedSpace(cast(Enumerable, space), table, task_of(DATASET), device)
 
 
 @pytest.fixture(scope="session")
-def made_up() -> MakeLandscape:
-    """Make a landscape from lists, index by index; what is left out is 1 ms, 100 s, connected, and 1, 2, 3, ... parameters."""
+def made_up() -> MakeTabulatedSpace:
+    """Make a tabulated space from lists, index by index; what is left out is 1 ms, 100 s, connected, and 1, 2, 3, ... parameters."""
     return _made_up

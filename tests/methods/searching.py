@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, Limit, Method, Need, Problem
 from budgetnas.harness.trials.meter import Meter
@@ -32,21 +32,21 @@ def conduct(method: Any, problem: Problem, evaluator: Any, seed: int = 0) -> tup
 
 # --- differentiable methods, on a table ---------------------------------------------------------------------------------------------------
 
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
+DIGITS = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
 
 
 def relax(
-    method: Any, limits: Limits = (), seed: int = 0, landscape: Landscape = DIGITS, evaluator: Any = None
+    method: Any, limits: Limits = (), seed: int = 0, tabulated: TabulatedSpace = DIGITS, evaluator: Any = None
 ) -> tuple[list[Architecture], Mapping[str, float]]:
     """Return what a search of a table recommended, in order, and the figures at its end."""
-    problem = Problem(landscape.space, landscape.task, landscape.device, limits, Allowance(200))
-    return conduct(method, problem, evaluator or TableEvaluator(landscape), seed)
+    problem = Problem(tabulated.space, tabulated.task, tabulated.device, limits, Allowance(200))
+    return conduct(method, problem, evaluator or TableEvaluator(tabulated), seed)
 
 
 # --- black-box methods, on the closed-form table ------------------------------------------------------------------------------------------
 
 SPACE = NASBench201()
-LANDSCAPE = Landscape(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
+LANDSCAPE = TabulatedSpace(SPACE, closed_form_table(), task_of(DATASET), DEVICE)
 SEVEN_CELLS = (Limit("latency_ms", lower=6.2),)
 EMPTY = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
 LIMITS: dict[str, Limits] = {

@@ -11,7 +11,7 @@ from searching import DIGITS, relax
 
 from budgetnas.harness.costs.limits import resolve
 from budgetnas.harness.costs.oracle import oracle
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Limit, Need, SupernetOptions
 from budgetnas.methods.darts import DARTS
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.slow
 SHORT = 400  # steps, after which the operations of digits201 are as they stay
 
 
-def settled(landscape: Landscape, decay: float, count: int, seed: int = 0) -> Any:
+def settled(tabulated: TabulatedSpace, decay: float, count: int, seed: int = 0) -> Any:
     """The alphas after `count` steps of Adam as its paper has it, in plain numpy, with the gradient of the relaxation."""
-    relaxation: Any = TableEvaluator(landscape).relaxation(SupernetOptions(), np.random.default_rng(seed), 1e-3)
+    relaxation: Any = TableEvaluator(tabulated).relaxation(SupernetOptions(), np.random.default_rng(seed), 1e-3)
     (alphas,) = relaxation.alphas
     first, second = np.zeros((6, 5)), np.zeros((6, 5))
     for step in range(1, count + 1):
@@ -112,8 +112,8 @@ def test_settings_that_make_no_search_are_refused() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "regret"), [("cifar10", 0.01), ("cifar100", 0.0), ("ImageNet16-120", 0.9667)])
 def test_on_nas_bench_201_it_ends_next_to_the_best(real_tables: Path, dataset: str, regret: float) -> None:
-    landscape = landscape_of("nasbench201", dataset, "pixel3")
-    found, _ = relax(DARTS(steps=3000), landscape=landscape)
+    tabulated = tabulated_space_of("nasbench201", dataset, "pixel3")
+    found, _ = relax(DARTS(steps=3000), tabulated=tabulated)
     assert found[-1].genes == (3, 3, 3, 1, 3, 3)
-    best = landscape.test[cast(int, oracle(landscape, ()).best_by_test)]
-    assert best - landscape.test[landscape.space.index(found[-1])] == pytest.approx(regret, abs=1e-3)
+    best = tabulated.test[cast(int, oracle(tabulated, ()).best_by_test)]
+    assert best - tabulated.test[tabulated.space.index(found[-1])] == pytest.approx(regret, abs=1e-3)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Limit, Problem, SearchedCell
 from budgetnas.harness.problem.lookup import OutsideLookupGraph, envelope, search_limit
@@ -291,20 +291,20 @@ def test_optimizer_and_multipliers_are_handed_to_the_loop_as_state(conduct: Any)
 
 
 def test_on_digits201_a_limit_that_the_graph_covers_is_met_by_another_seed(conduct: Any) -> None:
-    landscape = landscape_of("nasbench201", "digits201", "amd-epyc")
+    tabulated = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
 
     def searched(limit: float, seed: int, lookup: Any = ()) -> Any:
-        problem = Problem(landscape.space, landscape.task, "amd-epyc", (Limit("latency_ms", limit),), Allowance(None))
+        problem = Problem(tabulated.space, tabulated.task, "amd-epyc", (Limit("latency_ms", limit),), Allowance(None))
         method = DCANAS(learning_rate=6e-3, steps=800, lookup=lookup)
-        found, figures = conduct(method, problem, TableEvaluator(landscape), seed)
+        found, figures = conduct(method, problem, TableEvaluator(tabulated), seed)
         assert figures["not_modelled_shared"] == figures["not_modelled_bottleneck"] == figures["not_modelled_derived"] == 1.0
         return problem, found[-1], figures
 
     rows = []
     for limit in np.geomspace(0.008, 0.03, 4).tolist():
         _, arch, _ = searched(limit, 0)
-        rows.append(("latency_ms", limit, landscape.cost_at(landscape.space.index(arch))["latency_ms"]))
+        rows.append(("latency_ms", limit, tabulated.cost_at(tabulated.space.index(arch))["latency_ms"]))
     for wanted in {promised for _, promised in envelope([row[1:] for row in rows])}:
         problem, arch, figures = searched(wanted, 1, tuple(rows))
         assert figures["search_limit_latency_ms"] in [row[1] for row in rows]
-        assert problem.feasible(arch, landscape.cost_at(landscape.space.index(arch)))
+        assert problem.feasible(arch, tabulated.cost_at(tabulated.space.index(arch)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Limit, Problem, SearchedCell
 from budgetnas.methods.deff_arts import BOUND_CYCLES, DEffARTS, NothingLimited, computing_cost, weighted
@@ -202,11 +202,11 @@ def test_settings_that_mean_nothing_are_refused(settings: Any) -> None:
 
 @pytest.mark.parametrize("resource", ["limited", "paper_cycles"])
 def test_on_digits201_a_large_gamma_gives_skips_and_nothing_but_them(conduct: Any, resource: str) -> None:
-    landscape = landscape_of("nasbench201", "digits201", "amd-epyc")
-    problem = Problem(landscape.space, landscape.task, "amd-epyc", (Limit("latency_ms", 0.02),), Allowance(None))
+    tabulated = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
+    problem = Problem(tabulated.space, tabulated.task, "amd-epyc", (Limit("latency_ms", 0.02),), Allowance(None))
     method = DEffARTS(gamma=1.0, resource=resource, learning_rate=0.02, steps=400)
-    found, figures = conduct(method, problem, TableEvaluator(landscape))
-    assert landscape.space.encode(found[-1]) == "|skip_connect~0|+|skip_connect~0|skip_connect~1|+" + "|".join(
+    found, figures = conduct(method, problem, TableEvaluator(tabulated))
+    assert tabulated.space.encode(found[-1]) == "|skip_connect~0|+|skip_connect~0|skip_connect~1|+" + "|".join(
         ["", *(f"skip_connect~{node}" for node in range(3)), ""]
     )
     assert figures["skip_share"] == 1.0 and figures["not_modelled_unrolled"] == 1.0

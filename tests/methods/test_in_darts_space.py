@@ -18,7 +18,8 @@ from budgetnas.spaces.task import task_of
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from budgetnas.harness.evaluators.supernet_relaxation import Ground, SupernetRelaxation  # noqa: E402
+from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs  # noqa: E402
+from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation  # noqa: E402
 from budgetnas.harness.training.images.load import load  # noqa: E402
 from budgetnas.harness.training.recipes.recipe import Optimiser, Subset  # noqa: E402
 from budgetnas.harness.training.recipes.search_recipe import SearchRecipe  # noqa: E402
@@ -33,8 +34,8 @@ RECIPE = SearchRecipe(
 
 
 def relaxation_of(**options: Any) -> Any:
-    ground = Ground(SPACE, TASK, RECIPE, load(TASK), ("params", "macs", "cycles"), None, {"seed": 0}, None, None)
-    return SupernetRelaxation(ground, SupernetOptions(**options), np.random.default_rng(0), 1e-3)
+    inputs = SupernetInputs(SPACE, TASK, RECIPE, load(TASK), ("params", "macs", "cycles"), None, {"seed": 0}, None, None)
+    return SupernetRelaxation(inputs, SupernetOptions(**options), np.random.default_rng(0), 1e-3)
 
 
 def drawn(seed: int) -> Architecture:

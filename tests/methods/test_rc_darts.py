@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from searching import DIGITS, relax
 
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need, Problem, Step, SupernetOptions
 from budgetnas.methods.rc_darts import RCDARTS, _costs, kept_cost, nearness, project
@@ -351,11 +351,11 @@ def test_exact_and_repaired_recommendations_are_feasible_for_every_seed(text: st
 
 @pytest.mark.parametrize("device", ["pixel3", "raspi4", "eyeriss", "fpga"])
 def test_the_exact_ending_is_feasible_on_real_devices(real_tables: Path, device: str) -> None:
-    landscape = landscape_of("nasbench201", "cifar10", device)
+    tabulated = tabulated_space_of("nasbench201", "cifar10", device)
     for text in ("latency_ms@q10", "latency_ms@q50"):
-        limits = resolve(landscape, [text]).limits
-        found, _ = relax(RCDARTS(steps=60, exact=True), limits, landscape=landscape)
-        assert landscape.admitted(limits)[landscape.space.index(found[-1])]
+        limits = resolve(tabulated, [text]).limits
+        found, _ = relax(RCDARTS(steps=60, exact=True), limits, tabulated=tabulated)
+        assert tabulated.admitted(limits)[tabulated.space.index(found[-1])]
 
 
 @pytest.mark.parametrize(

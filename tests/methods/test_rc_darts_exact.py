@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Problem, SearchedCell
 from budgetnas.methods.rc_darts import RCDARTS, nearest_feasible, nearness
 from budgetnas.spaces.registry import space_of
@@ -131,12 +131,12 @@ def test_under_a_limit_it_is_the_nearest_of_all_feasible_networks(seed: int, non
 def test_the_error_of_a_device_s_additive_costs_is_among_the_figures() -> None:
     from budgetnas.harness.evaluators.table import TableEvaluator
 
-    landscape = landscape_of("nasbench201", "digits201", "amd-epyc")
+    tabulated = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
     limits = (Limit("latency_ms", 0.02), Limit("params", 3000.0))
-    problem = Problem(landscape.space, landscape.task, landscape.device, limits, Allowance(200))
+    problem = Problem(tabulated.space, tabulated.task, tabulated.device, limits, Allowance(200))
 
     def figures(method: RCDARTS) -> dict[str, float]:
-        search: Any = method.search(problem, TableEvaluator(landscape), np.random.default_rng(0))
+        search: Any = method.search(problem, TableEvaluator(tabulated), np.random.default_rng(0))
         while True:
             try:
                 next(search)

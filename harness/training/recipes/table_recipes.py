@@ -53,15 +53,18 @@ def differences(space: str, dataset: str, recipe: Recipe) -> list[str]:
         return []
     here, there = (dict(_values(each, dataset)) for each in (recipe, of_table))
     changed = [key for key in here if here[key] != there[key]]
-    return [f"{_WORDS.get(key, key.replace('.', ' '))} {_said(key, here[key])}, not {_said(key, there[key])}" for key in changed]
+    return [
+        f"{_WORDS.get(key, key.replace('.', ' '))} {_value_in_words(key, here[key])}, not {_value_in_words(key, there[key])}"
+        for key in changed
+    ]
 
 
 def difference_line(space: str, dataset: str, recipe: Recipe) -> str:
     """Return one sentence for people about queried and retrained accuracies side by side."""
     found = differences(space, dataset, recipe)
-    said = "; ".join(found) if found else "by the same recipe as the table"
+    how = "; ".join(found) if found else "by the same recipe as the table"
     return (
-        f"Trained here: {said}. Initial weights, order of the images and their split, and rounding are other than the table's in any case, "
+        f"Trained here: {how}. Initial weights, order of the images and their split, and rounding are other than the table's in any case, "
         "so that even by the same recipe the two differ as two seeds do."
     )
 
@@ -75,7 +78,7 @@ def _values(recipe: Recipe, dataset: str) -> Iterator[tuple[str, Any]]:
             yield key, values[key]
 
 
-def _said(key: str, value: object) -> str:
+def _value_in_words(key: str, value: object) -> str:
     if value is None:
         return "all" if key.startswith("images.") else "none"
     if isinstance(value, bool):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from budgetnas.harness.costs.oracle import pareto_front
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.spaces.nasbench201.order import SIZE
 from budgetnas.spaces.tables.accuracy import accuracy_column, seconds_column
 from budgetnas.spaces.tables.columnar import Table
@@ -55,10 +55,10 @@ def test_oracle_from_a_shell(command: Callable[..., Any]) -> None:
 
 def test_query_has_the_keys_that_scripts_rely_on(answer: Answer) -> None:
     known = answer("query", "nasbench201", "0", "--dataset", "closed-form")
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
-    assert known["accuracy"] == {"validation": landscape.validation[0], "test": landscape.test[0]}
-    assert known["latency_ms"] == {"closed-form": landscape.resource("latency_ms")[0]}
-    assert known["energy_mj"] == {"closed-form": landscape.resource("energy_mj")[0]}
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+    assert known["accuracy"] == {"validation": tabulated.validation[0], "test": tabulated.test[0]}
+    assert known["latency_ms"] == {"closed-form": tabulated.resource("latency_ms")[0]}
+    assert known["energy_mj"] == {"closed-form": tabulated.resource("energy_mj")[0]}
 
 
 def test_an_index_and_a_text_name_the_same(answer: Answer) -> None:
@@ -105,30 +105,30 @@ def test_oracle_gives_the_best_and_the_front_as_entries(answer: Answer) -> None:
         "--limit",
         "params>=300k",
     )
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     assert found["limits"] == [
         {"resource": "latency_ms", "upper": 3.0, "lower": 0.0},
         {"resource": "params", "upper": None, "lower": 300_000.0},
     ]
     entries = [found["best_by_validation"], found["best_by_test"], *found["front"]]
     for entry in entries:
-        index = landscape.space.index(landscape.space.decode(entry["arch"]))
-        assert (entry["validation"], entry["test"]) == (landscape.validation[index], landscape.test[index])
-        assert entry["cost"] == landscape.cost_at(index)
+        index = tabulated.space.index(tabulated.space.decode(entry["arch"]))
+        assert (entry["validation"], entry["test"]) == (tabulated.validation[index], tabulated.test[index])
+        assert entry["cost"] == tabulated.cost_at(index)
         assert entry["cost"]["latency_ms"] <= 3 and entry["cost"]["params"] >= 300_000
     assert found["best_by_test"] == found["front"][-1]
     assert found["front_resource"] == "latency_ms"
     assert found["feasible"] == int(
-        ((landscape.resource("latency_ms") <= 3) & (landscape.resource("params") >= 3e5) & landscape.eligible).sum()
+        ((tabulated.resource("latency_ms") <= 3) & (tabulated.resource("params") >= 3e5) & tabulated.eligible).sum()
     )
 
 
 @pytest.mark.parametrize("resource", ["latency_ms", "energy_mj", "params", "macs"])
 def test_the_front_is_against_any_resource(answer: Answer, resource: str) -> None:
     found = answer("oracle", "nasbench201", "--dataset", "closed-form", "--device", "closed-form", "--front", resource)
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     assert found["limits"] == []
-    assert [entry["index"] for entry in found["front"]] == pareto_front(landscape, resource).tolist()
+    assert [entry["index"] for entry in found["front"]] == pareto_front(tabulated, resource).tolist()
 
 
 def test_nothing_feasible_is_an_answer(answer: Answer, here: Answer) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from budgetnas.harness.commands import query
+from budgetnas.harness.costs.query import computed
 from budgetnas.spaces.darts import DARTS
 from budgetnas.spaces.darts.published import GENOTYPES
 from budgetnas.spaces.space import Architecture, CostedOnDevices
@@ -106,7 +107,7 @@ class OnDevices(DARTS):
 def test_costs_on_devices_are_shown_where_a_space_computes_them() -> None:
     space = OnDevices()
     assert isinstance(space, CostedOnDevices)
-    known = query.computed(space, space.identity, TASKS["cifar10"])
+    known = computed(space, space.identity, TASKS["cifar10"])
     assert known["latency_ms"] == {"edgegpu": 2.5, "pixel3": None}
     assert known["energy_mj"] == {"edgegpu": 7.0}
     assert query._sheet(known).row_count == 8

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.spaces.nasbench201.space import NASBench201
 from budgetnas.spaces.tables.accuracy import accuracy
 from budgetnas.spaces.tables.home import shipped_path
@@ -68,9 +68,9 @@ def test_json_for_scripts(command: Command, trains: None) -> None:
     index = NASBench201().index(NASBench201().decode(CELL))
     assert (found["space"], found["dataset"], found["arch"], found["index"]) == ("nasbench201", "digits201", CELL, index)
     assert (found["seed"], found["seeds"]) == (1, [0, 1, 2])
-    landscape = landscape_of("nasbench201", "digits201")
-    for split, mean in (("validation", landscape.validation), ("test", landscape.test)):
-        queried = float(accuracy(landscape.table, "digits201", split, seed=1)[index])  # type: ignore[arg-type]
+    tabulated = tabulated_space_of("nasbench201", "digits201")
+    for split, mean in (("validation", tabulated.validation), ("test", tabulated.test)):
+        queried = float(accuracy(tabulated.table, "digits201", split, seed=1)[index])  # type: ignore[arg-type]
         assert (found["queried"][split], found["queried_mean"][split]) == (queried, float(mean[index]))
         assert found["difference"][split] == pytest.approx(found["trained"][split] - queried, abs=1e-3)
         assert 0 <= found["trained"][split] <= 100
@@ -200,8 +200,8 @@ def test_by_a_recipe_of_one_s_own_beside_the_table(command: Command, tmp_path: P
     again = command(*asked, "--json")
     found = json.loads(again.stdout)
     assert found["kept"] and (found["arch"], found["folder"]) == (CELL, "run") and again.stderr == ""
-    landscape = landscape_of("nasbench201", "digits201")
-    assert found["queried"] == landscape.accuracy_of(landscape.space.decode(CELL))
+    tabulated = tabulated_space_of("nasbench201", "digits201")
+    assert found["queried"] == tabulated.accuracy_of(tabulated.space.decode(CELL))
     assert (found["identity"]["recipe"], len(found["epochs"]), found["diverged"]) == ("own", 4, False)
     assert f"{found['test']:.2f}" in done.stdout
     assert "its seed is 0, here it is 1; choose another folder with --out" in one_line(command(*asked, "--seed", "1"))

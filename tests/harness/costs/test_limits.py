@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budgetnas.harness.costs.limits import InvalidLimit, QuantileLimit, axis, parse_limit, parse_limits, quantile, resolve, resolve_all
-from budgetnas.harness.costs.tabulated_space import Landscape, UnknownResource, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, UnknownResource, tabulated_space_of
 from budgetnas.harness.problem import Limit
 from budgetnas.spaces.devices import UnknownDevice
 
-CLOSED_FORM = landscape_of("nasbench201", "closed-form", "closed-form")
-WITHOUT_DEVICE = landscape_of("nasbench201", "closed-form")
-MakeLandscape = Callable[..., Landscape]
+CLOSED_FORM = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+WITHOUT_DEVICE = tabulated_space_of("nasbench201", "closed-form")
+MakeTabulatedSpace = Callable[..., TabulatedSpace]
 
 
 @pytest.mark.parametrize(
@@ -151,55 +151,55 @@ def plain_quantile(values: list[float], percent: Fraction) -> float:
     values=st.lists(st.integers(1, 8).map(float), min_size=1, max_size=40),
     percent=st.integers(1, 100).map(str) | st.sampled_from(["0.1", "2.5", "12.5", "33.3", "99.9", "16.7"]),
 )
-def test_a_quantile_limit_is_the_plain_reference_s(made_up: MakeLandscape, values: list[float], percent: str) -> None:
-    landscape = made_up(test=[50.0] * len(values), latency_ms=values)
-    limit = quantile(landscape, "latency_ms", float(percent))
+def test_a_quantile_limit_is_the_plain_reference_s(made_up: MakeTabulatedSpace, values: list[float], percent: str) -> None:
+    tabulated = made_up(test=[50.0] * len(values), latency_ms=values)
+    limit = quantile(tabulated, "latency_ms", float(percent))
     assert limit == Limit("latency_ms", upper=plain_quantile(values, Fraction(percent)))
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=30), st.integers(1, 100))
 def test_a_quantile_limit_admits_exactly_the_share_that_it_was_chosen_for(
-    made_up: MakeLandscape, values: list[float], percent: int
+    made_up: MakeTabulatedSpace, values: list[float], percent: int
 ) -> None:
     """Also where neighbouring values differ in the last bit only, and nothing lies between them."""
     values = [*values, *(float(np.nextafter(value, math.inf)) for value in values)]
-    landscape = made_up(test=[50.0] * len(values), latency_ms=values)
-    (bounds,) = resolve_all(landscape, [[f"latency_ms@q{percent}"]])
+    tabulated = made_up(test=[50.0] * len(values), latency_ms=values)
+    (bounds,) = resolve_all(tabulated, [[f"latency_ms@q{percent}"]])
     shares = [Fraction(sum(other <= value for other in values), len(values)) for value in sorted(set(values))]
     nearest = min(shares, key=lambda share: (abs(share - Fraction(percent, 100)), share))
     assert bounds.feasible == nearest * len(values)
     assert bounds.share == float(nearest)
 
 
-def test_ties_go_to_the_smaller_share(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[50.0] * 10, latency_ms=[1.0, 2.0, 2.0, 3.0, 4.0, 4.0, 4.0, 5.0, 6.0, 7.0])
+def test_ties_go_to_the_smaller_share(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[50.0] * 10, latency_ms=[1.0, 2.0, 2.0, 3.0, 4.0, 4.0, 4.0, 5.0, 6.0, 7.0])
     # Shares 10, 30, 40, 70, ...: 20 lies as near to 10 as to 30, 55 as near to 40 as to 70.
-    assert quantile(landscape, "latency_ms", 20) == Limit("latency_ms", upper=1.5)
-    assert quantile(landscape, "latency_ms", 55) == Limit("latency_ms", upper=3.5)
-    assert quantile(landscape, "latency_ms", 56) == Limit("latency_ms", upper=4.5)
+    assert quantile(tabulated, "latency_ms", 20) == Limit("latency_ms", upper=1.5)
+    assert quantile(tabulated, "latency_ms", 55) == Limit("latency_ms", upper=3.5)
+    assert quantile(tabulated, "latency_ms", 56) == Limit("latency_ms", upper=4.5)
 
 
-def test_a_quantile_admits_at_least_the_smallest_value_and_at_most_all(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[50.0] * 5, latency_ms=[3.0, 3.0, 3.0, 3.0, 8.0])
-    assert quantile(landscape, "latency_ms", 1) == Limit("latency_ms", upper=5.5)
-    assert quantile(landscape, "latency_ms", 100) == Limit("latency_ms", upper=8.0)
+def test_a_quantile_admits_at_least_the_smallest_value_and_at_most_all(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[50.0] * 5, latency_ms=[3.0, 3.0, 3.0, 3.0, 8.0])
+    assert quantile(tabulated, "latency_ms", 1) == Limit("latency_ms", upper=5.5)
+    assert quantile(tabulated, "latency_ms", 100) == Limit("latency_ms", upper=8.0)
 
 
-def test_a_quantile_is_taken_over_connected_and_supported_architectures(made_up: MakeLandscape) -> None:
-    landscape = made_up(
+def test_a_quantile_is_taken_over_connected_and_supported_architectures(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(
         test=[50.0] * 6, latency_ms=[1.0, math.nan, 2.0, 3.0, 4.0, 5.0], connected=[False] + [True] * 5, params=[1, 2, 30, 40, 50, 60]
     )
-    assert quantile(landscape, "latency_ms", 25) == Limit("latency_ms", upper=2.5)
+    assert quantile(tabulated, "latency_ms", 25) == Limit("latency_ms", upper=2.5)
     # The second architecture is not supported, so its two parameters count for nothing either.
-    assert quantile(landscape, "params", 25) == Limit("params", upper=35.0)
-    assert resolve(landscape, ["params@q25"]).share == 0.25
+    assert quantile(tabulated, "params", 25) == Limit("params", upper=35.0)
+    assert resolve(tabulated, ["params@q25"]).share == 0.25
 
 
-def test_a_quantile_where_nothing_is_eligible_is_refused(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[50.0, 60.0], latency_ms=[math.nan, 1.0], connected=[True, False])
+def test_a_quantile_where_nothing_is_eligible_is_refused(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[50.0, 60.0], latency_ms=[math.nan, 1.0], connected=[True, False])
     with pytest.raises(InvalidLimit, match="no architecture is both connected and supported on closed-form"):
-        resolve(landscape, ["params@q10"])
+        resolve(tabulated, ["params@q10"])
 
 
 @pytest.mark.parametrize("resource", ["latency_ms", "energy_mj", "params", "macs"])
@@ -239,10 +239,10 @@ def test_a_lower_bound_above_the_upper_one_is_refused() -> None:
     assert resolve(CLOSED_FORM, ["latency_ms<=2", "latency_ms>=2"]).limits == (Limit("latency_ms", upper=2, lower=2),)
 
 
-def test_groups_that_come_out_equal_merge_and_keep_every_label_once(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[50.0] * 4, latency_ms=[1.0, 1.0, 1.0, 2.0])
+def test_groups_that_come_out_equal_merge_and_keep_every_label_once(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[50.0] * 4, latency_ms=[1.0, 1.0, 1.0, 2.0])
     groups = [["latency_ms@q5"], ["latency_ms@q10"], ["latency_ms@q90"], ["latency_ms@q5"], ["latency_ms<=1.5"], ["unlimited"]]
-    found = resolve_all(landscape, groups)
+    found = resolve_all(tabulated, groups)
     # Of 4, three quarters is nearer to 90 % than nothing would be to 5 %; 90 % lies nearer to 100 %.
     assert [bounds.label for bounds in found] == ["latency_ms@q5 = latency_ms@q10 = latency_ms<=1.5", "latency_ms@q90", "unlimited"]
     assert [bounds.feasible for bounds in found] == [3, 4, 4]
@@ -261,22 +261,22 @@ def test_a_resource_that_is_not_known_here_is_refused() -> None:
 
 def test_a_device_without_the_metric_is_refused(real_tables: object) -> None:
     with pytest.raises(UnknownDevice, match="device 'pixel3' has no energy_mj; it has latency_ms"):
-        resolve(landscape_of("nasbench201", "cifar10", "pixel3"), ["energy_mj@q10"])
+        resolve(tabulated_space_of("nasbench201", "cifar10", "pixel3"), ["energy_mj@q10"])
 
 
 # --- Feasible -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_disconnected_and_unsupported_architectures_are_never_admitted(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[50.0] * 4, latency_ms=[1.0, math.nan, 1.0, 1.0], connected=[True, True, False, True])
+def test_disconnected_and_unsupported_architectures_are_never_admitted(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[50.0] * 4, latency_ms=[1.0, math.nan, 1.0, 1.0], connected=[True, True, False, True])
     for texts in ([], ["params<=1G"], ["latency_ms<=1G"], ["macs>=1"], ["latency_ms>=0"]):
-        assert resolve(landscape, texts).feasible == 2
-    assert landscape.admitted([Limit("params", upper=1e9)]).tolist() == [True, False, False, True]
+        assert resolve(tabulated, texts).feasible == 2
+    assert tabulated.admitted([Limit("params", upper=1e9)]).tolist() == [True, False, False, True]
 
 
-def test_both_ends_of_a_limit_are_allowed_values(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[50.0] * 4, latency_ms=[1.0, 2.0, 3.0, 4.0])
-    assert landscape.admitted([Limit("latency_ms", upper=3, lower=2)]).tolist() == [False, True, True, False]
+def test_both_ends_of_a_limit_are_allowed_values(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[50.0] * 4, latency_ms=[1.0, 2.0, 3.0, 4.0])
+    assert tabulated.admitted([Limit("latency_ms", upper=3, lower=2)]).tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -299,11 +299,11 @@ def test_without_a_device_pages_draw_along_parameters() -> None:
 
 def test_quantiles_of_the_real_tables_keep_their_attained_share(real_tables: object) -> None:
     """Eyeriss has tens of distinct latencies only: the share is what ties allow, and it is said."""
-    landscape = landscape_of("nasbench201", "cifar10", "eyeriss")
-    values = landscape.resource("latency_ms")[landscape.eligible].tolist()
+    tabulated = tabulated_space_of("nasbench201", "cifar10", "eyeriss")
+    values = tabulated.resource("latency_ms")[tabulated.eligible].tolist()
     assert len(values) == 15_625 - 341
     assert len(set(values)) < 100
     for percent in (5, 10, 25, 50):
-        bounds = resolve(landscape, [f"latency_ms@q{percent}"])
+        bounds = resolve(tabulated, [f"latency_ms@q{percent}"])
         assert bounds.limits[0].upper == plain_quantile(values, Fraction(percent))
         assert bounds.feasible == sum(value <= bounds.limits[0].upper for value in values)

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from budgetnas.harness.costs.limits import resolve
 from budgetnas.harness.costs.oracle import Oracle, oracle, pareto_front
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.problem import Limit
 
-CLOSED_FORM = landscape_of("nasbench201", "closed-form", "closed-form")
-MakeLandscape = Callable[..., Landscape]
+CLOSED_FORM = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+MakeTabulatedSpace = Callable[..., TabulatedSpace]
 RESOURCES = ("latency_ms", "energy_mj", "params", "macs")
 COLUMNS = {name: CLOSED_FORM.resource(name).tolist() for name in RESOURCES}
 
 
-def plainly_feasible(landscape: Landscape, limits: list[Limit], columns: dict[str, list[float]]) -> list[int]:
+def plainly_feasible(tabulated: TabulatedSpace, limits: list[Limit], columns: dict[str, list[float]]) -> list[int]:
     """The slow reference: one architecture after the other, by what a limit says in words."""
     found = []
-    for index in range(landscape.space.size):
-        connected = landscape.space.connected(landscape.space.at(index))
+    for index in range(tabulated.space.size):
+        connected = tabulated.space.connected(tabulated.space.at(index))
         supported = not any(math.isnan(column[index]) for column in columns.values())
         if connected and supported and all(limit.lower <= columns[limit.resource][index] <= limit.upper for limit in limits):
             found.append(index)
@@ -89,38 +89,38 @@ FEW = st.integers(0, 4).map(float)
 
 @settings(deadline=None)
 @given(st.data())
-def test_best_and_front_of_made_up_figures_with_many_ties(made_up: MakeLandscape, data: st.DataObject) -> None:
+def test_best_and_front_of_made_up_figures_with_many_ties(made_up: MakeTabulatedSpace, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 14))
     draw = lambda values: data.draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
     test, validation, latency = draw(FEW), draw(FEW), draw(FEW | st.just(math.nan))
-    landscape = made_up(test=test, validation=validation, latency_ms=latency, connected=draw(st.booleans()), params=draw(st.integers(1, 3)))
+    tabulated = made_up(test=test, validation=validation, latency_ms=latency, connected=draw(st.booleans()), params=draw(st.integers(1, 3)))
     limit = Limit("latency_ms", upper=data.draw(FEW))
-    columns = {name: landscape.resource(name).tolist() for name in landscape.resources}
-    feasible = plainly_feasible(landscape, [limit], columns)
-    assert oracle(landscape, [limit]) == Oracle(len(feasible), plainly_best(feasible, validation), plainly_best(feasible, test))
-    for name in landscape.resources:
-        assert pareto_front(landscape, name, [limit]).tolist() == plain_front(feasible, columns[name], test)
+    columns = {name: tabulated.resource(name).tolist() for name in tabulated.resources}
+    feasible = plainly_feasible(tabulated, [limit], columns)
+    assert oracle(tabulated, [limit]) == Oracle(len(feasible), plainly_best(feasible, validation), plainly_best(feasible, test))
+    for name in tabulated.resources:
+        assert pareto_front(tabulated, name, [limit]).tolist() == plain_front(feasible, columns[name], test)
 
 
-def test_ties_go_to_the_lowest_index(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[90.0, 91.0, 91.0, 91.0], validation=[80.0, 70.0, 80.0, 80.0], latency_ms=[2.0, 2.0, 1.0, 1.0])
-    assert oracle(landscape, []) == Oracle(4, best_by_validation=0, best_by_test=1)
-    assert pareto_front(landscape, "latency_ms").tolist() == [2]
-    assert oracle(landscape, [Limit("latency_ms", upper=1)]) == Oracle(2, 2, 2)
+def test_ties_go_to_the_lowest_index(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[90.0, 91.0, 91.0, 91.0], validation=[80.0, 70.0, 80.0, 80.0], latency_ms=[2.0, 2.0, 1.0, 1.0])
+    assert oracle(tabulated, []) == Oracle(4, best_by_validation=0, best_by_test=1)
+    assert pareto_front(tabulated, "latency_ms").tolist() == [2]
+    assert oracle(tabulated, [Limit("latency_ms", upper=1)]) == Oracle(2, 2, 2)
 
 
-def test_with_nothing_feasible_there_is_no_best_and_no_front(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[90.0, 91.0], latency_ms=[2.0, math.nan])
-    assert oracle(landscape, [Limit("latency_ms", upper=1)]) == Oracle(0, None, None)
-    assert pareto_front(landscape, "latency_ms", [Limit("latency_ms", upper=1)]).tolist() == []
+def test_with_nothing_feasible_there_is_no_best_and_no_front(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[90.0, 91.0], latency_ms=[2.0, math.nan])
+    assert oracle(tabulated, [Limit("latency_ms", upper=1)]) == Oracle(0, None, None)
+    assert pareto_front(tabulated, "latency_ms", [Limit("latency_ms", upper=1)]).tolist() == []
 
 
-def test_accuracies_that_a_partly_imported_table_lacks_are_not_the_best(made_up: MakeLandscape) -> None:
+def test_accuracies_that_a_partly_imported_table_lacks_are_not_the_best(made_up: MakeTabulatedSpace) -> None:
     unknown = math.nan
-    landscape = made_up(test=[90.0, unknown, 92.0, unknown], validation=[unknown, 80.0, 70.0, unknown], latency_ms=[1.0, 2.0, 3.0, 4.0])
-    assert oracle(landscape, []) == Oracle(4, best_by_validation=1, best_by_test=2)
-    assert pareto_front(landscape, "latency_ms").tolist() == [0, 2]
-    assert oracle(landscape, [Limit("latency_ms", lower=4)]) == Oracle(1, None, None)
+    tabulated = made_up(test=[90.0, unknown, 92.0, unknown], validation=[unknown, 80.0, 70.0, unknown], latency_ms=[1.0, 2.0, 3.0, 4.0])
+    assert oracle(tabulated, []) == Oracle(4, best_by_validation=1, best_by_test=2)
+    assert pareto_front(tabulated, "latency_ms").tolist() == [0, 2]
+    assert oracle(tabulated, [Limit("latency_ms", lower=4)]) == Oracle(1, None, None)
 
 
 @pytest.mark.parametrize(
@@ -132,29 +132,29 @@ def test_accuracies_that_a_partly_imported_table_lacks_are_not_the_best(made_up:
     ],
 )
 def test_the_published_best(real_tables: object, dataset: str, by_test: int, test: float, by_validation: int, validation: float) -> None:
-    landscape = landscape_of("nasbench201", dataset)
-    best = oracle(landscape, [])
+    tabulated = tabulated_space_of("nasbench201", dataset)
+    best = oracle(tabulated, [])
     assert best == Oracle(15_625 - 341, by_validation, by_test)
-    assert landscape.test[by_test] == pytest.approx(test, abs=0.005)
-    assert landscape.validation[by_validation] == pytest.approx(validation, abs=0.005)
+    assert tabulated.test[by_test] == pytest.approx(test, abs=0.005)
+    assert tabulated.validation[by_validation] == pytest.approx(validation, abs=0.005)
 
 
 def test_on_a_device_that_does_not_run_everything_the_best_is_among_what_it_runs(real_tables: object) -> None:
-    landscape = landscape_of("nasbench201", "cifar10", "edgetpu")
-    assert oracle(landscape, []).feasible == 15_625 - 4_699
-    for index in pareto_front(landscape, "params").tolist():
-        assert not math.isnan(landscape.resource("latency_ms")[index])
+    tabulated = tabulated_space_of("nasbench201", "cifar10", "edgetpu")
+    assert oracle(tabulated, []).feasible == 15_625 - 4_699
+    for index in pareto_front(tabulated, "params").tolist():
+        assert not math.isnan(tabulated.resource("latency_ms")[index])
 
 
 @pytest.mark.parametrize("device", ["edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga"])
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "ImageNet16-120"])
 def test_real_optima_are_the_plain_loop_s(real_tables: object, dataset: str, device: str) -> None:
-    landscape = landscape_of("nasbench201", dataset, device)
-    bounds = resolve(landscape, ["latency_ms@q10", "params<=800k"])
-    columns = {name: landscape.resource(name).tolist() for name in landscape.resources}
-    feasible = plainly_feasible(landscape, list(bounds.limits), columns)
-    expected = [plainly_best(feasible, values.tolist()) for values in (landscape.validation, landscape.test)]
-    assert oracle(landscape, bounds.limits) == Oracle(len(feasible), *expected)
-    front = pareto_front(landscape, "latency_ms", bounds.limits).tolist()
-    assert front == plain_front(sorted({*front, *feasible[::40]}), columns["latency_ms"], landscape.test.tolist())
-    assert landscape.test[front[-1]] == landscape.test[expected[1]]
+    tabulated = tabulated_space_of("nasbench201", dataset, device)
+    bounds = resolve(tabulated, ["latency_ms@q10", "params<=800k"])
+    columns = {name: tabulated.resource(name).tolist() for name in tabulated.resources}
+    feasible = plainly_feasible(tabulated, list(bounds.limits), columns)
+    expected = [plainly_best(feasible, values.tolist()) for values in (tabulated.validation, tabulated.test)]
+    assert oracle(tabulated, bounds.limits) == Oracle(len(feasible), *expected)
+    front = pareto_front(tabulated, "latency_ms", bounds.limits).tolist()
+    assert front == plain_front(sorted({*front, *feasible[::40]}), columns["latency_ms"], tabulated.test.tolist())
+    assert tabulated.test[front[-1]] == tabulated.test[expected[1]]

@@ -6,23 +6,23 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from budgetnas.harness.costs import tabulated_space as landscapes
-from budgetnas.harness.costs.tabulated_space import Landscape, NotEnumerable, UnknownResource, finite, landscape_of
+from budgetnas.harness.costs import tabulated_space as tabulated_spaces
+from budgetnas.harness.costs.tabulated_space import NotEnumerable, TabulatedSpace, UnknownResource, finite, tabulated_space_of
 from budgetnas.spaces.devices import DEVICES, UnknownDevice
 from budgetnas.spaces.nasbench201.small_network import cycles
 from budgetnas.spaces.registry import UnknownSpace
 from budgetnas.spaces.tables.columnar import TableError
 from budgetnas.spaces.task import UnknownDataset
 
-CLOSED_FORM = landscape_of("nasbench201", "closed-form", "closed-form")
-WITHOUT_DEVICE = landscape_of("nasbench201", "closed-form")
-MakeLandscape = Callable[..., Landscape]
+CLOSED_FORM = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+WITHOUT_DEVICE = tabulated_space_of("nasbench201", "closed-form")
+MakeTabulatedSpace = Callable[..., TabulatedSpace]
 NAN = math.nan
 
 
 def test_it_is_kept_for_the_next_call() -> None:
-    assert landscape_of("nasbench201", "closed-form", "closed-form") is CLOSED_FORM
-    assert landscape_of("nasbench201", "closed-form") is WITHOUT_DEVICE
+    assert tabulated_space_of("nasbench201", "closed-form", "closed-form") is CLOSED_FORM
+    assert tabulated_space_of("nasbench201", "closed-form") is WITHOUT_DEVICE
 
 
 @pytest.mark.parametrize(
@@ -40,19 +40,19 @@ def test_it_is_kept_for_the_next_call() -> None:
 )
 def test_unknown_names_are_refused_with_those_there_are(arguments: tuple[str, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        landscape_of(*arguments)
+        tabulated_space_of(*arguments)
 
 
 def test_without_a_table_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
     with pytest.raises(TableError, match="run `budgetnas data fetch`"):
-        landscape_of("nasbench201", "cifar10")
+        tabulated_space_of("nasbench201", "cifar10")
 
 
 def test_a_space_too_large_to_be_listed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landscapes, "space_of", lambda name: object())
+    monkeypatch.setattr(tabulated_spaces, "space_of", lambda name: object())
     with pytest.raises(NotEnumerable, match="'large' cannot all be listed"):
-        landscape_of("large", "closed-form")
+        tabulated_space_of("large", "closed-form")
 
 
 def test_resources_are_the_device_s_then_the_network_s(real_tables: object) -> None:
@@ -60,7 +60,7 @@ def test_resources_are_the_device_s_then_the_network_s(real_tables: object) -> N
     assert WITHOUT_DEVICE.resources == ("params", "macs")
     for name, device in DEVICES.items():
         if name not in ("closed-form", "amd-epyc"):
-            assert landscape_of("nasbench201", "cifar100", name).resources == (*device.metrics, "params", "macs")
+            assert tabulated_space_of("nasbench201", "cifar100", name).resources == (*device.metrics, "params", "macs")
 
 
 def test_resources_are_refused_where_they_are_not_known(real_tables: object) -> None:
@@ -71,13 +71,13 @@ def test_resources_are_refused_where_they_are_not_known(real_tables: object) -> 
     with pytest.raises(UnknownResource, match="latency_ms is a device's; name a device"):
         WITHOUT_DEVICE.resource("latency_ms")
     with pytest.raises(UnknownDevice, match="device 'raspi4' has no energy_mj; it has latency_ms"):
-        landscape_of("nasbench201", "cifar10", "raspi4").resource("energy_mj")
+        tabulated_space_of("nasbench201", "cifar10", "raspi4").resource("energy_mj")
 
 
 def test_cycles_are_a_resource_where_the_table_has_them() -> None:
-    shipped = landscape_of("nasbench201", "digits201", "amd-epyc")
+    shipped = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
     assert shipped.resources == ("latency_ms", "params", "macs", "cycles")
-    assert landscape_of("nasbench201", "digits201").resources == ("params", "macs", "cycles")
+    assert tabulated_space_of("nasbench201", "digits201").resources == ("params", "macs", "cycles")
     assert shipped.cost_at(15_624)["cycles"] == cycles()[15_624]
 
 
@@ -91,14 +91,14 @@ def test_complexity_is_the_space_s() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1.0, float("inf")])
-def test_a_cost_that_cannot_be_is_refused_with_its_place(made_up: MakeLandscape, wrong: float) -> None:
+def test_a_cost_that_cannot_be_is_refused_with_its_place(made_up: MakeTabulatedSpace, wrong: float) -> None:
     with pytest.raises(TableError, match=rf"latency_ms of .* is {wrong:g} for architecture 2; costs are 0 or more, and NaN where"):
         made_up([90.0] * 4, latency_ms=[1.0, float("nan"), wrong, 2.0]).eligible  # noqa: B018
 
 
-def test_eligible_is_connected_and_supported_in_every_metric(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[1.0] * 4, connected=[True, False, True, True], latency_ms=[1, 1, NAN, 1], energy_mj=[1, 1, 1, NAN])
-    assert landscape.eligible.tolist() == [True, False, False, False]
+def test_eligible_is_connected_and_supported_in_every_metric(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[1.0] * 4, connected=[True, False, True, True], latency_ms=[1, 1, NAN, 1], energy_mj=[1, 1, 1, NAN])
+    assert tabulated.eligible.tolist() == [True, False, False, False]
     alone = made_up(test=[1.0] * 4, connected=[True, False, True, True], latency_ms=[1, 1, NAN, 1], energy_mj=[1, 1, 1, NAN], device=None)
     assert alone.eligible.tolist() == [True, False, True, True]
 
@@ -110,23 +110,25 @@ def test_asking_what_is_admitted_changes_nothing() -> None:
     assert WITHOUT_DEVICE.space.connected_mask().sum() == 15_625 - 341  # type: ignore[attr-defined]
 
 
-def test_one_seed_is_the_search_seed_modulo_the_seeds_that_a_cell_was_trained_with(made_up: MakeLandscape) -> None:
+def test_one_seed_is_the_search_seed_modulo_the_seeds_that_a_cell_was_trained_with(made_up: MakeTabulatedSpace) -> None:
     seeds = {777: [10.0, NAN, 12.0, NAN], 888: [20.0, 21.0, NAN, NAN], 999: [30.0, 31.0, 32.0, NAN]}
-    landscape = made_up(test=[1.0] * 4, validation=[20.0, 26.0, 22.0, 50.0], seeds=seeds)
+    tabulated = made_up(test=[1.0] * 4, validation=[20.0, 26.0, 22.0, 50.0], seeds=seeds)
     expected = {0: [10.0, 21.0, 12.0, 50.0], 1: [20.0, 31.0, 32.0, 50.0], 2: [30.0, 21.0, 12.0, 50.0], 3: [10.0, 31.0, 32.0, 50.0]}
     for search_seed, values in expected.items():
-        assert landscape.validation_of_seed(search_seed).tolist() == values
-        assert landscape.validation_of_seed(search_seed + 6).tolist() == values
+        assert tabulated.validation_of_seed(search_seed).tolist() == values
+        assert tabulated.validation_of_seed(search_seed + 6).tolist() == values
 
 
-def test_a_table_of_means_answers_its_means_whatever_the_seed(made_up: MakeLandscape) -> None:
-    landscape = made_up(test=[1.0, 2.0], validation=[3.0, 4.0])
-    assert landscape.validation_of_seed(5).tolist() == [3.0, 4.0]
+def test_a_table_of_means_answers_its_means_whatever_the_seed(made_up: MakeTabulatedSpace) -> None:
+    tabulated = made_up(test=[1.0, 2.0], validation=[3.0, 4.0])
+    assert tabulated.validation_of_seed(5).tolist() == [3.0, 4.0]
 
 
 def test_cifar100_is_timed_like_cifar10(real_tables: object) -> None:
     """Both are trained on as many images of one size; only one of the times was published."""
-    one, other, third = (landscape_of("nasbench201", dataset).training_seconds for dataset in ("cifar10", "cifar100", "ImageNet16-120"))
+    one, other, third = (
+        tabulated_space_of("nasbench201", dataset).training_seconds for dataset in ("cifar10", "cifar100", "ImageNet16-120")
+    )
     assert (one == other).all()
     assert not np.array_equal(one, third)
     assert one.min() > 0
@@ -134,10 +136,10 @@ def test_cifar100_is_timed_like_cifar10(real_tables: object) -> None:
 
 def test_real_figures_are_the_upstream_ones(real_tables: object) -> None:
     """Index 0, as the upstream files print it."""
-    assert landscape_of("nasbench201", "cifar10").test[0] == pytest.approx(85.86333333333334, abs=1e-12)
-    assert landscape_of("nasbench201", "cifar100").test[0] == pytest.approx(52.913333294677734, abs=1e-12)
-    assert landscape_of("nasbench201", "ImageNet16-120").test[0] == pytest.approx(26.6333332739936, abs=1e-12)
-    fpga = landscape_of("nasbench201", "cifar10", "fpga")
+    assert tabulated_space_of("nasbench201", "cifar10").test[0] == pytest.approx(85.86333333333334, abs=1e-12)
+    assert tabulated_space_of("nasbench201", "cifar100").test[0] == pytest.approx(52.913333294677734, abs=1e-12)
+    assert tabulated_space_of("nasbench201", "ImageNet16-120").test[0] == pytest.approx(26.6333332739936, abs=1e-12)
+    fpga = tabulated_space_of("nasbench201", "cifar10", "fpga")
     assert fpga.resource("energy_mj") == pytest.approx(7 * fpga.resource("latency_ms"), rel=1e-9)
 
 

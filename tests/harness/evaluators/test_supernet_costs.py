@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import SupernetOptions
 
@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from budgetnas.harness.evaluators.supernet_costs import CannotSearch, SupernetCosts  # noqa: E402
 
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
+DIGITS = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
 
 
 def costs_of(table: Any) -> SupernetCosts:

@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
-from budgetnas.harness.evaluators.supernet_relaxation import CannotSearch, Diverged, Ground, SupernetRelaxation  # noqa: E402
+from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs  # noqa: E402
+from budgetnas.harness.evaluators.supernet_relaxation import CannotSearch, Diverged, SupernetRelaxation  # noqa: E402
 from budgetnas.harness.problem import Architecture, Step, SupernetOptions  # noqa: E402
 from budgetnas.harness.records.store import RunError  # noqa: E402
 from budgetnas.harness.training.images.load import load  # noqa: E402
@@ -75,13 +76,13 @@ RECIPE = SearchRecipe(
 )  # fmt: skip
 
 
-def ground(folder: Path | None = None, watch: Any = None, by: SearchRecipe = RECIPE, **identity: Any) -> Ground:
+def inputs(folder: Path | None = None, watch: Any = None, by: SearchRecipe = RECIPE, **identity: Any) -> SupernetInputs:
     task = task_of("digits")
     whose = {"space": "two", "recipe": "tiny", "method": "descends", "seed": 0} | identity
-    return Ground(cast(Relaxable, Two()), task, by, load(task), ("params",), None, whose, folder, watch)
+    return SupernetInputs(cast(Relaxable, Two()), task, by, load(task), ("params",), None, whose, folder, watch)
 
 
-def made(on: Ground, options: SupernetOptions | None = None, seed: int = 0) -> SupernetRelaxation:
+def made(on: SupernetInputs, options: SupernetOptions | None = None, seed: int = 0) -> SupernetRelaxation:
     return SupernetRelaxation(on, options or SupernetOptions(), np.random.default_rng(seed), 1e-3)
 
 
@@ -114,7 +115,7 @@ def searched(relaxation: SupernetRelaxation, unrolled: bool = False, stop_at: in
 
 @pytest.mark.parametrize("unrolled", [False, True])
 def test_weights_and_alphas_are_trained_on_halves_of_the_training_images(unrolled: bool) -> None:
-    relaxation = made(ground())
+    relaxation = made(inputs())
     path, counter = searched(relaxation, unrolled)
     rows = relaxation.history.rows()
     assert counter.steps == len(path) == len(rows) == 4 * 3  # 96 images, halves of 48, batches of 16
@@ -126,28 +127,28 @@ def test_weights_and_alphas_are_trained_on_halves_of_the_training_images(unrolle
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_search_of_no_steps_is_refused(count: int) -> None:
     with pytest.raises(CannotSearch, match=f"a search of {count} steps is none; give 1 or more, or none for the recipe's 4 epochs"):
-        next(iter(made(ground()).steps([], count)))
+        next(iter(made(inputs()).steps([], count)))
 
 
 def test_the_second_order_takes_another_way() -> None:
-    assert not torch.equal(searched(made(ground()), unrolled=True)[0][-1], searched(made(ground()))[0][-1])
+    assert not torch.equal(searched(made(inputs()), unrolled=True)[0][-1], searched(made(inputs()))[0][-1])
 
 
 def test_the_same_generator_gives_the_same_bits_and_another_one_others() -> None:
-    first, again, other = (searched(made(ground(), seed=seed))[0][-1] for seed in (0, 0, 1))
+    first, again, other = (searched(made(inputs(), seed=seed))[0][-1] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 11])
 def test_a_search_that_goes_on_ends_with_the_same_bits(tmp_path: Path, stop_at: int) -> None:
-    whole, counted = searched(made(ground()))
-    searched(made(ground(tmp_path)), stop_at=stop_at)
-    resumed = made(ground(tmp_path), seed=0)
+    whole, counted = searched(made(inputs()))
+    searched(made(inputs(tmp_path)), stop_at=stop_at)
+    resumed = made(inputs(tmp_path), seed=0)
     path, counter = searched(resumed)
     assert counter.steps == counted.steps
     assert torch.equal(path[-1], whole[-1])
     assert len(path) == 12 - 3 * (stop_at // 3)  # from the last whole epoch
-    uninterrupted = made(ground())
+    uninterrupted = made(inputs())
     searched(uninterrupted)
     assert resumed.history.rows() == uninterrupted.history.rows()
     assert resumed.history.stages() == uninterrupted.history.stages()
@@ -156,12 +157,12 @@ def test_a_search_that_goes_on_ends_with_the_same_bits(tmp_path: Path, stop_at: 
 
 def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> None:
     options = SupernetOptions(derived=True)
-    first = made(ground(tmp_path), options)
+    first = made(inputs(tmp_path), options)
     for step in first.steps([]):
         first.derive()
         if step.epoch == 2:
             break
-    second = made(ground(tmp_path), options)
+    second = made(inputs(tmp_path), options)
     next(iter(second.steps([])))
     assert cast(Any, second)._supernet.derived == [cast(Any, first)._supernet.derived[-1]]
     with torch.no_grad():
@@ -169,31 +170,31 @@ def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> No
     before = list(cast(Any, first)._supernet.derived)
     first.derive()
     assert cast(Any, first)._supernet.derived == before
-    plain = made(ground())
+    plain = made(inputs())
     plain.derive()
     assert cast(Any, plain)._supernet.derived == []
 
 
 @pytest.mark.parametrize("change", [{"space": "three"}, {"recipe": "other"}, {"method": "ascends"}, {"seed": 1}])
 def test_the_checkpoint_of_another_search_is_refused_and_left(tmp_path: Path, change: Mapping[str, Any]) -> None:
-    searched(made(ground(tmp_path)), stop_at=4)
+    searched(made(inputs(tmp_path)), stop_at=4)
     before = (tmp_path / "search.pt").read_bytes()
     with pytest.raises(RunError, match=f"its {next(iter(change))} is"):
-        searched(made(ground(tmp_path, **change)))
+        searched(made(inputs(tmp_path, **change)))
     assert (tmp_path / "search.pt").read_bytes() == before
 
 
 def test_a_checkpoint_that_is_cut_off_is_refused_and_left(tmp_path: Path) -> None:
-    searched(made(ground(tmp_path)), stop_at=4)
+    searched(made(inputs(tmp_path)), stop_at=4)
     path = tmp_path / "search.pt"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RunError, match=r"cut off|damaged"):
-        searched(made(ground(tmp_path)))
+        searched(made(inputs(tmp_path)))
     assert path.exists()
 
 
 def test_expected_costs_are_sums_over_kept_edges_in_the_evaluation_network() -> None:
-    relaxation = made(ground())
+    relaxation = made(inputs())
     alphas = [torch.tensor([[0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], requires_grad=True)]  # the second edge is none: not kept
     shares = torch.softmax(alphas[0][0].double(), 0).detach().numpy()
     cost = relaxation.expected_cost("params", alphas)
@@ -208,7 +209,7 @@ def test_expected_costs_are_sums_over_kept_edges_in_the_evaluation_network() -> 
 
 
 def test_edge_weights_share_a_node_and_are_trained() -> None:
-    relaxation = made(ground(), SupernetOptions(edge_weights=True))
+    relaxation = made(inputs(), SupernetOptions(edge_weights=True))
     assert [tuple(p.shape) for p in relaxation.parameters()] == [(2, 3), (2,)]
     (strengths,) = relaxation.strengths()
     assert strengths.sum().item() == pytest.approx(1.0)  # both edges lead into one node
@@ -220,7 +221,7 @@ def test_edge_weights_share_a_node_and_are_trained() -> None:
 def test_a_penalty_adds_its_gradient() -> None:
     gradients = []
     for weight in (0.0, 1e3):
-        relaxation = made(ground())
+        relaxation = made(inputs())
         next(iter(relaxation.steps([])))
         relaxation.backward(weight * (relaxation.alphas[0] ** 2).sum())
         gradients.append((relaxation.alphas[0].grad, relaxation.alphas[0].detach()))
@@ -231,7 +232,7 @@ def test_a_penalty_adds_its_gradient() -> None:
 
 def test_a_loss_that_depends_on_nothing_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Matrices, "forward", lambda self, images, strengths: torch.zeros(len(images), 10))
-    relaxation = made(ground())
+    relaxation = made(inputs())
     next(iter(relaxation.steps([])))
     assert relaxation.backward() == pytest.approx(np.log(10.0))
     assert relaxation.alphas[0].grad is not None and not relaxation.alphas[0].grad.any()
@@ -240,7 +241,7 @@ def test_a_loss_that_depends_on_nothing_has_no_gradient(monkeypatch: pytest.Monk
 def test_a_loss_that_is_no_number_ends_the_search_and_says_where() -> None:
     wild = RECIPE.model_copy(update={"optimiser": Optimiser(learning_rate=1e38)})
     with pytest.raises(Diverged, match=r"loss is (nan|inf).*lower the learning rate"):
-        searched(made(ground(by=wild)))
+        searched(made(inputs(by=wild)))
 
 
 def test_every_step_can_be_watched_with_what_the_method_notes() -> None:
@@ -249,7 +250,7 @@ def test_every_step_can_be_watched_with_what_the_method_notes() -> None:
     def watch(step: Step, figures: Mapping[str, float]) -> None:
         seen.append((step.index, figures["multiplier"]))
 
-    relaxation = made(ground(watch=watch))
+    relaxation = made(inputs(watch=watch))
     steps: Iterator[Step] = relaxation.steps([], 5)
     for step in steps:
         relaxation.note(multiplier=2.0 * step.index)
@@ -259,4 +260,4 @@ def test_every_step_can_be_watched_with_what_the_method_notes() -> None:
 
 def test_a_gradient_outside_the_loop_is_refused() -> None:
     with pytest.raises(CannotSearch, match="within `for step in"):
-        made(ground()).backward()
+        made(inputs()).backward()

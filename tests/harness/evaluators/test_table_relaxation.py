@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.evaluators import registry
 from budgetnas.harness.evaluators.table import TableEvaluator, offers
 from budgetnas.harness.problem import Need, SupernetOptions
@@ -23,13 +23,13 @@ from budgetnas.spaces.task import task_of
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from budgetnas.harness.evaluators.table_relaxation import STEPS, NotRelaxable, TableRelaxation, relaxation_of_table  # noqa: E402
 
-DIGITS = landscape_of("nasbench201", "digits201", "amd-epyc")
-CLOSED = landscape_of("nasbench201", "closed-form", "closed-form")  # with disconnected, unsupported and non-additive cells
-BOTH = pytest.mark.parametrize("landscape", [DIGITS, CLOSED], ids=["digits201", "closed-form"])
+DIGITS = tabulated_space_of("nasbench201", "digits201", "amd-epyc")
+CLOSED = tabulated_space_of("nasbench201", "closed-form", "closed-form")  # with disconnected, unsupported and non-additive cells
+BOTH = pytest.mark.parametrize("tabulated", [DIGITS, CLOSED], ids=["digits201", "closed-form"])
 
 
-def relaxation_of(landscape: Landscape, scale: float = 1.0, seed: int = 0, options: SupernetOptions | None = None) -> TableRelaxation:
-    made = TableEvaluator(landscape).relaxation(options or SupernetOptions(), np.random.default_rng(seed), scale)
+def relaxation_of(tabulated: TabulatedSpace, scale: float = 1.0, seed: int = 0, options: SupernetOptions | None = None) -> TableRelaxation:
+    made = TableEvaluator(tabulated).relaxation(options or SupernetOptions(), np.random.default_rng(seed), scale)
     assert isinstance(made, TableRelaxation)
     return made
 
@@ -48,17 +48,17 @@ def masked_mean(weights: Floats, values: Floats, mask: NDArray[np.bool_]) -> flo
 
 @BOTH
 @pytest.mark.parametrize("scale", [0.001, 2.0])
-def test_expectations_are_sums_over_all_cells(landscape: Landscape, scale: float) -> None:
-    relaxation = relaxation_of(landscape, scale)
+def test_expectations_are_sums_over_all_cells(tabulated: TabulatedSpace, scale: float) -> None:
+    relaxation = relaxation_of(tabulated, scale)
     weights = probabilities(relaxation.alphas[0])
     assert weights.sum() == pytest.approx(1.0, abs=1e-12)
-    assert relaxation.backward() == pytest.approx((weights * (1.0 - landscape.validation / 100.0)).sum(), rel=1e-12)
-    for resource in landscape.resources:
-        expected = masked_mean(weights, landscape.resource(resource), landscape.eligible)
+    assert relaxation.backward() == pytest.approx((weights * (1.0 - tabulated.validation / 100.0)).sum(), rel=1e-12)
+    for resource in tabulated.resources:
+        expected = masked_mean(weights, tabulated.resource(resource), tabulated.eligible)
         assert relaxation.expected_cost(resource).item() == pytest.approx(expected, rel=1e-11)
-    connected = cast(Any, landscape.space).connected_mask()
+    connected = cast(Any, tabulated.space).connected_mask()
     assert relaxation.expected_cost("disconnected_share").item() == pytest.approx(weights[~connected].sum(), rel=1e-11)
-    shares = weights[connected & ~landscape.eligible].sum()
+    shares = weights[connected & ~tabulated.eligible].sum()
     assert relaxation.expected_cost("unsupported_share").item() == pytest.approx(shares, rel=1e-11, abs=1e-15)
 
 
@@ -76,8 +76,8 @@ def test_a_resource_that_the_table_lacks_is_the_space_s_sum_over_edges() -> None
 
 @BOTH
 @pytest.mark.parametrize("question", ["loss", "latency_ms", "params", "disconnected_share"])
-def test_gradients_are_those_of_finite_differences(landscape: Landscape, question: str) -> None:
-    relaxation = relaxation_of(landscape)
+def test_gradients_are_those_of_finite_differences(tabulated: TabulatedSpace, question: str) -> None:
+    relaxation = relaxation_of(tabulated)
     (alphas,) = relaxation.alphas
 
     def value() -> Any:
@@ -114,14 +114,14 @@ def test_backward_adds_the_gradients_of_loss_and_penalty() -> None:
 
 
 @BOTH
-def test_certain_alphas_have_the_cost_of_their_cell(landscape: Landscape) -> None:
-    relaxation = relaxation_of(landscape)
-    space = cast(NASBench201, landscape.space)
-    for index in np.flatnonzero(landscape.eligible)[::2500]:
+def test_certain_alphas_have_the_cost_of_their_cell(tabulated: TabulatedSpace) -> None:
+    relaxation = relaxation_of(tabulated)
+    space = cast(NASBench201, tabulated.space)
+    for index in np.flatnonzero(tabulated.eligible)[::2500]:
         certain = [torch.tensor(1000.0 * hot) for hot in space.one_hot(space.at(int(index)))]
         assert relaxation.discretise(certain) == space.at(int(index))
         assert all(kept.all() for kept in relaxation.kept_edges(certain))
-        for resource, cost in landscape.cost_at(int(index)).items():
+        for resource, cost in tabulated.cost_at(int(index)).items():
             assert relaxation.expected_cost(resource, certain).item() == pytest.approx(cost, rel=1e-12)
 
 
@@ -134,15 +134,15 @@ def test_what_has_no_probability_has_no_expected_cost() -> None:
 
 @BOTH
 @pytest.mark.parametrize("resource", ["params", "macs"])
-def test_what_the_space_counts_is_a_sum_over_edges(landscape: Landscape, resource: str) -> None:
-    relaxation = relaxation_of(landscape)
+def test_what_the_space_counts_is_a_sum_over_edges(tabulated: TabulatedSpace, resource: str) -> None:
+    relaxation = relaxation_of(tabulated)
     (costs,) = relaxation.edge_costs(resource)
     totals = relaxation.fixed_cost(resource) + costs.numpy()[np.arange(6), all_genes()].sum(axis=1)
-    np.testing.assert_allclose(totals, landscape.resource(resource), rtol=1e-12)
+    np.testing.assert_allclose(totals, tabulated.resource(resource), rtol=1e-12)
     assert torch.equal(costs, relaxation.edge_costs(resource, "search")[0])
 
 
-def additive_landscape(noise: float = 0.0) -> tuple[dict[str, Floats], Floats]:
+def additive_space(noise: float = 0.0) -> tuple[dict[str, Floats], Floats]:
     """Latency as a known sum over edges, with noise that sums to nothing along every operation of every edge."""
     costs = np.random.default_rng(5).uniform(0.1, 1.0, (6, 5))
     costs[:, 0] = 0.0
@@ -153,7 +153,7 @@ def additive_landscape(noise: float = 0.0) -> tuple[dict[str, Floats], Floats]:
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_the_additive_fit_finds_the_sum_and_states_its_error(noise: float) -> None:
-    columns, costs = additive_landscape(noise)
+    columns, costs = additive_space(noise)
     everywhere = np.full(15_625, 50.0)
 
     class AllConnected(NASBench201):
@@ -179,16 +179,16 @@ def test_the_additive_fit_finds_the_sum_and_states_its_error(noise: float) -> No
 
 
 @BOTH
-def test_the_fit_looks_at_eligible_cells_only(landscape: Landscape) -> None:
-    fit = relaxation_of(landscape).additive_fit("latency_ms")
-    hot = np.eye(5)[all_genes()].reshape(-1, 30)[landscape.eligible]
-    known = landscape.resource("latency_ms")[landscape.eligible]
+def test_the_fit_looks_at_eligible_cells_only(tabulated: TabulatedSpace) -> None:
+    fit = relaxation_of(tabulated).additive_fit("latency_ms")
+    hot = np.eye(5)[all_genes()].reshape(-1, 30)[tabulated.eligible]
+    known = tabulated.resource("latency_ms")[tabulated.eligible]
     fitted = hot @ np.linalg.lstsq(hot, known, rcond=None)[0]
     explained = 1.0 - ((known - fitted) ** 2).sum() / ((known - known.mean()) ** 2).sum()
     assert fit.variance_explained == pytest.approx(explained, rel=1e-9)
     assert 0.4 < explained < 0.999
     with pytest.raises(NotRelaxable, match=r"unknown resource 'bytes'; the table has latency_ms"):
-        relaxation_of(landscape).additive_fit("bytes")
+        relaxation_of(tabulated).additive_fit("bytes")
 
 
 REAL_FITS = {  # variance explained and mean relative error of latency's sum over edges
@@ -216,7 +216,7 @@ REAL_FITS = {  # variance explained and mean relative error of latency's sum ove
 @pytest.mark.slow
 @pytest.mark.parametrize("place", REAL_FITS, ids=lambda place: "-".join(place))
 def test_latencies_of_real_devices_are_sums_over_edges_or_nearly_so(real_tables: Path, place: tuple[str, str]) -> None:
-    fit = relaxation_of(landscape_of("nasbench201", *place)).additive_fit("latency_ms")
+    fit = relaxation_of(tabulated_space_of("nasbench201", *place)).additive_fit("latency_ms")
     assert (fit.variance_explained, fit.mean_relative_error) == pytest.approx(REAL_FITS[place], abs=6e-5)
     assert fit.largest_relative_error < 1e-12 or REAL_FITS[place] != (1.0, 0.0)
 

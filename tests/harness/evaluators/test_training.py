@@ -18,7 +18,7 @@ from budgetnas.harness.records.store import Store
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-from budgetnas.harness.costs.costed_space import terrain_of
+from budgetnas.harness.costs.costed_space import costed_space_of
 from budgetnas.harness.evaluators import registry, training
 from budgetnas.harness.evaluators.registry import evaluation_of, offers
 from budgetnas.harness.evaluators.training import TrainingEvaluator, require_validation
@@ -112,7 +112,7 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standing:
 
 
 def evaluator(folder: Path, seed: int = 0) -> TrainingEvaluator:
-    return TrainingEvaluator(terrain_of(NAME, "digits"), read_recipe("smoke"), seed, folder)
+    return TrainingEvaluator(costed_space_of(NAME, "digits"), read_recipe("smoke"), seed, folder)
 
 
 def chain(*codes: int) -> Architecture:
@@ -130,7 +130,7 @@ def test_it_is_an_evaluator_that_offers_accuracy_and_says_what_a_training_took(s
     asked = evaluator(tmp_path)
     assert isinstance(asked, Evaluator) and isinstance(asked, Timed)
     assert asked.offers == {Need.ACCURACY}
-    complexity = SPACE.complexity(chain(1, 5), asked._terrain.task)
+    complexity = SPACE.complexity(chain(1, 5), asked._costed.task)
     assert asked.cost(chain(1, 5)) == {"params": complexity.params, "macs": complexity.macs}
     assert asked.accuracies([chain(1), chain(1, 5), chain(1)]) == [asked.accuracy(chain(1)), 50 + 6 - 0.6, 50 + 3 - 0.1]
     assert asked.accuracies([]) == []
@@ -249,7 +249,7 @@ def test_a_limit_below_the_smallest_network_is_refused_with_its_cost(tmp_path: P
 def test_a_limit_that_no_sampled_network_meets_is_searched_all_the_same(tmp_path: Path) -> None:
     text = STUDY.replace("params<=12k,macs<=60k", "params<=5466,macs<=21888")
     (trial,) = trials_of(tmp_path, text)
-    assert not terrain_of(NAME, "digits").admitted(trial.limits).any()
+    assert not costed_space_of(NAME, "digits").admitted(trial.limits).any()
 
 
 def test_a_recipe_without_validation_images_is_refused() -> None:
@@ -300,9 +300,9 @@ def test_whoever_watches_a_search_is_told_of_every_answer(standing: Standing, tm
 def test_networks_are_trained_side_by_side_to_the_same_figures(tmp_path: Path) -> None:
     recipe = read_recipe("smoke").model_copy(update={"epochs": 1})
     chains = [chain(), chain(1), chain(0, 0, 5)]
-    terrain = terrain_of(NAME, "digits")
-    alone = TrainingEvaluator(terrain, recipe, 0, tmp_path / "alone").accuracies(chains)
-    assert TrainingEvaluator(terrain, recipe, 0, tmp_path / "together", processes=2).accuracies(chains) == alone
+    costed = costed_space_of(NAME, "digits")
+    alone = TrainingEvaluator(costed, recipe, 0, tmp_path / "alone").accuracies(chains)
+    assert TrainingEvaluator(costed, recipe, 0, tmp_path / "together", processes=2).accuracies(chains) == alone
     assert len(set(alone)) > 1
 
 
@@ -310,7 +310,7 @@ def test_networks_are_trained_side_by_side_to_the_same_figures(tmp_path: Path) -
 def test_a_network_that_diverges_is_as_accurate_as_guessing(tmp_path: Path) -> None:
     smoke = read_recipe("smoke")
     wild = smoke.model_copy(update={"optimiser": smoke.optimiser.model_copy(update={"learning_rate": 1e30, "clip": None})})
-    asked = TrainingEvaluator(terrain_of(NAME, "digits"), wild, 0, tmp_path)
+    asked = TrainingEvaluator(costed_space_of(NAME, "digits"), wild, 0, tmp_path)
     assert asked.accuracy(chain(1)) == 10.0
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from budgetnas.harness.catalogue.catalogue import find_method
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.lookup import graphs as lookup_graph
 from budgetnas.harness.lookup.files import draw, graphs_csv, read_graphs, write_graphs
 from budgetnas.harness.lookup.graphs import (
@@ -82,18 +82,18 @@ def trial(tmp_path: Path) -> Trial:
 
 def trial_in(folder: Path, **settings: Any) -> Trial:
     found = find_method("overshooting.py:Overshooting", folder)
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     return Trial(
         space="nasbench201",
         dataset="closed-form",
         device="closed-form",
-        limits=resolve(landscape, ("latency_ms<=3", "params<=600k")).limits,
+        limits=resolve(tabulated, ("latency_ms<=3", "params<=600k")).limits,
         allowance=Allowance(None),
         validation="mean",
         method="overshooting.py:Overshooting",
         settings=tuple(sorted(found.settings(settings).items())),
         version=found.version,
-        table=landscape.checksum,
+        table=tabulated.checksum,
         seed=0,
         folder=folder,
     )
@@ -115,8 +115,8 @@ def test_a_graph_has_a_node_for_every_search_in_parallel_as_one_after_the_other(
     assert (latency.searches, latency.steps, params.steps) == (12, 84, 21)
     clocks = [json.loads(row.timing)["trial_seconds"] for row in Store(tmp_path / "serial").rows()]
     assert len(clocks) == 15 and latency.seconds + params.seconds == pytest.approx(sum(clocks), abs=0.1)
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
-    assert {delivered for _, delivered in latency.nodes} <= set(landscape.resource("latency_ms").tolist())
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+    assert {delivered for _, delivered in latency.nodes} <= set(tabulated.resource("latency_ms").tolist())
     assert len({delivered for limit, delivered in latency.nodes if limit == 1.5}) > 1  # seeds differ
     assert without_clock(built(trial, tmp_path / "parallel", workers=2)) == without_clock([latency, params])
 
@@ -152,8 +152,8 @@ def test_damage_and_failure_are_said_in_a_line(trial: Trial, tmp_path: Path) -> 
 
 
 def test_search_limits_that_deliver_what_is_not_supported_promise_nothing(trial: Trial, tmp_path: Path) -> None:
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
-    assert not landscape.eligible[10]
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+    assert not tabulated.eligible[10]
     graph = built(trial_in(tmp_path, strays_from=2.5), tmp_path / "graphs", grid=replace(GRID, seeds=8))[0]
     assert set(graph.left_out) == {limit for limit in GRID.limits if limit > 2.5}
     kept = [limit for limit, _ in graph.nodes]
@@ -169,10 +169,8 @@ def test_trials_that_differ_in_seed_limits_or_what_ends_a_search_share_a_graph_a
     same = [replace(trial, seed=5, limits=()), trial_in(tmp_path, repair=True), trial_in(tmp_path, lookup=[["params", 1.0, 2.0]])]
     others = [trial_in(tmp_path, draws=41), replace(trial, table="another"), replace(trial, device=None), replace(trial, version="2")]
     assert {basis_of(each) for each in same} == {basis_of(trial)}
-    of_recipes = [
-        TrainingSpec("supernet", "small", *checksums) for checksums in (("a" * 64, "b" * 64), ("c" * 64, "b" * 64), ("a" * 64, "c" * 64))
-    ]
-    others += [replace(trial, training=training) for training in of_recipes]
+    of_recipes = [TrainingSpec("small", *checksums) for checksums in (("a" * 64, "b" * 64), ("c" * 64, "b" * 64), ("a" * 64, "c" * 64))]
+    others += [replace(trial, training=training, evaluator="supernet") for training in of_recipes]
     assert len({basis_of(each) for each in others} | {basis_of(trial)}) == 8
 
 
@@ -191,7 +189,8 @@ def test_search_limits_go_from_half_the_tightest_limit_to_twice_the_loosest(tria
 def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial: Trial) -> None:
     space: Any = space_of("nasbench201")
     sized = (("cells", 5), ("channels", 16))  # as large as the evaluation network, whose sizes are known in closed form
-    of_supernet = replace(trial, dataset="cifar10", settings=sized, training=TrainingSpec("supernet", "search-digits", "", ""))
+    recipe = TrainingSpec("search-digits", "", "")
+    of_supernet = replace(trial, dataset="cifar10", settings=sized, training=recipe, evaluator="supernet")
     # The edges' costs add up, so that a mixture of operations on all edges has the mean of the cells of one operation each.
     alike = [space.complexity(Architecture(space.name, (operation,) * 6), task_of("cifar10")) for operation in range(5)]
     for resource in ("params", "macs"):
@@ -199,9 +198,7 @@ def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial:
         assert default_range(of_supernet, resource, (1.0,)) == pytest.approx((min(sizes), 2.0 * sum(sizes) / 5), rel=1e-12)
     assert default_range(of_supernet, "latency_ms", (3.0, 6.0)) == (1.5, 12.0)
     # What the method leaves open is the recipe's: four cells of 8 channels, whatever network the limits are of.
-    small = replace(
-        of_supernet, space="darts", dataset="digits", settings=(), training=TrainingSpec("supernet", "search-digits-cells", "", "")
-    )
+    small = replace(of_supernet, space="darts", dataset="digits", settings=(), training=TrainingSpec("search-digits-cells", "", ""))
     known: Any = space_of("darts[cells=4,channels=8]")
     costs, fixed = known.edge_costs("params", task_of("digits")), known.fixed_cost("params", task_of("digits"))
     expected = fixed, 2.0 * (fixed + sum(float(each.sum()) / 8 for each in costs))  # `none` is the least of every edge

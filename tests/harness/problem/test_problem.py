@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.problem import Allowance, Limit, Problem
 from budgetnas.spaces.nasbench201 import NASBench201
 from budgetnas.spaces.space import Architecture
@@ -91,14 +91,14 @@ def test_limited_resources_are_named_once_in_order() -> None:
     assert problem(*limits).resources == ("params", "latency_ms")
 
 
-def test_a_method_s_view_and_the_landscape_s_agree_on_what_is_feasible() -> None:
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
+def test_a_method_s_view_and_the_table_s_agree_on_what_is_feasible() -> None:
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     limits = (Limit("latency_ms", upper=3, lower=1.5), Limit("params", upper=5e5))
-    search = Problem(SPACE, landscape.task, "closed-form", limits, Allowance())
-    admitted = landscape.admitted(limits)
-    assert 0 < admitted.sum() < landscape.eligible.sum()
+    search = Problem(SPACE, tabulated.task, "closed-form", limits, Allowance())
+    admitted = tabulated.admitted(limits)
+    assert 0 < admitted.sum() < tabulated.eligible.sum()
     for index in range(0, SPACE.size, 3):
-        assert search.feasible(SPACE.at(index), landscape.cost_at(index)) == admitted[index]
+        assert search.feasible(SPACE.at(index), tabulated.cost_at(index)) == admitted[index]
 
 
 def test_words_are_frozen() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from budgetnas.harness.catalogue.catalogue import FoundMethod
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.problem import Allowance, Architecture, Limit, Need
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.records.trial import TrainingSpec, Trial, reason_of
@@ -57,7 +57,8 @@ CHANGES: dict[str, Any] = {
     "version": "2",
     "table": "b" * 64,
     "seed": 8,
-    "training": TrainingSpec("supernet", "smoke", "c" * 64, "d" * 64),
+    "training": TrainingSpec("smoke", "c" * 64, "d" * 64),
+    "evaluator": "supernet",
 }
 
 
@@ -69,12 +70,18 @@ def test_every_field_but_the_folder_is_part_of_the_identity() -> None:
 
 
 def test_what_is_trained_and_how_is_part_of_the_identity_but_not_what_a_recipe_is_called() -> None:
-    training = TrainingSpec("supernet", "smoke", "c" * 64, "d" * 64)
-    changes = ({"evaluator": "training"}, {"recipe_checksum": "e" * 64}, {"images": "e" * 64})
-    each = [dataclasses.replace(TRIAL, training=dataclasses.replace(training, **change)).identity for change in changes]
-    assert len({TRIAL.identity, dataclasses.replace(TRIAL, training=training).identity, *each}) == 5
+    training = TrainingSpec("smoke", "c" * 64, "d" * 64)
+    trial = dataclasses.replace(TRIAL, training=training, evaluator="supernet")
+    changes = ({"recipe_checksum": "e" * 64}, {"images": "e" * 64})
+    each = [dataclasses.replace(trial, training=dataclasses.replace(training, **change)).identity for change in changes]
+    assert len({TRIAL.identity, trial.identity, dataclasses.replace(trial, evaluator="training").identity, *each}) == 5
     renamed = dataclasses.replace(training, recipe="elsewhere/smoke.toml")
-    assert dataclasses.replace(TRIAL, training=renamed).identity == dataclasses.replace(TRIAL, training=training).identity
+    assert dataclasses.replace(trial, training=renamed).identity == trial.identity
+
+
+def test_an_evaluator_without_a_recipe_is_named_in_the_identity_unless_it_is_the_table() -> None:
+    assert not {"evaluator", "training"} & set(TRIAL.payload())
+    assert dataclasses.replace(TRIAL, evaluator="proxy").payload() == TRIAL.payload() | {"evaluator": "proxy"}
 
 
 def test_limits_without_an_upper_bound_are_plain_json() -> None:
@@ -91,8 +98,8 @@ def test_the_generator_is_seeded_with_the_identity() -> None:
     assert dataclasses.replace(TRIAL, seed=8).rng().random() != TRIAL.rng().random()
 
 
-def landscape() -> Landscape:
-    return landscape_of("nasbench201", "closed-form", "closed-form")
+def tabulated() -> TabulatedSpace:
+    return tabulated_space_of("nasbench201", "closed-form", "closed-form")
 
 
 def trial_of(limits: tuple[Limit, ...] = (Limit("latency_ms", upper=3.0),), **changes: Any) -> Trial:
@@ -101,7 +108,7 @@ def trial_of(limits: tuple[Limit, ...] = (Limit("latency_ms", upper=3.0),), **ch
         "device": "closed-form",
         "limits": limits,
         "allowance": Allowance(20),
-        "table": landscape().table.checksum,
+        "table": tabulated().table.checksum,
     }
     return dataclasses.replace(TRIAL, **(fixed | changes))
 
@@ -124,10 +131,10 @@ def record_of(search: Search, **changes: Any) -> dict[str, Any]:
 
 def by_quality() -> tuple[list[int], list[int]]:
     """Feasible and infeasible indices, the best by validation first."""
-    admitted = landscape().admitted(trial_of().limits)
-    order = np.argsort(-landscape().validation, kind="stable")
+    admitted = tabulated().admitted(trial_of().limits)
+    order = np.argsort(-tabulated().validation, kind="stable")
     return [int(i) for i in order if admitted[i]], [
-        int(i) for i in order if not admitted[i] and landscape().space.connected(landscape().space.at(int(i)))
+        int(i) for i in order if not admitted[i] and tabulated().space.connected(tabulated().space.at(int(i)))
     ]
 
 
@@ -157,7 +164,7 @@ def test_a_plain_search_in_full() -> None:
         return {"asked": 3, "odd": math.inf}
 
     record = record_of(search)
-    seconds = [float(landscape().training_seconds[index]) for index in (first, second, third)]
+    seconds = [float(tabulated().training_seconds[index]) for index in (first, second, third)]
     assert record["status"] == "ok" and record["failure"] == ""
     assert record["questions"] == [["cost", [first, second]], ["accuracy", [first, second, first, third]]]
     assert (record["queries"], record["repeats"]) == (3, 1)
@@ -170,18 +177,18 @@ def test_a_plain_search_in_full() -> None:
     final = record["final"]
     assert record["front"] == [final]
     assert (final["architecture"], final["feasible"], final["violation"], final["asked"]) == (second, True, 0.0, True)
-    assert final["text"] == landscape().space.encode(landscape().space.at(second))
-    assert (final["validation"], final["test"]) == (float(landscape().validation[second]), float(landscape().test[second]))
-    assert final["cost"] == {name: float(landscape().resource(name)[second]) for name in landscape().resources}
-    best = max(feasible, key=lambda index: float(landscape().test[index]))
+    assert final["text"] == tabulated().space.encode(tabulated().space.at(second))
+    assert (final["validation"], final["test"]) == (float(tabulated().validation[second]), float(tabulated().test[second]))
+    assert final["cost"] == {name: float(tabulated().resource(name)[second]) for name in tabulated().resources}
+    best = max(feasible, key=lambda index: float(tabulated().test[index]))
     assert record["oracle"]["best_by_test"] == {
         "architecture": best,
-        "test": float(landscape().test[best]),
-        "validation": float(landscape().validation[best]),
+        "test": float(tabulated().test[best]),
+        "validation": float(tabulated().validation[best]),
     }
     assert record["oracle"]["best_by_validation"]["architecture"] == feasible[0]
     assert record["oracle"]["feasible"] == len(feasible)
-    assert record["regret"] == float(landscape().test[best]) - final["test"]
+    assert record["regret"] == float(tabulated().test[best]) - final["test"]
 
 
 def test_without_a_recommendation_the_best_feasible_one_asked_about_stands() -> None:
@@ -196,7 +203,7 @@ def test_without_a_recommendation_the_best_feasible_one_asked_about_stands() -> 
 def test_an_infeasible_recommendation_stands_and_is_charged_as_such() -> None:
     feasible, infeasible = by_quality()
     record = record_of(asking(feasible[0], infeasible[0], recommend=(infeasible[0],)))
-    latency = float(landscape().resource("latency_ms")[infeasible[0]])
+    latency = float(tabulated().resource("latency_ms")[infeasible[0]])
     assert record["final"]["feasible"] is False
     assert record["final"]["violation"] == (None if math.isnan(latency) else (latency - 3.0) / 3.0)
     assert record["regret"] is None
@@ -204,7 +211,7 @@ def test_an_infeasible_recommendation_stands_and_is_charged_as_such() -> None:
 
 
 def test_a_disconnected_recommendation_breaks_the_limits_infinitely() -> None:
-    record = record_of(asking(recommend=(landscape().space.index(Architecture("nasbench201", (0,) * 6)),)))
+    record = record_of(asking(recommend=(tabulated().space.index(Architecture("nasbench201", (0,) * 6)),)))
     assert (record["final"]["feasible"], record["final"]["violation"], record["final"]["asked"]) == (False, None, False)
 
 
@@ -217,7 +224,7 @@ def test_of_a_front_each_counts_once_and_the_best_feasible_by_validation_counts(
 
 
 def test_equal_validation_goes_to_the_lowest_index() -> None:
-    disconnected = np.flatnonzero(~landscape().eligible & (landscape().validation == 10.0))[:3].tolist()
+    disconnected = np.flatnonzero(~tabulated().eligible & (tabulated().validation == 10.0))[:3].tolist()
     assert record_of(asking(recommend=tuple(reversed(disconnected))))["final"]["architecture"] == disconnected[0]
 
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from budgetnas.harness.costs.limits import resolve_all
-from budgetnas.harness.costs.tabulated_space import Landscape, landscape_of
+from budgetnas.harness.costs.tabulated_space import TabulatedSpace, tabulated_space_of
 from budgetnas.harness.records.identity import canonical_json
 from budgetnas.harness.studies.board_context import board
-from budgetnas.harness.studies.plan import Cell
+from budgetnas.harness.studies.board_plan import BoardPlan
 
 
-def context_of(landscape: Landscape, *limits: str) -> dict[str, Any]:
-    context = board(Cell(landscape, tuple(resolve_all(landscape, [[text] for text in limits]))))
+def context_of(tabulated: TabulatedSpace, *limits: str) -> dict[str, Any]:
+    context = board(BoardPlan(tabulated, tuple(resolve_all(tabulated, [[text] for text in limits]))))
     assert json.loads(canonical_json(context)) == context
     return context
 
 
-def closed_form(device: str | None = "closed-form") -> Landscape:
-    return landscape_of("nasbench201", "closed-form", device)
+def closed_form(device: str | None = "closed-form") -> TabulatedSpace:
+    return tabulated_space_of("nasbench201", "closed-form", device)
 
 
 def test_the_board_of_a_device() -> None:
@@ -45,43 +45,43 @@ def test_the_board_without_a_device_is_drawn_along_parameters() -> None:
 
 
 def test_the_cloud_is_every_eligible_architecture_to_six_digits() -> None:
-    landscape = closed_form()
-    cloud = context_of(landscape, "latency_ms@q10")["cloud"]
-    assert len(cloud["cost"]) == len(cloud["test"]) == int(landscape.eligible.sum())
-    np.testing.assert_allclose(cloud["test"], landscape.test[landscape.eligible], rtol=5e-6)
-    np.testing.assert_allclose(cloud["cost"], landscape.resource("latency_ms")[landscape.eligible], rtol=5e-6)
+    tabulated = closed_form()
+    cloud = context_of(tabulated, "latency_ms@q10")["cloud"]
+    assert len(cloud["cost"]) == len(cloud["test"]) == int(tabulated.eligible.sum())
+    np.testing.assert_allclose(cloud["test"], tabulated.test[tabulated.eligible], rtol=5e-6)
+    np.testing.assert_allclose(cloud["cost"], tabulated.resource("latency_ms")[tabulated.eligible], rtol=5e-6)
 
 
 def test_the_front_is_exact_and_nothing_beats_it() -> None:
-    landscape = closed_form()
-    front = context_of(landscape, "latency_ms@q10")["front"]
-    cost, test = landscape.resource("latency_ms"), landscape.test
+    tabulated = closed_form()
+    front = context_of(tabulated, "latency_ms@q10")["front"]
+    cost, test = tabulated.resource("latency_ms"), tabulated.test
     assert [entry["cost"] for entry in front] == sorted({entry["cost"] for entry in front})
     for entry in front:
         index = entry["index"]
         assert (entry["cost"], entry["test"], entry["validation"]) == (
             float(cost[index]),
             float(test[index]),
-            float(landscape.validation[index]),
+            float(tabulated.validation[index]),
         )
-        assert entry["arch"] == landscape.space.encode(landscape.space.at(index))
-        cheaper = landscape.eligible & (cost <= cost[index])
+        assert entry["arch"] == tabulated.space.encode(tabulated.space.at(index))
+        cheaper = tabulated.eligible & (cost <= cost[index])
         assert test[cheaper].max() == test[index]
 
 
 def test_problems_carry_their_exact_bests() -> None:
-    landscape = closed_form()
-    tight, impossible = context_of(landscape, "latency_ms@q10", "latency_ms<=0.5")["problems"]
+    tabulated = closed_form()
+    tight, impossible = context_of(tabulated, "latency_ms@q10", "latency_ms<=0.5")["problems"]
     upper = tight["limits"][0]["upper"]
-    admitted = np.flatnonzero(landscape.eligible & (landscape.resource("latency_ms") <= upper))
-    assert (tight["feasible"], tight["share"]) == (len(admitted), len(admitted) / int(landscape.eligible.sum()))
-    assert tight["best_by_test"]["index"] == int(admitted[np.argmax(landscape.test[admitted])])
-    assert tight["best_by_validation"]["index"] == int(admitted[np.argmax(landscape.validation[admitted])])
+    admitted = np.flatnonzero(tabulated.eligible & (tabulated.resource("latency_ms") <= upper))
+    assert (tight["feasible"], tight["share"]) == (len(admitted), len(admitted) / int(tabulated.eligible.sum()))
+    assert tight["best_by_test"]["index"] == int(admitted[np.argmax(tabulated.test[admitted])])
+    assert tight["best_by_validation"]["index"] == int(admitted[np.argmax(tabulated.validation[admitted])])
     assert (impossible["feasible"], impossible["best_by_test"], impossible["best_by_validation"]) == (0, None, None)
 
 
 def test_a_real_board_quotes_published_results_and_says_which_seeds(real_tables: object) -> None:
-    context = context_of(landscape_of("nasbench201", "cifar10", "edgegpu"), "latency_ms@q10")
+    context = context_of(tabulated_space_of("nasbench201", "cifar10", "edgegpu"), "latency_ms@q10")
     assert context["origin"] == "measured" and context["device_title"] == "NVIDIA Jetson TX2 (edge GPU)"
     assert context["quoted"] and all(set(row) == {"method", "test", "deviation", "source", "note"} for row in context["quoted"])
     assert all(row["source"] for row in context["quoted"])

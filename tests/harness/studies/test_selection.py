@@ -41,20 +41,23 @@ SUPERNET = 'evaluator = "supernet"\nrecipe = "search-smoke"'
 
 
 def trial(seed: int) -> Trial:
-    training = TrainingSpec("supernet", "search-smoke", "recipe", "images")
+    limits, training = (Limit("params", 5e4),), TrainingSpec("search-smoke", "recipe", "images")
     return Trial(
-        "nasbench201", "digits201", None, (Limit("params", 5e4),), Allowance(), "mean", "darts", (), "v", "", seed, None, training
+        "nasbench201", "digits201", None, limits, Allowance(), "mean", "darts", (), "v", "", seed, None, training, "supernet"
     )  # fmt: skip
 
 
 def plan_of(seeds: int, of: int) -> Any:
     trials = tuple(trial(seed) for seed in range(seeds))
-    cell = SimpleNamespace(
-        terrain=SimpleNamespace(task=SimpleNamespace(dataset="digits201"), device=None),
-        selection=TrainingSpec("training", "smoke", "r", "i"),
+    board = SimpleNamespace(
+        costed=SimpleNamespace(task=SimpleNamespace(dataset="digits201"), device=None),
+        selection=TrainingSpec("smoke", "r", "i"),
     )
     return SimpleNamespace(
-        study=SimpleNamespace(selection=SimpleNamespace(of=of)), trials=trials, cells=(cell,), labels={t.identity: "DARTS" for t in trials}
+        study=SimpleNamespace(selection=SimpleNamespace(of=of)),
+        trials=trials,
+        boards=(board,),
+        labels={t.identity: "DARTS" for t in trials},
     )
 
 

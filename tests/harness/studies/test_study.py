@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.records.store import Store
 from budgetnas.harness.studies.plan import Plan, expand
 from budgetnas.harness.studies.run import write_plan
@@ -40,8 +40,8 @@ def plan_of(folder: Path, text: str) -> Plan:
 def test_a_study_is_every_problem_with_every_method_and_seed(tmp_path: Path) -> None:
     text = GOOD.replace("seeds = 3", "seeds = [5, 1, 5]") + '[[method]]\nname = "local_search"\n[[method]]\nname = "rcas"\n'
     plan = plan_of(tmp_path, text)
-    landscape = landscape_of("nasbench201", "closed-form", "closed-form")
-    limits = [resolve(landscape, ["latency_ms@q10"]).limits, resolve(landscape, ["params<=600k", "energy_mj<=15"]).limits]
+    tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
+    limits = [resolve(tabulated, ["latency_ms@q10"]).limits, resolve(tabulated, ["params<=600k", "energy_mj<=15"]).limits]
     wanted = {(name, limit, seed) for name in ("random_search", "local_search") for limit in limits for seed in (5, 1)}
     wanted |= {("rcas", limit, 0) for limit in limits}  # draws nothing, so one run says all
     assert {(trial.method, trial.limits, trial.seed) for trial in plan.trials} == wanted
@@ -138,10 +138,10 @@ def test_a_byte_order_mark_before_a_study_is_passed_over(tmp_path: Path) -> None
 
 def test_each_of_several_spaces_is_a_board_with_limits_of_its_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, TWO_SPACES)
-    plain, grouped = plan.cells
-    assert [cell.terrain.space.name for cell in plan.cells] == ["darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]"]
+    plain, grouped = plan.boards
+    assert [board.costed.space.name for board in plan.boards] == ["darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]"]
     assert plain.bounds[0].limits == grouped.bounds[0].limits and plain.bounds[1].limits != grouped.bounds[1].limits
-    wanted = {(cell.terrain.space.name, bounds.limits, seed) for cell in plan.cells for bounds in cell.bounds for seed in (0, 1)}
+    wanted = {(board.costed.space.name, bounds.limits, seed) for board in plan.boards for bounds in board.bounds for seed in (0, 1)}
     assert {(trial.space, trial.limits, trial.seed) for trial in plan.trials} == wanted and len(plan.trials) == 8
     # One name in a list is the name.
     alone = plan_of(tmp_path, TWO_SPACES.replace(TWO_SPACES[TWO_SPACES.index('["darts') : TWO_SPACES.index("\ndatasets")], '["darts"]'))
@@ -173,7 +173,7 @@ def test_a_method_is_left_out_of_the_spaces_only_that_do_not_offer_what_it_needs
 
 def test_equal_limits_are_run_once_and_both_names_kept(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, GOOD.replace('limits = ["latency_ms@q10", ', 'limits = ["params<=600k,energy_mj<=15", '))
-    assert [bounds.label for bounds in plan.cells[0].bounds] == ["params<=600k,energy_mj<=15"]
+    assert [bounds.label for bounds in plan.boards[0].bounds] == ["params<=600k,energy_mj<=15"]
     assert len(plan.trials) == 3
 
 
@@ -186,7 +186,7 @@ def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, r
         plan_of(tmp_path, text)
     plan = plan_of(tmp_path, text.replace("[problem]", "[problem]\nskip_unsupported = true"))
     assert plan.skipped == ("cifar10 on raspi4, limit params<=600k,energy_mj<=15: the device has no energy_mj",)
-    assert [(cell.terrain.device, len(cell.bounds)) for cell in plan.cells] == [("raspi4", 1), ("edgegpu", 2)]
+    assert [(board.costed.device, len(board.bounds)) for board in plan.boards] == [("raspi4", 1), ("edgegpu", 2)]
 
 
 def test_a_method_that_needs_more_than_a_table_is_left_out_with_the_reason(tmp_path: Path) -> None:

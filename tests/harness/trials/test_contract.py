@@ -14,7 +14,7 @@ import pytest
 
 from budgetnas.harness.catalogue.catalogue import MethodError, find_method
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.trials.contract import (
     CORNERS,
     DATASET,
@@ -111,23 +111,23 @@ def test_the_callers_own_generators_are_left_as_they_were(breaking: ModuleType) 
 
 
 def test_the_limits_are_what_their_comment_says() -> None:
-    landscape = landscape_of("nasbench201", DATASET, DEVICE)
-    feasible = [resolve(landscape, limits).feasible for limits in (*LIMITS, *CORNERS)]
-    eligible = int(landscape.eligible.sum())
+    tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
+    feasible = [resolve(tabulated, limits).feasible for limits in (*LIMITS, *CORNERS)]
+    eligible = int(tabulated.eligible.sum())
     assert 0.4 < feasible[0] / eligible < 0.6 and 0.05 < feasible[1] / eligible < 0.15
     assert 0 < feasible[2] < eligible and 0 < feasible[3] < feasible[0] and feasible[4] == eligible
     assert 10 <= feasible[5] <= 20 and feasible[6:] == [1, 0]
     # Each of several limits that hold together shuts something out.
-    assert all(feasible[2] < resolve(landscape, [text]).feasible for text in LIMITS[2])
+    assert all(feasible[2] < resolve(tabulated, [text]).feasible for text in LIMITS[2])
 
 
 def simulated_regrets(rng: np.random.Generator, limits: tuple[str, ...], runs: int, queries: int) -> np.ndarray[Any, Any]:
     """Return the regrets of random searches, drawn at once: the test accuracy of the best by validation of `queries` feasible cells."""
-    landscape = landscape_of("nasbench201", DATASET, DEVICE)
-    feasible = np.flatnonzero(landscape.admitted(resolve(landscape, limits).limits))
+    tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
+    feasible = np.flatnonzero(tabulated.admitted(resolve(tabulated, limits).limits))
     drawn = rng.choice(feasible, size=(runs, queries))
-    chosen = drawn[np.arange(runs), np.argmax(landscape.validation[drawn], axis=1)]
-    return landscape.test[feasible].max() - landscape.test[chosen]
+    chosen = drawn[np.arange(runs), np.argmax(tabulated.validation[drawn], axis=1)]
+    return tabulated.test[feasible].max() - tabulated.test[chosen]
 
 
 @pytest.mark.slow
@@ -158,10 +158,10 @@ def test_regrets_that_are_all_equal_say_nothing() -> None:
 def test_the_simulation_is_random_search() -> None:
     from budgetnas.harness.trials import contract as check
 
-    landscape = landscape_of("nasbench201", DATASET, DEVICE)
+    tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
     found = find_method("random_search")
-    trials = check._trials(landscape, LIMITS[1], found, found.settings({}), 60, 60)
-    real = check._regrets(landscape, [check.conduct(found, trial) for trial in trials])
+    trials = check._trials(tabulated, LIMITS[1], found, found.settings({}), 60, 60)
+    real = check._regrets(tabulated, [check.conduct(found, trial) for trial in trials])
     drawn = simulated_regrets(np.random.default_rng(3), LIMITS[1], 4000, 60)
     assert np.mean(real) == pytest.approx(drawn.mean(), abs=4 * drawn.std() / np.sqrt(60))
 

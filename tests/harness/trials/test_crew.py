@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from budgetnas.harness.catalogue.catalogue import find_method
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.problem import Allowance, Limit
 from budgetnas.harness.records.store import RunError, Store
 from budgetnas.harness.records.trial import Trial
@@ -45,7 +45,7 @@ def trial_of(method: str, seed: int = 0, **changes: Any) -> Trial:
         method=method,
         settings=tuple(sorted(found.settings({}).items())),
         version=found.version,
-        table=landscape_of("nasbench201", "closed-form", "closed-form").table.checksum,
+        table=tabulated_space_of("nasbench201", "closed-form", "closed-form").table.checksum,
         seed=seed,
         folder=PLUGINS if found.plugin else None,
     )

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.evaluators.table import TableEvaluator
 from budgetnas.harness.problem import Allowance, AllowanceSpent, Need
 from budgetnas.harness.trials import meter as metering
 from budgetnas.harness.trials.meter import MOST_REFUSALS, Meter, Runaway
 from budgetnas.spaces.space import Architecture, InvalidArchitecture, SupernetOptions
 
-LANDSCAPE = landscape_of("nasbench201", "closed-form", "closed-form")
+LANDSCAPE = tabulated_space_of("nasbench201", "closed-form", "closed-form")
 SPACE = LANDSCAPE.space
 EVALUATOR = TableEvaluator(LANDSCAPE)
 SECONDS = LANDSCAPE.training_seconds.tolist()
