@@ -128,7 +128,7 @@ def _write_parquet(out: IO[bytes], rows: Iterable[Row]) -> int:
 
 def _write_database(database: Database, rows: Iterable[Row]) -> int:
     count, ahead = 0, iter(rows)
-    database.create()
+    database.fill()
     while part := list(itertools.islice(ahead, CHUNK)):
         for row in part:
             row.record()

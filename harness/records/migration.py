@@ -7,6 +7,7 @@ anew.
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +33,23 @@ def old_rows(root: Path) -> Iterator[Row]:
             raise RunError(f"{path} is no record of the trial that it is named after; delete it and run the study again")
         # A process that was stopped while it set the folders aside may have renamed one of the two.
         timings = [root / folder / path.name for folder in (TIMINGS, TIMINGS + KEPT)]
-        timing: Any = next((_read(file) for file in timings if file.is_file()), {})
+        file = next((file for file in timings if file.is_file()), None)
+        timing: Any = _read(file) if file else {}
+        if not isinstance(timing, dict):
+            raise RunError(f"{file} is no timing of a trial; delete it and run the study again")
         try:
             yield Row.of(record, timing, migrated=True)
         except (ValueError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error}); delete it and run the study again") from None
+
+
+def with_old_rows(root: Path, kept: Iterator[Row]) -> Iterator[Row]:
+    """Yield the rows of a folder of version 0.2 and those of the database beside it, each trial once, in the order of identities."""
+    last = ""
+    for row in heapq.merge(kept, old_rows(root), key=lambda row: row.identity):
+        if row.identity != last:
+            yield row
+        last = row.identity
 
 
 def migrate(root: Path, database: Database) -> int:
