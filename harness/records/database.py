@@ -72,6 +72,7 @@ class Row:
         text = canonical_json(record).encode()
         digest = hashlib.sha256(text).hexdigest()
         kept = canonical_json(timing or {})
+        kept.encode()  # a lone surrogate has no bytes
         return cls(str(record["identity"]), str(record["status"]), digest, zlib.compress(text, 6), kept, attempts, migrated)
 
     def json(self) -> bytes:

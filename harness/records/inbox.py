@@ -40,7 +40,7 @@ def take(root: Path, identity: str) -> Row | None:
         if not isinstance(timing, dict):
             return None
         kept = canonical_json(timing)
-        kept.encode()  # a lone surrogate, which the database would refuse
+        kept.encode()  # a lone surrogate has no bytes
         row = Row(identity, str(values["status"]), str(values["sha256"]), content, kept)
         row.record()
         return row

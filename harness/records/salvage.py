@@ -133,7 +133,7 @@ def _overflow(data: bytes, size: int, following: bytes, length: int) -> bytes:
 def _kinds(content: bytes) -> tuple[list[int], int]:
     """Return the kind of every column, and where the first one starts."""
     end, offset = _varint(content, 0)
-    kinds = []
+    kinds: list[int] = []
     while offset < end and len(kinds) <= len(COLUMNS):
         kind, offset = _varint(content, offset)
         kinds.append(kind)
