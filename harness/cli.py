@@ -73,7 +73,9 @@ def main() -> None:
     except Stopped as stopped:
         print("budgetnas: stopped; what is done is kept, run the same command to go on", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):  # of which Typer makes an exit with 1
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
 

@@ -84,8 +84,17 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed processes left in `folder`. Nobody else may be writing there: hold a lock."""
-    for leftover in folder.glob(f".*{_PARTIAL}"):
+    for leftover in folder.glob(f".*{_PARTIAL}*"):  # SQLite has a journal beside such a file
         leftover.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless they are there; new ones outlast a power failure. Raises OSError as `mkdir` does."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        with suppress(OSError):  # as above
+            _sync(each.parent)
 
 
 def sync_folder(path: Path) -> None:

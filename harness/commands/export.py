@@ -30,6 +30,8 @@ def export_command(
     if out is None and format in (Format.PARQUET, Format.SQLITE):
         raise typer.BadParameter(f"{format.value} goes into a file: name it with --out")
     store = Store(run)
+    if out is not None and out.absolute() == store.database.path.absolute():
+        raise typer.BadParameter(f"{out} is the file of the run, which a run may be writing; choose another file with --out")
     rows = _recovered(store) if recover else _checked(store)
     try:
         if out is None:

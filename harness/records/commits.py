@@ -40,9 +40,10 @@ class Commits:
             self.write()
 
     def write(self) -> None:
-        """Write all rows in one transaction, then report them."""
-        rows, self._rows = self._rows, []
+        """Write all rows in one transaction, then report them. If that is interrupted, they are still there to be written."""
+        rows = self._rows
         if rows:
             self._store.write_rows(rows)
+        self._rows = []
         for row in rows:
             self._written(row)

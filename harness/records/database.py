@@ -1,7 +1,8 @@
 """The SQLite file that holds the records of a run: one row a record, checked whenever it is read.
 
-The file has a rollback journal and `synchronous=FULL`: what was committed is there after a power failure. It never has a write-ahead log,
-which is not safe on network file systems. One process writes, the one that holds the run's lock; others read in short transactions.
+The file has a rollback journal and `synchronous=EXTRA`: what was committed is there after a power failure. `FULL` does not sync the folder
+after the journal was deleted; if the deletion is lost, the journal takes back the last commit. The file never has a write-ahead log, which
+is not safe on network file systems. One process writes, the one that holds the run's lock; others read in short transactions.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from budgetnas.harness.records.identity import canonical_json, identity_of
+from budgetnas.spaces.files import replacing
 
 LAYOUT = 1  # of the file: its tables and columns
 FORMAT = 1  # of a record: what its JSON holds
@@ -25,7 +27,9 @@ PAGE_BYTES = 16_384  # records of a few kilobytes fill such a page well
 PATIENCE_SECONDS = 60.0  # how long a process waits for another one that reads or writes
 CHUNK = 500  # rows read in one transaction
 LARGEST_RECORD = 2**28  # bytes of JSON
+STATUSES = frozenset({"ok", "failed"})
 COLUMNS = ("identity", "format", "status", "attempts", "migrated", "sha256", "content", "timing")
+_KINDS = (str, int, str, int, int, str, bytes, str)
 _TABLE = """CREATE TABLE records (
   identity TEXT NOT NULL UNIQUE,  -- of the trial: 64 hexadecimal digits
   format INTEGER NOT NULL,        -- of the record
@@ -68,6 +72,7 @@ class Row:
         text = canonical_json(record).encode()
         digest = hashlib.sha256(text).hexdigest()
         kept = canonical_json(timing or {})
+        kept.encode()  # a lone surrogate has no bytes
         return cls(str(record["identity"]), str(record["status"]), digest, zlib.compress(text, 6), kept, attempts, migrated)
 
     def json(self) -> bytes:
@@ -85,7 +90,10 @@ class Row:
 
     def record(self) -> Record:
         """Return the record. Raises ValueError as `json` does, and if the record is of another trial than its row."""
-        record = json.loads(self.json())
+        try:
+            record = json.loads(self.json())
+        except RecursionError:
+            record = None
         if not is_record(record, self.identity) or record["status"] != self.status:
             raise ValueError("it is not the record of the trial that it is kept for")
         return dict(record)
@@ -93,7 +101,7 @@ class Row:
 
 def is_record(record: Any, identity: str) -> bool:
     """Return whether a JSON value is a record of the trial with this identity."""
-    if not isinstance(record, dict) or record.get("identity") != identity or record.get("status") not in ("ok", "failed"):
+    if not isinstance(record, dict) or record.get("identity") != identity or record.get("status") not in STATUSES:
         return False
     try:
         return identity_of(record.get("trial")) == identity
@@ -102,8 +110,8 @@ def is_record(record: Any, identity: str) -> bool:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection to the file, made if it is missing; transactions are begun and ended by hand."""
-    return sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None)
+    """Return a connection to a file that is there; transactions are begun and ended by hand."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)
 
 
 class Database:
@@ -114,23 +122,33 @@ class Database:
         self._connect = connect
 
     def exists(self) -> bool:
-        """Return whether the file is there."""
-        return self.path.is_file()
+        """Return whether the file is there, or something else in its place."""
+        return self.path.exists() or self.path.is_symlink()
 
     def create(self) -> None:
-        """Make the file with an empty table unless it is there; if it is, check that it is whole."""
-        with self._open(writing=True) as connection:
-            (layout,) = connection.execute("PRAGMA user_version").fetchone()
-            if layout == 0 and not connection.execute("SELECT name FROM sqlite_master").fetchall():
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute(_TABLE)
-                connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {LAYOUT}")
-                connection.execute("COMMIT")
-            self._check(connection)
+        """Make the file with an empty table unless it is there, whole or not at all; if it is there, check it."""
+        if not self.exists():
+            try:
+                with replacing(self.path) as partial:  # the folder is synced by the first transaction in it
+                    self.fill(partial)
+            except OSError as error:
+                raise RunError(f"cannot write {self.path}: {error.strerror}; choose another folder with --out") from None
+        self.check()
+
+    def fill(self, place: Path | None = None) -> None:
+        """Write the empty table into a file without a byte: this one, or the one at `place`, which will become this one."""
+        with self._open(writing=True, place=place) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_TABLE)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {LAYOUT}")
+            connection.execute("COMMIT")
 
     def check(self) -> None:
-        """Raise `RunError` if the file is cut off, garbled, no file of records, or of a later version of budgetnas."""
+        """Raise `RunError` if the file is cut off, garbled, no file of records, or of a later version of budgetnas.
+
+        The records themselves are checked as they are read.
+        """
         with self._open() as connection:
             self._check(connection)
 
@@ -144,6 +162,8 @@ class Database:
             ).fetchall():
                 found.update(rows)
                 last = rows[-1][0]
+        if not set(found.values()) <= STATUSES:
+            raise self._damaged("a status is neither ok nor failed")
         return found
 
     def rows(self, chunk: int = CHUNK) -> Iterator[Row]:
@@ -157,14 +177,14 @@ class Database:
                 if not found:
                     return
                 for values in found:
-                    yield row_of(values)
+                    yield self._row(values)
                 last = found[-1][0]
 
     def row(self, identity: str) -> Row | None:
         """Return the row with an identity, or None."""
         with self._open() as connection:
             found = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM records WHERE identity = ?", (identity,)).fetchall()
-        return row_of(found[0]) if found else None
+        return self._row(found[0]) if found else None
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write rows in one transaction: after the return they outlast a power failure. A row with the same identity is replaced.
@@ -194,6 +214,12 @@ class Database:
                 _roll_back(connection)
                 raise
 
+    def _row(self, values: Sequence[Any]) -> Row:
+        try:
+            return row_of(values)
+        except ValueError as error:
+            raise self._damaged(str(error)) from None
+
     def _check(self, connection: Any) -> None:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (layout,) = connection.execute("PRAGMA user_version").fetchone()
@@ -201,24 +227,25 @@ class Database:
             raise RunError(f"{self.path} is not a file of records of budgetnas; move it away, and run the study again")
         if layout > LAYOUT:
             raise RunError(f"{self.path} was written by a later version of budgetnas (layout {layout}, not {LAYOUT}); update budgetnas")
-        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
+        # The quick check does not compare the table with its index, by which records are found.
+        ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
             raise self._damaged(found)
 
     @contextmanager
-    def _open(self, writing: bool = False) -> Iterator[Any]:
+    def _open(self, writing: bool = False, place: Path | None = None) -> Iterator[Any]:
         try:
-            with closing(self._connect(self.path)) as connection:
+            with closing(self._connect(place or self.path)) as connection:
                 if writing:
                     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                     connection.execute("PRAGMA journal_mode = DELETE")
-                    connection.execute("PRAGMA synchronous = FULL")
+                    connection.execute("PRAGMA synchronous = EXTRA")
                     connection.execute("PRAGMA secure_delete = ON")  # a deleted record must not come back when a damaged file is salvaged
                 yield connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for a text of SQLite about garbled names
             raise self._explained(error) from None
 
-    def _explained(self, error: sqlite3.Error) -> RunError:
+    def _explained(self, error: Exception) -> RunError:
         text = str(error)
         code = getattr(error, "sqlite_errorname", "")
         if code.startswith("SQLITE_FULL"):
@@ -237,9 +264,12 @@ class Database:
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """Return a row from the values of `COLUMNS`."""
+    """Return a row from the values of `COLUMNS`. Raises ValueError if one has another type than its column."""
+    for name, kind, value in zip(COLUMNS, _KINDS, values, strict=True):
+        if not isinstance(value, kind):
+            raise ValueError(f"column {name} holds a value of another type")
     identity, number, status, attempts, migrated, digest, content, timing = values
-    return Row(str(identity), str(status), str(digest), bytes(content), str(timing), int(attempts), bool(migrated), int(number))
+    return Row(identity, status, digest, content, timing, attempts, bool(migrated), number)
 
 
 def _roll_back(connection: Any) -> None:

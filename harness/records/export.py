@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from budgetnas.harness.records.database import CHUNK, Database, Row, RunError
 from budgetnas.harness.records.identity import DEFAULT_EVALUATOR
+from budgetnas.harness.records.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES
 from budgetnas.spaces.files import replacing
 
@@ -93,6 +94,21 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _checked(row: Row) -> dict[str, Any]:
+    """Return a row as the values of `COLUMNS`. Raises `RunError` with the trial's name for a record that lacks one, or has another kind."""
+    try:
+        values = flat(row.record())
+        if not all(value is None or _is(value, COLUMNS[name]) for name, value in values.items()):
+            raise TypeError("a value is of another kind")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"the record of trial {row.identity} is no record of a search ({reason_of(error)}); export it as jsonl") from None
+    return values
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+
+
 def _write(out: IO[bytes], lines: Iterator[bytes]) -> int:
     count = 0
     for line in lines:
@@ -103,14 +119,19 @@ def _write(out: IO[bytes], lines: Iterator[bytes]) -> int:
 
 def _csv_lines(rows: Iterable[Row]) -> Iterator[bytes]:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n")
+    writer = csv.DictWriter(text, list(COLUMNS))  # with its own line end, of both characters, a text with either is put into quotes
     writer.writeheader()
-    yield text.getvalue().encode()
+    yield _line(text)
     for row in rows:
-        text.seek(0)
-        text.truncate()
-        writer.writerow(flat(row.record()))
-        yield text.getvalue().encode()
+        writer.writerow(_checked(row))
+        yield _line(text)
+
+
+def _line(text: io.StringIO) -> bytes:
+    line = text.getvalue().removesuffix("\r\n") + "\n"
+    text.seek(0)
+    text.truncate()
+    return line.encode()
 
 
 def _write_parquet(out: IO[bytes], rows: Iterable[Row]) -> int:
@@ -121,7 +142,7 @@ def _write_parquet(out: IO[bytes], rows: Iterable[Row]) -> int:
     schema = pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
     count, ahead = 0, iter(rows)
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
-        while part := [flat(row.record()) for row in itertools.islice(ahead, 20 * CHUNK)]:
+        while part := [_checked(row) for row in itertools.islice(ahead, 20 * CHUNK)]:
             writer.write_table(pa.Table.from_pylist(part, schema))
             count += len(part)
     return count
@@ -129,7 +150,7 @@ def _write_parquet(out: IO[bytes], rows: Iterable[Row]) -> int:
 
 def _write_database(database: Database, rows: Iterable[Row]) -> int:
     count, ahead = 0, iter(rows)
-    database.create()
+    database.fill()
     while part := list(itertools.islice(ahead, CHUNK)):
         for row in part:
             row.record()

@@ -1,7 +1,8 @@
 """What happened in a search step by step: losses, entropies, expected costs and alphas, in a Parquet file beside the records.
 
 A row is a kept step. A column is a figure, empty where the step does not have it; the column `alphas` has a list for each searched cell, of
-a list for each edge, of a value for each operation. The cells with their edges and operations are JSON in the schema's metadata.
+a list for each edge, of a value for each operation; `figures` tells whether the figures of the step were kept. A figure that a method calls
+like one of these has an underscore before its name. The cells with their edges and operations are JSON in the schema's metadata.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER = "histories"
+_OWN_COLUMNS = ("step", "figures", "alphas")
 Figures = Mapping[str, float | None]
 
 
@@ -35,8 +37,9 @@ def write_history(root: Path, identity: str, relaxations: Sequence[Any]) -> None
     last, path = relaxations[-1], history_path(root, identity)
     cells = [{"name": cell.name, "edges": cell.edges, "operations": cell.operations} for cell in last.cells]
     try:
-        with replacing(path) as partial:
-            pq.write_table(_table(cells, last.history.rows(), last.history.stages()), partial, compression="zstd")
+        with replacing(path, sync=True) as partial:  # its record, which is written next, outlasts a power failure too
+            table = _table(cells, last.history.rows(), last.history.stages())
+            pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another folder, and run the study again") from None
 
@@ -50,9 +53,17 @@ def _table(cells: Sequence[Mapping[str, Any]], rows: Sequence[Figures], stages: 
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "step"]
     columns = {"step": pa.array(steps, pa.int64()), "figures": pa.array([step in figures for step in steps], pa.bool_())}
     for name in names:
-        columns[name] = pa.array([figures.get(step, {}).get(name) for step in steps], pa.float64())
+        columns[_column(name)] = pa.array([figures.get(step, {}).get(name) for step in steps], pa.float64())
     columns["alphas"] = pa.array([alphas.get(step) for step in steps], pa.list_(pa.list_(pa.list_(pa.float64()))))
     return pa.table(columns).replace_schema_metadata({"cells": canonical_json(cells)})
+
+
+def _column(figure: str) -> str:
+    return f"_{figure}" if figure.lstrip("_") in _OWN_COLUMNS else figure
+
+
+def _figure(column: str) -> str:
+    return column.removeprefix("_") if column.lstrip("_") in _OWN_COLUMNS else column
 
 
 def read_history(root: Path, identity: str) -> dict[str, Any] | None:
@@ -77,13 +88,15 @@ def _read(path: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         cells = json.loads(table.schema.metadata[b"cells"])
         rows = table.to_pylist()
         stages = [{"step": row["step"], "alphas": row["alphas"]} for row in rows if row["alphas"] is not None]
-        steps = [{k: v for k, v in row.items() if k not in ("figures", "alphas")} for row in rows if row["figures"]]
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        raise RunError(f"{path} is no history; delete it") from None
-    if not all(value is None or math.isfinite(value) for step in steps for value in step.values()):
+        figures = [_figure(name) for name in table.column_names if name not in _OWN_COLUMNS]
+        steps = [{"step": row["step"]} | {name: row[_column(name)] for name in figures} for row in rows if row["figures"]]
+        sound = all(value is None or math.isfinite(value) for step in steps for value in step.values())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
+        sound = False
+    if not sound:
         raise RunError(f"{path} is no history; delete it")
     return {"cells": cells, "steps": steps, "stages": stages}

@@ -6,6 +6,7 @@ The process that wrote such a file has run a user's code, so the file is read as
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from budgetnas.harness.records.database import Row, RunError
@@ -35,13 +36,16 @@ def take(root: Path, identity: str) -> Row | None:
             return None
         header, _, content = path.read_bytes().partition(b"\n")
         values = json.loads(header)
-        timing = values["timing"]
-        if not isinstance(json.loads(timing), dict):
+        timing = json.loads(values["timing"])
+        if not isinstance(timing, dict):
             return None
-        row = Row(identity, str(values["status"]), str(values["sha256"]), content, str(timing))
+        kept = canonical_json(timing)
+        kept.encode()  # a lone surrogate has no bytes
+        row = Row(identity, str(values["status"]), str(values["sha256"]), content, kept)
         row.record()
         return row
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # it may be a folder, or the inbox a file
+            path.unlink(missing_ok=True)

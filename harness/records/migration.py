@@ -7,12 +7,14 @@ anew.
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from budgetnas.harness.records.database import CHUNK, Database, Row, RunError, is_record
+from budgetnas.harness.records.identity import canonical_json
 from budgetnas.spaces.files import sync_folder
 
 RECORDS, TIMINGS = "records", "timings"
@@ -30,13 +32,34 @@ def old_rows(root: Path) -> Iterator[Row]:
         record = _read(path)
         if not is_record(record, path.stem):
             raise RunError(f"{path} is no record of the trial that it is named after; delete it and run the study again")
-        # A process that was stopped while it set the folders aside may have renamed one of the two.
-        timings = [root / folder / path.name for folder in (TIMINGS, TIMINGS + KEPT)]
-        timing: Any = next((_read(file) for file in timings if file.is_file()), {})
+        timing = _timing(root, path.name)
         try:
             yield Row.of(record, timing, migrated=True)
         except (ValueError, TypeError) as error:
             raise RunError(f"{path} is damaged ({error}); delete it and run the study again") from None
+
+
+def _timing(root: Path, name: str) -> dict[str, Any]:
+    # A process that was stopped while it set the folders aside may have renamed one of the two.
+    files = [root / folder / name for folder in (TIMINGS, TIMINGS + KEPT)]
+    file = next((file for file in files if file.is_file()), None)
+    timing = _read(file) if file else {}
+    try:
+        canonical_json(timing).encode()
+    except ValueError:  # NaN, or a lone surrogate
+        timing = None
+    if not isinstance(timing, dict):
+        raise RunError(f"{file} is no timing of a trial; delete it and run the study again")
+    return timing
+
+
+def with_old_rows(root: Path, kept: Iterator[Row]) -> Iterator[Row]:
+    """Yield the rows of a folder of version 0.2 and those of the database beside it, each trial once, in the order of identities."""
+    last = ""
+    for row in heapq.merge(kept, old_rows(root), key=lambda row: row.identity):
+        if row.identity != last:
+            yield row
+        last = row.identity
 
 
 def migrate(root: Path, database: Database) -> int:

@@ -7,13 +7,16 @@ A row counts only if the checksum of its record is right, so a misread page cann
 
 from __future__ import annotations
 
+import json
+import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from budgetnas.harness.records.database import COLUMNS, LARGEST_RECORD, PAGE_BYTES, Row, RunError, row_of
+from budgetnas.harness.records.database import COLUMNS, PAGE_BYTES, Row, RunError, row_of
 
+_IDENTITY = re.compile("[0-9a-f]{64}")
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100  # before the first page's own header
 _TABLE_LEAF = 0x0D
@@ -39,26 +42,38 @@ def salvage(path: Path) -> Salvaged:
         data = path.read_bytes()
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; give the folder of a run") from None
-    size = _page_size(data)
     found = Salvaged()
-    for number in range(-(-len(data) // size)):
-        for row in _rows_of_page(data, size, number):
-            try:
-                row.record()
-            except ValueError:
-                found.damaged.add(row.identity)
-                continue
-            known = found.rows.get(row.identity)
-            if known is None or row.attempts > known.attempts:  # a page that was freed may hold an earlier one
-                found.rows[row.identity] = row
+    for size in _page_sizes(data):
+        for number in range(-(-len(data) // size)):
+            for row in _rows_of_page(data, size, number):
+                _add(row, found)
     found.damaged -= set(found.rows)
     return found
 
 
-def _page_size(data: bytes) -> int:
-    size = int(struct.unpack(">H", data[16:18])[0]) if data[:16] == _MAGIC else PAGE_BYTES
+def _add(row: Row, found: Salvaged) -> None:
+    """Add a row if its record is whole. The checksum does not cover the number of attempts and the timing: senseless ones are replaced."""
+    try:
+        row.record()
+    except ValueError:
+        if _IDENTITY.fullmatch(row.identity):
+            found.damaged.add(row.identity)
+        return
+    try:
+        sensible = isinstance(json.loads(row.timing), dict)
+    except (ValueError, RecursionError):
+        sensible = False
+    row = replace(row, timing=row.timing if sensible else "{}", attempts=row.attempts if 0 < row.attempts < 2**31 else 1)
+    known = found.rows.get(row.identity)
+    if known is None or row.attempts > known.attempts:  # a page that was freed may hold an earlier one
+        found.rows[row.identity] = row
+
+
+def _page_sizes(data: bytes) -> set[int]:
+    """Return the size of pages that the header names, and the usual one: the header may be damaged."""
+    size = int(struct.unpack(">H", data[16:18])[0]) if data[:16] == _MAGIC and len(data) >= _HEADER_BYTES else 0
     size = 65_536 if size == 1 else size
-    return size if size >= 512 and size & (size - 1) == 0 else PAGE_BYTES
+    return {PAGE_BYTES, size} if size >= 512 and size & (size - 1) == 0 else {PAGE_BYTES}
 
 
 def _rows_of_page(data: bytes, size: int, number: int) -> Iterator[Row]:
@@ -71,56 +86,69 @@ def _rows_of_page(data: bytes, size: int, number: int) -> Iterator[Row]:
     for index in range(count):
         pointer = page[start + 8 + 2 * index : start + 10 + 2 * index]
         try:
-            values = _values(_payload(data, size, page, struct.unpack(">H", pointer)[0]))
-            if len(values) == len(COLUMNS):
-                yield _row(values)
+            yield _row(_values(data, size, page, struct.unpack(">H", pointer)[0]))
         except (_Broken, struct.error, IndexError, ValueError, TypeError):
             continue
 
 
-def _payload(data: bytes, size: int, page: bytes, offset: int) -> bytes:
-    """Return the content of a cell, its overflow pages included."""
+def _values(data: bytes, size: int, page: bytes, offset: int) -> list[Value]:
+    """Return the columns of the row in a cell: numbers, and texts as bytes."""
     length, offset = _varint(page, offset)
     _, offset = _varint(page, offset)  # the row's number
-    if length > 2 * LARGEST_RECORD:
-        raise _Broken
     most, least = size - 35, (size - 12) * 32 // 255 - 23
     local = length
     if length > most:
         local = least + (length - least) % (size - 4)
         local = local if local <= most else least
-    content = bytearray(page[offset : offset + local])
-    following = page[offset + local : offset + local + 4]
+    content = page[offset : offset + local]
+    kinds, start = _kinds(content)
+    lengths = [_length(kind) for kind in kinds]
+    if len(content) < local or len(kinds) != len(COLUMNS) or start + sum(lengths) != length:
+        raise _Broken  # before a chain is followed: a garbled page may seem to have thousands of long rows
+    content += _overflow(data, size, page[offset + local : offset + local + 4], length - local)
+    values: list[Value] = []
+    for kind, width in zip(kinds, lengths, strict=True):
+        part = content[start : start + width]
+        start += width
+        constant = {0: None, 8: 0, 9: 1}
+        values.append(constant[kind] if kind in constant else part if kind >= 12 else int.from_bytes(part, "big", signed=True))
+    return values
+
+
+def _overflow(data: bytes, size: int, following: bytes, length: int) -> bytes:
+    """Return so many bytes of a chain of overflow pages; `following` is the number of the first one, from 1."""
+    if length > len(data):
+        raise _Broken
+    content = bytearray()
     while len(content) < length:
         (number,) = struct.unpack(">I", following)
-        overflow = data[(number - 1) * size : number * size]
-        if number < 1 or len(overflow) < size:
+        page = data[(number - 1) * size : number * size]
+        if number < 1 or len(page) < size:
             raise _Broken
-        following = overflow[:4]
-        content += overflow[4 : 4 + length - len(content)]
+        following = page[:4]
+        content += page[4 : 4 + length - len(content)]
     return bytes(content)
 
 
-def _values(payload: bytes) -> list[Value]:
-    """Return the columns of a row: numbers, and texts as bytes."""
-    end, offset = _varint(payload, 0)
-    kinds = []
-    while offset < end:
-        kind, offset = _varint(payload, offset)
+def _kinds(content: bytes) -> tuple[list[int], int]:
+    """Return the kind of every column, and where the first one starts."""
+    end, offset = _varint(content, 0)
+    kinds: list[int] = []
+    while offset < end and len(kinds) <= len(COLUMNS):
+        kind, offset = _varint(content, offset)
         kinds.append(kind)
-    values: list[Value] = []
-    offset = end
-    for kind in kinds:
-        if kind in (0, 8, 9):
-            values.append({0: None, 8: 0, 9: 1}[kind])
-            continue
-        length = _INTEGER_BYTES[kind] if kind in _INTEGER_BYTES else (kind - 12) // 2 if kind >= 12 else -1
-        part = payload[offset : offset + length]
-        if length < 0 or len(part) < length:
-            raise _Broken
-        values.append(part if kind >= 12 else int.from_bytes(part, "big", signed=True))
-        offset += length
-    return values
+    return kinds, end
+
+
+def _length(kind: int) -> int:
+    """Return how many bytes a column of a kind takes. Decimal fractions (7) are in no column of ours."""
+    if kind in (0, 8, 9):
+        return 0
+    if kind in _INTEGER_BYTES:
+        return _INTEGER_BYTES[kind]
+    if kind < 12:
+        raise _Broken
+    return (kind - 12) // 2
 
 
 def _varint(data: bytes, offset: int) -> tuple[int, int]:

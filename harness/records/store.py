@@ -12,7 +12,7 @@ from typing import Any
 from budgetnas.harness.records import inbox, migration
 from budgetnas.harness.records.database import Connect, Database, Record, Row, RunError, connect
 from budgetnas.harness.records.identity import canonical_json
-from budgetnas.spaces.files import Busy, exclusive, remove_leftovers, write_text
+from budgetnas.spaces.files import Busy, exclusive, make_folder, remove_leftovers, write_text
 
 __all__ = ["Record", "Row", "RunError", "Store", "checkpoint_folder"]
 
@@ -46,18 +46,20 @@ class Store:
     def create(self) -> None:
         """Make the folders and the file of records. Raises `RunError` if they cannot be made or the file is damaged."""
         try:
-            for folder in (self.root, self.timings, self.context):
-                folder.mkdir(parents=True, exist_ok=True)
+            self._make_folders()
         except OSError as error:
             raise self._unwritable(error) from None
         self.database.create()
+
+    def _make_folders(self) -> None:
+        for folder in (self.root, self.timings, self.context):
+            make_folder(folder)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. Raises `RunError` if another process holds it. Half-written files of a killed one are removed."""
         try:
-            for folder in (self.root, self.timings, self.context):
-                folder.mkdir(parents=True, exist_ok=True)
+            self._make_folders()
             lock = exclusive(self.root / ".lock", wait=False)
             lock.__enter__()
         except Busy:
@@ -89,9 +91,10 @@ class Store:
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every record by identity: 'ok' or 'failed'."""
-        if migration.is_old(self.root):
-            return {row.identity: row.status for row in migration.old_rows(self.root)}
-        return self.database.statuses() if self.database.exists() else {}
+        kept = self.database.statuses() if self.database.exists() else {}
+        if migration.is_old(self.root):  # it is read as it is: see `take_over`
+            return {row.identity: row.status for row in migration.old_rows(self.root)} | kept
+        return kept
 
     def holds_records(self) -> bool:
         """Return whether there is a file of records, or a folder of version 0.2."""
@@ -108,9 +111,8 @@ class Store:
 
     def rows(self) -> Iterator[Row]:
         """Yield every row in the order of identities, read in short transactions."""
-        if migration.is_old(self.root):
-            return migration.old_rows(self.root)
-        return self.database.rows() if self.database.exists() else iter(())
+        kept = self.database.rows() if self.database.exists() else iter(())
+        return migration.with_old_rows(self.root, kept) if migration.is_old(self.root) else kept
 
     def row(self, identity: str) -> Row:
         """Return the row of a trial. Raises `RunError` if there is none."""
@@ -134,14 +136,18 @@ class Store:
             ) from None
 
     def timing(self, identity: str) -> dict[str, Any]:
-        """Return the timing of a trial that has a record; of another one nothing."""
+        """Return the timing of a trial that has a record; of another one nothing. Raises `RunError` if it is damaged."""
         found = self._row(identity)
-        return dict(json.loads(found.timing)) if found else {}
+        try:
+            return dict(json.loads(found.timing)) if found else {}
+        except (ValueError, TypeError, RecursionError):
+            raise RunError(f"the timing of trial {identity} in {self.database.path} is damaged; run the study in another folder") from None
 
     def _row(self, identity: str) -> Row | None:
-        if migration.is_old(self.root):
+        found = self.database.row(identity) if self.database.exists() else None
+        if found is None and migration.is_old(self.root):
             return next((row for row in migration.old_rows(self.root) if row.identity == identity), None)
-        return self.database.row(identity) if self.database.exists() else None
+        return found
 
     def put(self, record: Record, timing: dict[str, Any] | None = None) -> None:
         """Write one record and its timing."""
