@@ -49,11 +49,16 @@ Watch: TypeAlias = "Callable[[Step, Mapping[str, float]], None]"  # called after
 class EvaluatorEntry:
     """What the project must know of an evaluator before its module is imported.
 
-    `module` is imported by this name. `ranking_class` is the class that its records are ranked in; classes are never mixed. `recipe` is the
-    kind of recipe that a study must name, in words, '' for none. `reads_table`: it answers from a table that knows every architecture of
-    the space, so that the exact best is known, a relaxation reads the whole table, and pages show boards. `seeded`: its answers depend on
-    the trial's seed, so that a method that draws nothing is run with every seed too. `shares_weights`: one network holds all architectures.
-    `only_last`: of a search's recommendations the last alone counts, because a search that resumes does not repeat the early ones.
+    Args:
+        name: How studies, records and the command line call it. It is part of a trial's identity.
+        module: The module, by its full name.
+        ranking_class: The class that its records are ranked in. Two classes are never ranked together.
+        recipe: The kind of recipe that a study must name, in words; empty for none.
+        reads_table: It answers from a table that knows every architecture of the space. So the exact best is known, a relaxation reads the
+            whole table, and pages show boards, which rank the classes of queries and of full information.
+        seeded: Its answers depend on the trial's seed, so that a method that draws nothing is run with every seed too.
+        shares_weights: One network holds all architectures.
+        only_last: The last recommendation of a search alone counts, because a search that is resumed does not repeat the earlier ones.
     """
 
     name: str

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgetnas.harness.catalogue.catalogue import find_method
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.problem import Allowance, Limit
 from budgetnas.harness.records import database, inbox
 from budgetnas.harness.records.store import Row, RunError, Store
@@ -215,7 +215,7 @@ def test_whatever_a_plugin_leaves_is_its_own_failure_and_no_error_of_the_run(tmp
         kind: Trial(
             space="nasbench201", dataset="closed-form", device=None, limits=(Limit("params", upper=1e6),), allowance=Allowance(5),
             validation="mean", method=found.reference, settings=(("kind", kind),), version=found.version,
-            table=landscape_of("nasbench201", "closed-form", None).checksum, seed=0, folder=tmp_path,
+            table=tabulated_space_of("nasbench201", "closed-form", None).checksum, seed=0, folder=tmp_path,
         )
         for kind in [*contents, "folder", "huge", "link", "pipe", "gone", "good", "no folder"]
     }  # fmt: skip

@@ -21,7 +21,7 @@ VALUES = st.recursive(
     max_leaves=10,
 )
 SETTINGS = st.dictionaries(TEXTS, VALUES, max_size=4).map(lambda settings: tuple(sorted(settings.items(), key=lambda item: item[0])))
-TRAININGS = st.none() | st.builds(TrainingSpec, st.sampled_from(["supernet", "training"]), TEXTS, TEXTS, TEXTS)
+TRAININGS = st.none() | st.builds(TrainingSpec, TEXTS, TEXTS, TEXTS)
 LIMITS = st.lists(st.builds(Limit, TEXTS, st.floats(0, allow_nan=False), st.floats(0, 1)), max_size=3).map(tuple)
 TRIALS = st.builds(
     Trial,
@@ -38,6 +38,7 @@ TRIALS = st.builds(
     seed=st.integers(),
     folder=st.none() | st.just(Path("/somewhere")),
     training=TRAININGS,
+    evaluator=st.sampled_from(["table", "supernet"]) | TEXTS,
 )
 
 
