@@ -1,4 +1,4 @@
-"""Local search: climbs to local optima, descends violations for free, restarts, ends, and beats chance."""
+"""Local search: it climbs to local optima, reduces violations without queries, restarts, ends, and beats random search."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ask(limits: tuple[Limit, ...], queries: int | None) -> tuple[Problem, Meter]
 def run(
     limits: tuple[Limit, ...], queries: int | None = 200, seed: int = 0, method: Method | None = None
 ) -> tuple[list[Architecture], Meter]:
-    """Return what was recommended, in order, and the meter that saw the questions."""
+    """Return the recommendations, in order, and the meter that recorded the questions."""
     problem, meter = ask(limits, queries)
     found = []
     try:
@@ -51,7 +51,7 @@ def run(
 
 @pytest.mark.parametrize("first_improvement", [True, False])
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ...], first_improvement: bool) -> None:
+def test_queries_only_feasible_architectures_once_and_recommends_the_best(limits: tuple[Limit, ...], first_improvement: bool) -> None:
     found, meter = run(limits, method=LocalSearch(first_improvement))
     admitted = LANDSCAPE.admitted(limits)
     assert meter.queries == min(200, admitted.sum())
@@ -61,7 +61,7 @@ def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ..
     assert [LANDSCAPE.validation[SPACE.index(arch)] for arch in found] == sorted(set(records))
 
 
-def test_a_seed_decides_everything_and_no_global_state_is_touched() -> None:
+def test_the_seed_decides_the_search_and_global_random_state_is_unchanged() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     first, again, other = (run(LIMITS["one"], seed=seed)[1].log for seed in (3, 3, 4))
     assert first == again
@@ -77,14 +77,14 @@ def test_reaches_a_tiny_region_by_smaller_violations_and_ends() -> None:
     assert LANDSCAPE.admitted(limits)[list(meter.answers)].all()
 
 
-def test_ends_without_a_question_where_nothing_is_feasible() -> None:
+def test_ends_without_a_query_if_nothing_is_feasible() -> None:
     assert not LANDSCAPE.admitted(EMPTY).any()
     found, meter = run(EMPTY)
     assert (found, meter.queries) == ([], 0)
 
 
 @pytest.mark.parametrize("first_improvement", [True, False])
-def test_a_climb_ends_where_no_feasible_neighbour_is_better(first_improvement: bool) -> None:
+def test_a_climb_ends_when_no_feasible_neighbour_is_better(first_improvement: bool) -> None:
     problem, meter = ask(LIMITS["one"], None)
     admitted, validation = LANDSCAPE.admitted(problem.limits), LANDSCAPE.validation
     for seed, start in enumerate(np.flatnonzero(admitted)[::200]):
@@ -112,7 +112,7 @@ def test_without_first_improvement_a_climb_takes_the_steepest_step() -> None:
     assert {SPACE.index(other) for other, _ in walk.climb(start, first_improvement=False)} == asked
 
 
-def test_a_descent_costs_nothing_and_ends_feasible_or_where_no_neighbour_violates_less() -> None:
+def test_a_descent_costs_no_query_and_ends_feasible_or_when_no_neighbour_has_a_smaller_violation() -> None:
     problem, meter = ask(LIMITS["several"], None)
     rng = np.random.default_rng(0)
     walk, ends = _Walk(problem, meter, rng), []
@@ -135,7 +135,7 @@ def test_patience_below_one_is_refused() -> None:
 
 @pytest.mark.parametrize("limits", [(), (Limit("latency_ms", 3.0),)], ids=["none", "one"])
 def test_better_than_random_search(limits: tuple[Limit, ...]) -> None:
-    """Were it no better, it would pass with a probability of 1 in 1,000 (one-sided Mann-Whitney test over 20 seeds each)."""
+    """A search no better than random would pass with a probability of 1 in 1,000 (one-sided Mann-Whitney test over 20 seeds each)."""
     bests = [
         [max(run(limits, seed=seed, method=method)[1].answers.values()) for seed in range(20)] for method in (LocalSearch(), RandomSearch())
     ]

@@ -1,4 +1,4 @@
-"""NSGA-II: within its allowance, feasible, repeatable, a true front, better than chance."""
+"""NSGA-II: it stays within its allowance, queries feasible architectures only, is repeatable, returns a true front, and beats random."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ IMPOSSIBLE = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
 
 
 class ClosedForm:
-    """An evaluator over the closed-form table that refuses a new accuracy beyond its allowance and keeps every question."""
+    """An evaluator of the closed-form table that refuses new accuracies beyond its allowance and records all questions."""
 
     offers = frozenset({Need.ACCURACY})
 
@@ -71,7 +71,7 @@ class ClosedForm:
 def run(
     method: Method, limits: tuple[Limit, ...], seed: int, allowance: int = 200
 ) -> tuple[ClosedForm, list[tuple[Architecture, ...]], bool]:
-    """Return what was asked, every recommendation, and whether the search ended by itself instead of by its allowance."""
+    """Return the evaluator with its questions, all recommendations, and whether the search ended before its allowance was spent."""
     evaluator = ClosedForm(allowance)
     problem = Problem(SPACE, task_of("closed-form"), "closed-form", limits, Allowance(allowance))
     recommendations = []
@@ -89,7 +89,7 @@ def feasible(index: int, limits: tuple[Limit, ...]) -> bool:
 
 
 class Random:
-    """Random search in its plainest form, to compare with."""
+    """The simplest random search, for comparison."""
 
     needs = frozenset({Need.ACCURACY})
 
@@ -106,7 +106,7 @@ class Random:
 
 
 class Handful:
-    """A space of six architectures, all connected, in which a gene has no choice."""
+    """A space of six connected architectures, in which one gene has a single value."""
 
     name = "handful"
     arity = (2, 1, 3)
@@ -117,7 +117,7 @@ class Handful:
 
 
 class OfHandful(ClosedForm):
-    """Accuracy is the sum of the genes, 'params' the first."""
+    """An evaluator of that space: accuracy is the sum of the genes, `params` is the first gene."""
 
     def cost(self, arch: Architecture) -> dict[str, float]:
         return {"params": float(arch.genes[0])}
@@ -128,7 +128,7 @@ class OfHandful(ClosedForm):
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_the_same_seed_asks_the_same_and_another_does_not(limits: tuple[Limit, ...]) -> None:
+def test_the_same_seed_asks_the_same_questions_and_another_seed_asks_others(limits: tuple[Limit, ...]) -> None:
     first, again, other = (run(NSGA2(), limits, seed, allowance=60) for seed in (1, 1, 2))
     assert first[0].questions == again[0].questions
     assert first[1:] == again[1:]
@@ -144,7 +144,7 @@ def test_every_query_is_feasible_and_new(limits: tuple[Limit, ...]) -> None:
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_it_recommends_the_front_of_the_feasible_ones_asked(limits: tuple[Limit, ...]) -> None:
+def test_it_recommends_the_front_of_the_evaluated_architectures(limits: tuple[Limit, ...]) -> None:
     resource = limits[0].resource if limits else "params"
     evaluator, recommendations, _ = run(NSGA2(), limits, seed=5)
     points = [(-ACCURACY[i], evaluator.cost(SPACE.at(i))[resource]) for i in evaluator.questions]
@@ -154,7 +154,7 @@ def test_it_recommends_the_front_of_the_feasible_ones_asked(limits: tuple[Limit,
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40))
-def test_a_front_is_the_non_dominated_points_in_order(points: list[tuple[int, int]]) -> None:
+def test_a_front_has_the_non_dominated_points_in_order(points: list[tuple[int, int]]) -> None:
     front, members = _Front(), set()
     for number, point in enumerate(points):
         before = front.members
@@ -174,7 +174,7 @@ def test_a_front_is_the_non_dominated_points_in_order(points: list[tuple[int, in
         ((Limit("latency_ms", 0.0),), {"latency_ms": 1.0}),
     ],
 )
-def test_a_resource_is_minimised_as_a_share_of_its_bound(limits: tuple[Limit, ...], scales: dict[str, float]) -> None:
+def test_resources_are_divided_by_their_bounds(limits: tuple[Limit, ...], scales: dict[str, float]) -> None:
     problem = Problem(SPACE, task_of("closed-form"), "closed-form", limits, Allowance())
     assert _scales(problem) == scales
 
@@ -199,7 +199,7 @@ def test_a_tiny_feasible_region_ends_the_search() -> None:
     assert set(evaluator.questions) <= region
 
 
-def test_a_space_of_six_is_asked_whole_and_the_search_ends() -> None:
+def test_in_a_space_of_six_all_are_queried_and_the_search_ends() -> None:
     evaluator = OfHandful(allowance=1000)
     problem = Problem(Handful(), task_of("closed-form"), None, (), Allowance(None))  # type: ignore[arg-type]  # only what a method uses
     recommendations = list(NSGA2().search(problem, evaluator, np.random.default_rng(0)))
@@ -207,7 +207,7 @@ def test_a_space_of_six_is_asked_whole_and_the_search_ends() -> None:
     assert Architecture("handful", (1, 0, 2)) in recommendations[-1]
 
 
-def test_it_touches_no_global_state_prints_nothing_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_changes_no_global_state_prints_nothing_and_gives_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
     before = random.getstate(), repr(np.random.get_state())
     with warnings.catch_warnings():
         warnings.simplefilter("error")

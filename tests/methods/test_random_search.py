@@ -1,4 +1,4 @@
-"""Random search: uniform over the feasible architectures, none twice, and an end to it."""
+"""Random search: it samples the feasible architectures uniformly without repetition, and it ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EMPTY = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
 def run(
     limits: tuple[Limit, ...], queries: int | None = 200, seed: int = 0, method: RandomSearch | None = None
 ) -> tuple[list[Architecture], Meter]:
-    """Return what was recommended, in order, and the meter that saw the questions."""
+    """Return the recommendations, in order, and the meter that recorded the questions."""
     meter = Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(queries))
     problem = Problem(SPACE, task_of(DATASET), DEVICE, limits, Allowance(queries))
     found = []
@@ -48,7 +48,7 @@ def run(
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ...]) -> None:
+def test_queries_only_feasible_architectures_once_and_recommends_the_best(limits: tuple[Limit, ...]) -> None:
     found, meter = run(limits)
     admitted = LANDSCAPE.admitted(limits)
     assert meter.queries == min(200, admitted.sum())
@@ -58,7 +58,7 @@ def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ..
     assert [LANDSCAPE.validation[SPACE.index(arch)] for arch in found] == sorted(set(records))
 
 
-def test_a_seed_decides_everything_and_no_global_state_is_touched() -> None:
+def test_the_seed_decides_the_search_and_global_random_state_is_unchanged() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     first, again, other = (run(LIMITS["one"], seed=seed)[1].log for seed in (3, 3, 4))
     assert first == again
@@ -73,13 +73,13 @@ def test_finds_every_member_of_a_tiny_region_and_ends() -> None:
     assert set(meter.answers) == set(np.flatnonzero(LANDSCAPE.admitted(limits)))
 
 
-def test_ends_without_a_question_where_nothing_is_feasible() -> None:
+def test_ends_without_a_query_if_nothing_is_feasible() -> None:
     assert not LANDSCAPE.admitted(EMPTY).any()
     found, meter = run(EMPTY)
     assert (found, meter.queries) == ([], 0)
 
 
-def test_gives_up_after_its_patience() -> None:
+def test_ends_after_patience_draws_without_a_new_feasible_architecture() -> None:
     _, meter = run(EMPTY, method=RandomSearch(patience=300))
     assert 300 <= len(meter.log) <= 600
 
@@ -90,7 +90,7 @@ def test_patience_below_one_is_refused() -> None:
 
 
 class Small:
-    """A space of 24 architectures, of which the twelve with an even sum of genes are connected; accuracy is drawn from them in order."""
+    """A space of 24 architectures, of which the twelve with an even sum of genes are connected."""
 
     name = "small"
     arity = (3, 2, 4)
@@ -101,7 +101,7 @@ class Small:
 
 
 class FirstQuestion:
-    """An evaluator that keeps what it is asked."""
+    """An evaluator that records the architectures of its questions."""
 
     offers = frozenset({Need.ACCURACY})
 
@@ -122,7 +122,7 @@ class FirstQuestion:
         raise NotImplementedError
 
 
-def test_every_feasible_architecture_is_as_likely_as_any_other() -> None:
+def test_all_feasible_architectures_are_equally_likely() -> None:
     problem = Problem(Small(), task_of(DATASET), None, (), Allowance(None))  # type: ignore[arg-type]
     counts: Counter[tuple[str, tuple[int, ...]]] = Counter()
     for seed in range(600):
@@ -133,4 +133,4 @@ def test_every_feasible_architecture_is_as_likely_as_any_other() -> None:
     for place in ("first", "last"):
         seen = [count for (where, _), count in counts.items() if where == place]
         assert len(seen) == 12
-        assert chisquare(seen).pvalue > 1e-4  # of uniform draws, one set of seeds in 10,000 would fail
+        assert chisquare(seen).pvalue > 1e-4  # uniform draws fail for one set of seeds in 10,000

@@ -1,4 +1,4 @@
-"""Regularized evolution: feasibility first, ageing, tournaments, an end to it, and better than chance."""
+"""Regularized evolution: feasibility first, ageing, tournaments, it ends, and it beats random search."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EMPTY = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
 def run(
     limits: tuple[Limit, ...], queries: int | None = 200, seed: int = 0, method: Method | None = None
 ) -> tuple[list[Architecture], Meter]:
-    """Return what was recommended, in order, and the meter that saw the questions."""
+    """Return the recommendations, in order, and the meter that recorded the questions."""
     meter = Meter(TableEvaluator(LANDSCAPE), None, SPACE, Allowance(queries))
     problem = Problem(SPACE, task_of(DATASET), DEVICE, limits, Allowance(queries))
     found = []
@@ -47,7 +47,7 @@ def run(
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ...]) -> None:
+def test_queries_only_feasible_architectures_once_and_recommends_the_best(limits: tuple[Limit, ...]) -> None:
     found, meter = run(limits)
     admitted = LANDSCAPE.admitted(limits)
     assert meter.queries == min(200, admitted.sum())
@@ -57,7 +57,7 @@ def test_asks_feasible_ones_once_and_recommends_the_best(limits: tuple[Limit, ..
     assert [LANDSCAPE.validation[SPACE.index(arch)] for arch in found] == sorted(set(records))
 
 
-def test_a_seed_decides_everything_and_no_global_state_is_touched() -> None:
+def test_the_seed_decides_the_search_and_global_random_state_is_unchanged() -> None:
     before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
     first, again, other = (run(LIMITS["one"], seed=seed)[1].log for seed in (3, 3, 4))
     assert first == again
@@ -73,13 +73,13 @@ def test_reaches_a_tiny_region_by_smaller_violations_and_ends() -> None:
     assert LANDSCAPE.admitted(limits)[list(meter.answers)].all()
 
 
-def test_ends_without_a_question_where_nothing_is_feasible() -> None:
+def test_ends_without_a_query_if_nothing_is_feasible() -> None:
     assert not LANDSCAPE.admitted(EMPTY).any()
     found, meter = run(EMPTY)
     assert (found, meter.queries) == ([], 0)
 
 
-def test_the_only_member_of_a_population_of_one_dies_even_for_a_worse_child() -> None:
+def test_in_a_population_of_one_even_a_worse_child_replaces_the_member() -> None:
     _, meter = run((Limit("latency_ms", 4.0),), method=RegularizedEvolution(population=1, sample=1))
     walk = [SPACE.at(index) for index in meter.answers]  # type: ignore[arg-type]
     distances = [sum(a != b for a, b in zip(before.genes, after.genes, strict=True)) for before, after in pairwise(walk)]
@@ -88,7 +88,7 @@ def test_the_only_member_of_a_population_of_one_dies_even_for_a_worse_child() ->
 
 
 @pytest.mark.parametrize(("size", "draws"), [(10, 1), (10, 3), (100, 25), (4, 10)])
-def test_one_uniform_number_decides_a_tournament_as_all_its_draws_would(size: int, draws: int) -> None:
+def test_a_tournament_by_one_uniform_number_has_the_distribution_of_all_its_draws(size: int, draws: int) -> None:
     grid = 100_000
     places = [_winner(size, 1.0 / draws, (i + 0.5) / grid) for i in range(grid)]
     expected = [((size - j) / size) ** draws - ((size - j - 1) / size) ** draws for j in range(size)]
@@ -97,7 +97,7 @@ def test_one_uniform_number_decides_a_tournament_as_all_its_draws_would(size: in
     assert _winner(size, 1.0 / draws, 1.0 - 2.0**-53) < size  # the greatest number that a generator draws
 
 
-def test_a_mutant_differs_in_the_gene_given_and_every_other_value_is_as_likely() -> None:
+def test_a_mutant_differs_in_the_given_gene_and_all_other_values_are_equally_likely() -> None:
     mutants = [_mutant((0, 2, 1), (2, 4, 3), 1, (i + 0.5) / 300) for i in range(300)]
     assert {mutant: mutants.count(mutant) for mutant in mutants} == {(0, 3, 1): 100, (0, 0, 1): 100, (0, 1, 1): 100}
 
@@ -119,7 +119,7 @@ class Single(NASBench201):
 
 
 class AlwaysTheSame(TableEvaluator):
-    """An evaluator that says the same of everything."""
+    """An evaluator with the same answer for all architectures."""
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
         return {}
@@ -128,7 +128,7 @@ class AlwaysTheSame(TableEvaluator):
         return 50.0
 
 
-def test_a_space_of_one_architecture_is_asked_about_once() -> None:
+def test_the_architecture_of_a_space_of_one_is_queried_once() -> None:
     evaluator = AlwaysTheSame(LANDSCAPE)
     problem = Problem(Single(), task_of(DATASET), None, (), Allowance(None))
     found = list(RegularizedEvolution().search(problem, evaluator, np.random.default_rng(0)))
@@ -137,7 +137,7 @@ def test_a_space_of_one_architecture_is_asked_about_once() -> None:
 
 @pytest.mark.parametrize("limits", [(), (Limit("latency_ms", 3.0),)], ids=["none", "one"])
 def test_better_than_random_search(limits: tuple[Limit, ...]) -> None:
-    """Were it no better, it would pass with a probability of 1 in 1,000 (one-sided Mann-Whitney test over 20 seeds each)."""
+    """A search no better than random would pass with a probability of 1 in 1,000 (one-sided Mann-Whitney test over 20 seeds each)."""
     bests = [
         [max(run(limits, seed=seed, method=method)[1].answers.values()) for seed in range(20)]
         for method in (RegularizedEvolution(), RandomSearch())

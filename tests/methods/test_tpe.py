@@ -1,4 +1,4 @@
-"""TPE: within its allowance, feasible, repeatable, better than chance."""
+"""TPE: it stays within its allowance, queries feasible architectures only, is repeatable, and beats random search."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IMPOSSIBLE = (Limit("latency_ms", 1.2), Limit("params", lower=2e5))
 
 
 class ClosedForm:
-    """An evaluator over the closed-form table that refuses a new accuracy beyond its allowance and keeps every question."""
+    """An evaluator of the closed-form table that refuses new accuracies beyond its allowance and records all questions."""
 
     offers = frozenset({Need.ACCURACY})
 
@@ -70,7 +70,7 @@ class ClosedForm:
 def run(
     method: Method, limits: tuple[Limit, ...], seed: int, allowance: int = 200
 ) -> tuple[ClosedForm, list[tuple[Architecture, ...]], bool]:
-    """Return what was asked, every recommendation, and whether the search ended by itself instead of by its allowance."""
+    """Return the evaluator with its questions, all recommendations, and whether the search ended before its allowance was spent."""
     evaluator = ClosedForm(allowance)
     problem = Problem(SPACE, task_of("closed-form"), "closed-form", limits, Allowance(allowance))
     recommendations = []
@@ -88,7 +88,7 @@ def feasible(index: int, limits: tuple[Limit, ...]) -> bool:
 
 
 class Random:
-    """Random search in its plainest form, to compare with."""
+    """The simplest random search, for comparison."""
 
     needs = frozenset({Need.ACCURACY})
 
@@ -105,7 +105,7 @@ class Random:
 
 
 class Handful:
-    """A space of six architectures, all connected, in which a gene has no choice."""
+    """A space of six connected architectures, in which one gene has a single value."""
 
     name = "handful"
     arity = (2, 1, 3)
@@ -116,7 +116,7 @@ class Handful:
 
 
 class OfHandful(ClosedForm):
-    """Accuracy is the sum of the genes, 'params' the first."""
+    """An evaluator of that space: accuracy is the sum of the genes, `params` is the first gene."""
 
     def cost(self, arch: Architecture) -> dict[str, float]:
         return {"params": float(arch.genes[0])}
@@ -127,7 +127,7 @@ class OfHandful(ClosedForm):
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_the_same_seed_asks_the_same_and_another_does_not(limits: tuple[Limit, ...]) -> None:
+def test_the_same_seed_asks_the_same_questions_and_another_seed_asks_others(limits: tuple[Limit, ...]) -> None:
     first, again, other = (run(TPE(), limits, seed, allowance=60) for seed in (1, 1, 2))
     assert first[0].questions == again[0].questions
     assert first[1:] == again[1:]
@@ -143,13 +143,13 @@ def test_every_query_is_feasible_and_new(limits: tuple[Limit, ...]) -> None:
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_it_recommends_the_best_feasible_one_asked(limits: tuple[Limit, ...]) -> None:
+def test_it_recommends_the_best_evaluated_architecture(limits: tuple[Limit, ...]) -> None:
     evaluator, recommendations, _ = run(TPE(), limits, seed=5, allowance=80)
     (last,) = recommendations[-1]
     assert ACCURACY[SPACE.index(last)] == max(ACCURACY[index] for index in evaluator.questions)
 
 
-def test_suggestions_are_feasible_and_new_where_optunas_own_are_not() -> None:
+def test_suggestions_are_feasible_and_new_while_those_of_plain_optuna_often_are_not() -> None:
     problem = Problem(SPACE, task_of("closed-form"), "closed-form", LIMITS["one"], Allowance(None))
     waste = {}
     for constrained in (True, False):
@@ -173,7 +173,7 @@ def test_suggestions_are_feasible_and_new_where_optunas_own_are_not() -> None:
 
 
 def test_infeasible_trials_lead_to_a_first_feasible_one() -> None:
-    # With `draws=1` at most 220 draws are uniform: they alone would meet one of 7 cells among 15,625 in one search of ten.
+    # With `draws=1` at most 220 draws are uniform. They alone would find one of the 7 cells among 15,625 in one search of ten.
     found = [bool(run(TPE(draws=1), LIMITS["seven cells"], seed)[1]) for seed in range(6)]
     assert all(found)
 
@@ -198,7 +198,7 @@ def test_a_tiny_feasible_region_ends_the_search() -> None:
     assert set(evaluator.questions) <= region
 
 
-def test_a_space_of_six_is_asked_whole_and_the_search_ends() -> None:
+def test_in_a_space_of_six_all_are_queried_and_the_search_ends() -> None:
     evaluator = OfHandful(allowance=1000)
     problem = Problem(Handful(), task_of("closed-form"), None, (), Allowance(None))  # type: ignore[arg-type]  # only what a method uses
     recommendations = list(TPE().search(problem, evaluator, np.random.default_rng(0)))
@@ -206,7 +206,7 @@ def test_a_space_of_six_is_asked_whole_and_the_search_ends() -> None:
     assert Architecture("handful", (1, 0, 2)) in recommendations[-1]
 
 
-def test_it_touches_no_global_state_prints_nothing_and_warns_of_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_changes_no_global_state_prints_nothing_and_gives_no_warning(capfd: pytest.CaptureFixture[str]) -> None:
     before = random.getstate(), repr(np.random.get_state()), optuna.logging.get_verbosity()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
