@@ -135,7 +135,7 @@ def test_a_build_without_what_it_needs_is_told_what_to_install(
 
 def test_a_table_from_nothing_trained_is_refused_and_nothing_is_written(command: Command, tmp_path: Path, trains: None) -> None:
     done = command("data", "build", "digits201", "--step", "table", "--out", str(tmp_path / "out"))
-    assert "accuracies: 328 of 328 parts are not there yet" in one_line(done)
+    assert "accuracies: 328 of 328 parts are missing; run the command again without --step" in one_line(done)
     assert not (tmp_path / "out").exists()
 
 
