@@ -93,13 +93,13 @@ def test_for_people_trained_stands_beside_queried(command: Command, trains: None
         (("nasbench201", CELL, "--seed", "-1"), "the table has no seed -1 for digits201; it has 0, 1, 2"),
         (
             ("nasbench201", CELL, "--dataset", "cifar10"),
-            "say how to train nasbench201 on cifar10 with --recipe: the path of a TOML file, or",
+            "nasbench201 on cifar10 has no default recipe; give --recipe, the path of a TOML file or one of",
         ),
         (("nasbench201", CELL, "--dataset", "cifar10", "--recipe", "smoke"), "CIFAR-10 is not in"),
         (("nasbench201", CELL, "--dataset", "mnist", "--recipe", "smoke"), "unknown dataset 'mnist'; choose one of"),
         (("nasbench201", CELL, "--dataset", "closed-form", "--recipe", "smoke"), "there are no images of closed-form"),
         (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smokes"), "there is no recipe smokes; give the path of a TOML file, or"),
-        (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smoke", "--seed", "-1"), "the seed -1 cannot be used; choose 0 to"),
+        (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smoke", "--seed", "-1"), "the seed is -1; choose 0 to 2^63 - 1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: tuple[str, ...], message: str) -> None:
