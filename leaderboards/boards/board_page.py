@@ -28,6 +28,7 @@ from budgetnas.leaderboards.shared.tables import (
 
 ClassStandings = Mapping[str, ProblemStandings]  # ranking class -> standings by problem
 Rankings = Mapping[str, Ranking]  # ranking class -> ranking over the board's problems
+_ORIGINS = {"measured": "measured on the device", "estimated": "estimated by a model of the device", "exact": "computed exactly"}
 
 
 def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
@@ -54,6 +55,7 @@ def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
 
 
 def _problem_text(problem: BoardProblem, board: Board) -> str:
+    decimals = 3 if board.unit in ("ms", "mJ") else 0  # other costs are counts
     best, chosen = problem.best_by_test, problem.best_by_validation
     if best is None or chosen is None:
         return f"Limit: `{problem.limits_text}`. No connected, supported cell keeps it, so no method can deliver a network, and all tie."
@@ -61,9 +63,9 @@ def _problem_text(problem: BoardProblem, board: Board) -> str:
     regret = number(best.test - chosen.test)
     lines = [
         f"Limit: `{problem.limits_text}`, kept by {several(problem.feasible, 'cell')} ({share}).",
-        f"Best by test accuracy: {number(best.test)} % (cell {best.index}, `{best.arch}`, {number(best.cost, 3)} {board.unit}).",
+        f"Best by test accuracy: {number(best.test)} % (cell {best.index}, `{best.arch}`, {number(best.cost, decimals)} {board.unit}).",
         f"Best by validation accuracy, the best that a search can aim for: {number(chosen.test)} % test accuracy",
-        f"(cell {chosen.index}, {number(chosen.cost, 3)} {board.unit}), a regret of {regret}.",
+        f"(cell {chosen.index}, {number(chosen.cost, decimals)} {board.unit}), a regret of {regret}.",
     ]
     return "\n".join(lines)
 
@@ -188,13 +190,11 @@ def board_context(
         "stem": board.stem,
         "space": board.space,
         "dataset": escape(board.dataset),
-        "device_title": escape(board.device_title or "any device"),
+        "device_title": escape(board.device_title),
         "device_name": f" (`{board.device}`)" if board.device else "",
         "resource": board.resource,
         "unit": board.unit,
-        "origin_text": {"measured": "measured on the device", "estimated": "estimated by a model of the device"}.get(
-            board.origin, board.origin
-        ),
+        "origin_text": _ORIGINS.get(board.origin, board.origin),
         "problem_count": several(len(problems), "problem"),
         "method_count": several(table["method"].nunique(), "method"),
         "seed_count": _seed_count(table),

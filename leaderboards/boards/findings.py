@@ -64,8 +64,8 @@ def _problem_warnings(ranking: Ranking) -> list[str]:
         size = f"{several(ranking.problems, 'problem')} and {len(ranking.standings)} methods"
         least = f"the smallest possible p-value of Wilcoxon's signed-rank test with Holm's correction is {p_value(ranking.smallest_p)}"
         warnings.append(
-            f"**Too few problems to tell.** With {size}, {least}. No difference, however large, can be significant at {SIGNIFICANCE}; the "
-            "average ranks only describe this run."
+            f"**Too few problems.** With {size}, {least}. No difference, however large, can be significant at {SIGNIFICANCE}; the average "
+            "ranks only describe this run."
         )
     return warnings
 
@@ -116,7 +116,7 @@ def verdict_sentence(row: Standing, problems: int) -> str:
     single = f"Of {several(problems, 'single problem')}, it beats random search on {row.beats} and loses on {row.loses}."
     test = f"p = {p_value(row.p)}, effect {number(row.effect)}"
     if row.verdict == TOO_FEW_PROBLEMS:
-        return f"{name}: too few problems to tell ({test}). {single}"
+        return f"{name} has too few problems for a verdict ({test}). {single}"
     words = {BEATS: "beats random search", LOSES: "loses to random search"}.get(row.verdict, "shows no difference from random search")
     return f"{name} {words} ({test}). {single}"
 

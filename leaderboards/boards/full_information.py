@@ -172,4 +172,4 @@ def _panel(table: pd.DataFrame, board: Board, methods: Sequence[str]) -> CurvePa
             if 0.0 < bound < float("inf")
         }
     )
-    return CurvePanel(board.device_title or board.dataset, COSTS.get(resource, resource), curves, bounds)
+    return CurvePanel(board.device_title if board.device else board.dataset, COSTS.get(resource, resource), curves, bounds)

@@ -39,7 +39,7 @@ def _board_row(board: Board, table: pd.DataFrame, ranking: Ranking) -> list[str]
     leaders = winners(by_rank, highest=False)
     largest = winners(list(shares.items()), highest=True)
     return [
-        f"[{escape(board.dataset)} on {escape(board.device_title or 'any device')}]({board.stem}.md)",
+        f"[{escape(board.dataset)}{f' on {escape(board.device_title)}' if board.device else ''}]({board.stem}.md)",
         f"`{board.resource}`, {escape(board.origin)}",
         f"{table['problem'].nunique():,}",
         _names(leaders) + (f" ({number(min(value for _, value in by_rank))})" if leaders else ""),

@@ -174,7 +174,8 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
             # The last panel of each column has tick labels, even if the last row is not full.
             axes.tick_params(labelbottom=index + columns >= len(panels))
         resource = board.resource.removesuffix(f"_{board.unit}").replace("_", " ")
-        figure.supxlabel(f"{resource} on {board.device_title or 'any device'} [{board.unit}]", fontsize=11.5, parse_math=False)
+        where = f" on {board.device_title}" if board.device else ""
+        figure.supxlabel(f"{resource}{where} [{board.unit}]", fontsize=11.5, parse_math=False)
         figure.supylabel(f"test accuracy on {board.dataset} [%]", fontsize=11.5, parse_math=False)
         _legend(figure)
         save(figure, path)

@@ -50,8 +50,8 @@ def warnings_of(context: Mapping[str, Any]) -> list[str]:
     if seen < FEW_IMAGES_SEEN:
         found.append(
             f"**Short training.** The weights were trained on {seen:,} images ({several(training['epochs'], 'epoch')} of "
-            f"{training['images_trained']:,}); in DARTS's search it is 1,250,000. Such a run shows that everything works, but little about "
-            "the quality of methods."
+            f"{training['images_trained']:,}); DARTS's search uses 1,250,000. Such a run shows that everything works, but little about the "
+            "quality of methods."
         )
     return found
 

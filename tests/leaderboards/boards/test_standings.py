@@ -125,7 +125,7 @@ def test_two_problems_are_too_few(toy):
     ranking = rank_all(table)
     assert ranking.standings[0].verdict == "too few problems"
     (warning,) = warnings_of(table, ranking)
-    assert "Too few problems to tell" in warning
+    assert "**Too few problems.**" in warning
     assert "is 0.50. No difference, however large, can be significant at 0.05" in warning
 
 
