@@ -69,7 +69,7 @@ class RCDARTS:
     free_steps: int = 150  # steps between two projections, e_u of algorithm 1; section 4.1.1
     warm_up: int = 4  # length of the first phase, in phases; section 3.2.1 says longer than the others, without a number
     most_of_search: float = 0.05  # the longest phase, as a share of the search; no number in the paper
-    projection_steps: int = 500  # the most steps of a projection, e_p; section 4.1.1
+    projection_steps: int = 500  # largest number of steps of a projection, e_p; section 4.1.1
     projection_rate: float = 3e-4  # learning rate of Adam in a projection, without weight decay; section 4.1.1
     lambda_start: float = 10.0  # initial lambda of equation 8: the penalty of a cost at twice its limit; no number in the paper
     lambda_end: float = 1e-4  # final lambda, as a share of `lambda_start`; in the paper it falls towards 0, section 3.2.2
@@ -153,7 +153,7 @@ class RCDARTS:
         return max(1, min(self.free_steps, int(self.most_of_search * total)))
 
     def most_projected(self, total: int) -> int:
-        """Return the most steps of a projection: it is shortened in the same proportion as a phase."""
+        """Return the largest number of steps of a projection: it is shortened in the same proportion as a phase."""
         return math.ceil(self.projection_steps * self.phase_of(total) / self.free_steps)
 
     def projects_after(self, step: Step) -> bool:
@@ -187,7 +187,7 @@ def project(
         costs: the cost of alphas by resource, differentiable.
         limits: limits on those resources.
         weight: lambda of equation 8.
-        steps: the most steps of Adam.
+        steps: the largest number of steps of Adam.
         rate: learning rate of Adam.
         betas: Adam's betas.
     """

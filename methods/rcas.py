@@ -18,7 +18,7 @@ from budgetnas.harness.problem import AllowanceSpent, Architecture, Evaluator, L
 from budgetnas.spaces.space import CostedElements
 
 _ROUNDING = 1e-9  # a gain that grows by no more than this, in percentage points, counts as not grown
-_TAILS = 10_000  # the most random tails drawn to find one within the limits
+_TAILS = 10_000  # largest number of random tails drawn to find one within the limits
 
 
 class Element(NamedTuple):

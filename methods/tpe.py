@@ -46,7 +46,7 @@ class TPE:
     candidates: int = 24
     """Draws from l per suggestion (24 in hyperopt and optuna)."""
     infeasible: int = 100
-    """The most infeasible trials that optuna receives. Each trial makes all later suggestions slower."""
+    """Limit on the number of infeasible trials that optuna receives. Each trial makes all later suggestions slower."""
     draws: int = 100
     """Uniform draws for a start-up trial, and for the replacement of a suggestion that optuna already knows."""
     patience: int = 100

@@ -31,7 +31,7 @@ class Trained:
         test: accuracy [%] on the test images. Chance if it diverged.
         epochs: the figures of each epoch.
         seconds: wall-clock time, without interruptions.
-        peak_memory_bytes: the most memory in use, of the GPU or of the whole process.
+        peak_memory_bytes: largest memory in use, of the GPU or of the whole process.
         diverged: whether the training diverged.
         device: the name of the device.
         threads: processor threads.

@@ -39,7 +39,7 @@ class Fitted:
         test: accuracy [%] on the test images, likewise.
         epochs: the figures of each epoch.
         seconds: wall-clock time, without interruptions.
-        peak_memory_bytes: the most memory in use, see `device.peak_memory_bytes`.
+        peak_memory_bytes: largest memory in use, see `device.peak_memory_bytes`.
         diverged: whether the loss or a weight became infinite or NaN.
     """
 

@@ -70,7 +70,7 @@ def markers(methods: Sequence[str]) -> dict[str, str]:
 
 
 def tidy(axes: Axes) -> None:
-    """Leave away what a reader does not need: two of the four sides; a faint line at each figure of the upright axis helps."""
+    """Remove the top and right sides of the frame, and draw faint horizontal grid lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)

@@ -94,7 +94,7 @@ class Validation(RecipePart):
 
 
 class Subset(RecipePart):
-    """`[images]`: the most images of each part; left out, all. They are drawn with `seed`, and classes keep their shares."""
+    """`[images]`: a limit on the number of images of each part, by default none. They are drawn with `seed`; classes keep their shares."""
 
     train: Count | None = None
     validation: Count | None = None

@@ -17,9 +17,9 @@ _WORDS = {
     "auxiliary_weight": "weight of the auxiliary loss",
     "drop_path": "drop path",
     "label_smoothing": "label smoothing",
-    "images.train": "most training images",
-    "images.validation": "most validation images",
-    "images.test": "most test images",
+    "images.train": "training images",
+    "images.validation": "validation images",
+    "images.test": "test images",
 }
 _COMPARED = ("epochs", "batch", "optimiser", "schedule", "label_smoothing", "auxiliary_weight", "drop_path", "augmentation", "images")
 
