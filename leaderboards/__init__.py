@@ -1,1 +1,1 @@
-"""Records in, pages out. This room imports no other room."""
+"""Turns records into pages. This package imports no other package of the project."""

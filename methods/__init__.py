@@ -1,1 +1,1 @@
-"""The searches, one file a method. A method imports only `budgetnas.harness.problem` and `budgetnas.spaces.space`."""
+"""The search methods, one per file. A method imports only `budgetnas.harness.problem` and `budgetnas.spaces.space`."""

@@ -1,4 +1,4 @@
-"""DCA-NAS: alphas under a trained Lagrange multiplier, towards a search limit that a look-up graph gives for the device's limit.
+"""DCA-NAS: DARTS with a Lagrange multiplier per limit. A look-up graph turns the device's limit into the limit of the search.
 
 Dutta, Kanvar and Agarwal, "Search-time Efficient Device Constraints-Aware Neural Architecture Search", equations 3 and 4, algorithm 1.
 """
@@ -30,44 +30,50 @@ class Bound:
 
     @property
     def name(self) -> str:
-        """How figures call it."""
+        """The bound's name in figures."""
         return self.resource if self.sign > 0 else f"lower_{self.resource}"
 
     def excess(self, cost: Tensor) -> Tensor:
-        """Return (k_s - K') / K', positive where the bound is broken. A bound of 0 has no relative excess: there it is k_s itself."""
+        """Return (k_s - K') / K' of an upper bound, and its negative for a lower bound: positive if the bound is broken.
+
+        For a bound of 0, the result is not divided.
+
+        Args:
+            cost: k_s, a scalar.
+        """
         return self.sign * (cost - self.value) / (self.value or 1.0)
 
 
 class Multipliers:
-    """One multiplier a bound, lambda <- max(0, lambda + eta (k_s - K') / K'): projected gradient ascent on the Lagrangian.
+    """One multiplier per bound: lambda <- max(0, lambda + eta (k_s - K') / K'), projected gradient ascent on the Lagrangian.
 
-    They must never be among what the alphas' optimizer trains. It descends, and the Lagrangian falls without end as the multiplier of a
-    broken limit falls below 0, where the penalty rewards size: such a search delivers the slowest network of all.
+    The optimiser of the alphas must not train them, because it minimises. It would push the multiplier of a broken limit below 0, where the
+    penalty rewards a large network and the Lagrangian has no lower bound. Such a search delivers the slowest network of the space.
     """
 
     def __init__(self, count: int):
         self.values = [0.0] * count
 
     def ascend(self, excesses: Sequence[float], eta: float) -> None:
-        """Take one step, given every bound's relative excess."""
+        """Make one step of size `eta`, given the relative excess of each bound."""
         self.values = [max(0.0, value + eta * excess) for value, excess in zip(self.values, excesses, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
+        """Return the multipliers."""
         return {"values": list(self.values)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state."""
+        """Restore multipliers from `state_dict`."""
         self.values = list(state["values"])
 
 
 def sizes(relaxation: Relaxation, resource: str) -> Callable[[], Tensor]:
-    """Return k_s as a function of the present alphas.
+    """Return a function that computes k_s at the current alphas.
 
-    Parameters and MACs are those of the search network: equation 3, c_n sum over edges and operations of softmax(alpha) b(o), where each
-    cell has its own b(o), plus the fixed rest, so that one-hot alphas have the exact size. As equation 3 counts, it is the search network
-    without weight sharing, bottleneck and derived cells, whatever the options: each edge has operations of its own, at full width, and
-    every cell is a mixture. Of any other resource it is the expected cost.
+    For parameters and MACs it is the size of the search network: equation 3, c_n times the sum of softmax(alpha) b(o) over edges and
+    operations. Here each cell has its own b(o), and the fixed part of the network is added, so that one-hot alphas give the exact size. As
+    in equation 3, the size ignores weight sharing, the bottleneck and derived cells, even if the options have them: each edge has separate
+    operations of full width, and all cells are mixtures. For any other resource, k_s is the expected cost.
     """
     if resource not in SUMMED:
         return partial(relaxation.expected_cost, resource)
@@ -82,51 +88,54 @@ def sizes(relaxation: Relaxation, resource: str) -> Callable[[], Tensor]:
 
 @dataclass(frozen=True)
 class DCANAS:
-    """Descend the validation loss plus lambda (k_s - K') / K' in the alphas, ascend it in lambda, and return the strongest operations.
+    """Minimise the validation loss plus lambda (k_s - K') / K' over the alphas, and maximise it over lambda; keep the strongest operations.
 
-    k_s is the size of the search network (equation 3; `sizes`), K' its search limit. Softmax weights make k_s differ from the size of the
-    network delivered, so K' is looked up for the device's limit K in a graph of what earlier searches delivered (`lookup`). Without a
-    graph K' = K. Every limit has a multiplier of its own, which starts at 0. Beyond the paper: several limits at once, each looked up in
-    a graph made with that limit alone, and lower bounds, for which K' = K.
+    k_s is the size of the search network (equation 3; `sizes`), and K' is its limit, the search limit. Because of the softmax weights, k_s
+    differs from the size of the delivered network. So the device's limit K is looked up in a graph of what earlier searches delivered
+    (`lookup`), which gives K'. Without a graph, K' = K. Each limit has its own multiplier, which starts at 0. Beyond the paper, several
+    limits may hold at once, each with a graph made with that limit alone; lower bounds are allowed, with K' = K.
 
-    The paper divides nothing; dividing by K' makes `eta` mean the same for every resource and device. Adam moves alphas by about the
-    learning rate a step, however large lambda is. So a lambda that rises faster than alphas can follow goes on rising while they are on
-    their way, and drives them far below the limit, into cells that they do not leave when it falls again: on digits201 three times the
-    default costs up to 10 points of accuracy. The paper runs five searches and keeps the best by validation: here that is five seeds.
-    Weight sharing, bottleneck and derived cells belong to supernets; on a table they are not modelled, and the figures say so.
+    The paper does not divide by K'. The division makes `eta` mean the same for all resources and devices. A large `eta` overshoots: Adam
+    moves alphas by about the learning rate in a step, however large lambda is. A lambda that rises too fast keeps rising while the alphas
+    follow, and drives them far below the limit, into cells that they do not leave when lambda falls again. On digits201, three times the
+    default `eta` costs up to 10 points of accuracy.
 
-    The figures: `multiplier_R`, `search_limit_R` and `size_over_limit_R` (k_s / K' at the end) for every bounded resource R; `excess`, the
-    largest relative excess of k_s at the end; `loss` and `steps`; `repaired`, 1 where `repair` changed the recommendation;
-    `lookup_searches` and `lookup_steps`, what the graphs cost, each of whose searches took as many steps as this one; those of `summary`.
+    The paper runs five searches and keeps the best by validation accuracy; here that is five seeds. Weight sharing, bottleneck and derived
+    cells need a supernet. A table cannot model them, and figures `not_modelled_...` report this.
+
+    Figures: `multiplier_R`, `search_limit_R` and `size_over_limit_R` (k_s / K' at the end) for each bounded resource R; `excess`, the
+    largest relative excess of k_s at the end; `loss` and `steps`; `repaired`, 1 if `repair` changed the recommendation, else 0;
+    `lookup_searches` and `lookup_steps`, the searches and steps that the graphs took, if each search took as many steps as this one; and
+    those of `summary`.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION})
-    # What differs in the searches that a look-up graph is made of.
+    # The settings that differ in the searches for a look-up graph.
     lookup_searches: ClassVar[Mapping[str, object]] = {"lookup": (), "shape": "steps", "repair": False}
 
-    # Rows (resource, K', cost delivered under it), one a search, without the cost where that delivered no network; no rows: K' = K.
+    # The look-up graph: one row per search, (resource, K', delivered cost), or (resource, K') if no network was delivered. Empty: K' = K.
     lookup: tuple[tuple[str, float, float] | tuple[str, float], ...] = ()
-    shape: Shape = "steps"  # of the graph between its search limits; the paper does not say
-    eta: float | None = None  # step of the multipliers; the paper gives none. None: 1 / steps. Larger ones overshoot: see below
-    learning_rate: float = 6e-4  # of the alphas; appendix D, as are the next two
-    momentum: tuple[float, float] = (0.5, 0.999)  # Adam's betas
-    weight_decay: float = 1e-3  # of alphas, added to their gradient
-    deviation: float = 1e-3  # of the normal distribution that alphas start from; DARTS's release
-    steps: int | None = None  # None: as many as the recipe has, on a table as many as it takes DARTS to settle
-    channels: int | None = None  # of the search network; None: the space's own, 16 in appendix D
-    cells: int | None = None  # of the search network; None: the space's own, 8 in appendix D
-    shared: bool = True  # edges that leave a node share the weights of equal operations (equation 5)
+    shape: Shape = "steps"  # of the graph between two search limits, `steps` or `linear`; not given in the paper
+    eta: float | None = None  # step size of the multipliers; left out: 1 / steps; not given in the paper
+    learning_rate: float = 6e-4  # of Adam for the alphas; appendix D
+    momentum: tuple[float, float] = (0.5, 0.999)  # Adam's betas; appendix D
+    weight_decay: float = 1e-3  # of the alphas, added to their gradient; appendix D
+    deviation: float = 1e-3  # standard deviation of the initial alphas; DARTS's release
+    steps: int | None = None  # of the search; left out: as many as the recipe has, or 5,000 on a table
+    channels: int | None = None  # of the search network; left out: the space's default, 16 in appendix D
+    cells: int | None = None  # of the search network; left out: the space's default, 8 in appendix D
+    shared: bool = True  # edges that leave the same node share the weights of equal operations (equation 5)
     bottleneck: int = 4  # operations work on one in so many channels; the paper gives no ratio, 4 is PC-DARTS's for CIFAR
-    derived: bool = True  # two cells are trained, the others hold the strongest operations (appendix A)
-    derive_epochs: int = 1  # the others are derived again at the start of every so many epochs; the paper says iteratively
-    repair: bool = False  # beyond the paper: end with the feasible network that gives up the least strength
+    derived: bool = True  # train the alphas of two cells; the other cells hold the strongest operations only (appendix A)
+    derive_epochs: int = 1  # number of epochs after which those other cells are derived again; the paper only says "iteratively"
+    repair: bool = False  # beyond the paper: recommend, at the end, the feasible network that keeps the most strength
 
     def __post_init__(self) -> None:
         check_adam("DCA-NAS", self.learning_rate, self.momentum, self.weight_decay, self.deviation)
         if self.eta is not None and not self.eta > 0:
             raise ValueError(f"eta of DCA-NAS is {self.eta}; give a step above 0, or leave it out")
         if self.derive_epochs < 1 or self.bottleneck < 1:
-            raise ValueError(f"derive_epochs {self.derive_epochs} and bottleneck {self.bottleneck} must be 1 or more")
+            raise ValueError(f"derive_epochs {self.derive_epochs} and bottleneck {self.bottleneck} of DCA-NAS must be 1 or more")
         for row in self.lookup:
             numbers = all(isinstance(each, (int, float)) and math.isfinite(each) for each in row[1:])
             if len(row) not in (2, 3) or not isinstance(row[0], str) or not numbers or row[1] <= 0:
@@ -135,13 +144,17 @@ class DCANAS:
                 )
 
     def check_problem(self, problem: Problem) -> None:
-        """Raise `OutsideLookupGraph` for a limit of which the graph says nothing."""
+        """Raise `OutsideLookupGraph` for a limit that the look-up graph does not cover."""
         self.bounds(problem)
 
     def search(
         self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator
     ) -> Generator[tuple[Architecture, ...], None, Mapping[str, float]]:
-        """Yield the discrete network whenever it changes; return the figures listed above. `OutsideLookupGraph` before any step."""
+        """Yield the discrete architecture whenever it changes; return the search's figures at the end.
+
+        Raises:
+            OutsideLookupGraph: the look-up graph does not cover a limit. Raised before the first step.
+        """
         import torch
 
         bounds = self.bounds(problem)
@@ -156,7 +169,7 @@ class DCANAS:
                 relaxation.derive()
             epoch = step.epoch
             excesses = _excesses(bounds, measured)
-            if step.index:  # algorithm 1 ends an iteration with the multipliers, at the alphas that this one starts from
+            if step.index:  # algorithm 1 moves the multipliers at the end of an iteration, at the alphas with which the next one starts
                 multipliers.ascend([float(excess.detach()) for excess in excesses], self.eta or 1.0 / step.total)
             optimizer.zero_grad()
             penalties = [value * excess for value, excess in zip(multipliers.values, excesses, strict=True)]
@@ -186,7 +199,7 @@ class DCANAS:
         return SupernetOptions(self.channels, self.cells, shared=self.shared, bottleneck=self.bottleneck, derived=self.derived)
 
     def bounds(self, problem: Problem) -> list[Bound]:
-        """Return the bounds of the search: every upper limit looked up, every lower one as it is."""
+        """Return the bounds of the search. Upper limits are looked up; lower limits are unchanged."""
         found = []
         for limit in problem.limits:
             if limit.upper < math.inf:
@@ -207,6 +220,6 @@ class DCANAS:
 
 
 def _excesses(bounds: Sequence[Bound], measured: Mapping[str, Callable[[], Tensor]]) -> list[Tensor]:
-    """Return every bound's relative excess at the present alphas; a resource with two bounds is measured once."""
+    """Return the relative excess of each bound at the current alphas. A resource with two bounds is computed once."""
     costs = {resource: size() for resource, size in measured.items()}
     return [bound.excess(costs[bound.resource]) for bound in bounds]

@@ -1,4 +1,4 @@
-"""Local search: climb to the best neighbour until none is better, then start again elsewhere."""
+"""Local search: move to the best neighbour until none is better, then restart from a random architecture."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from budgetnas.spaces.space import neighbours, sample
 
 @dataclass(frozen=True)
 class LocalSearch:
-    """Move to a better neighbour until there is none; restart from a random architecture.
+    """Move to a better neighbour until there is none; then restart from a random architecture.
 
     White, Nolen and Savani, "Exploring the Loss Landscape in Neural Architecture Search" (UAI 2021), algorithm 1. A neighbour differs in
-    one gene; neighbours are asked about in random order, all of them, and the best is moved to, as the algorithm is printed. With
-    `first_improvement` the first that improves is moved to.
+    one gene. As in the paper, all neighbours are evaluated, in random order, and the search moves to the best of them. With
+    `first_improvement` it moves to the first neighbour that is better.
 
-    Limits come first: a start that violates them moves, without a query, to the neighbour that violates them least (the first of those
-    in a random order) until it is feasible or stuck; a stuck one is given up. From then on infeasible neighbours are passed over. What
-    was asked about once is not asked again. The search ends with its allowance, or when `patience` restarts in a row brought no query.
+    Limits come first. A start that violates them moves, without a query, to the neighbour with the smallest violation (ties are broken at
+    random). It repeats this until it is feasible, or gives the start up when no neighbour has a smaller violation. After that, infeasible
+    neighbours are skipped. No architecture is evaluated twice. The search ends when the allowance is spent, or after `patience` restarts
+    in a row without a query.
     """
 
-    first_improvement: bool = False  # move to the first neighbour that is better, not to the best of them
+    first_improvement: bool = False  # move to the first better neighbour, instead of the best neighbour
     patience: int = 500  # restarts in a row without a query, after which the search ends
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
@@ -36,7 +37,7 @@ class LocalSearch:
             raise ValueError(f"patience of local search is {self.patience} restarts; give 1 or more")
 
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        """Yield every architecture that is better than all before it, as a tuple of one."""
+        """Yield each architecture that is more accurate than all before it, as a tuple of one."""
         walk = _Walk(problem, evaluator, rng)
         best, idle = -math.inf, 0
         while idle < self.patience:
@@ -53,7 +54,7 @@ class LocalSearch:
 
 @dataclass
 class _Walk:
-    """The moves, and what was learnt on the way."""
+    """The moves of the search, with all accuracies and violations known so far."""
 
     problem: Problem
     evaluator: Evaluator
@@ -62,7 +63,7 @@ class _Walk:
     violations: dict[Architecture, float] = field(default_factory=dict)
 
     def violation(self, arch: Architecture) -> float:
-        """Return by how much `arch` violates the limits, looking its cost up once."""
+        """Return `problem.violation` of `arch`, computed once for each architecture."""
         if arch not in self.violations:
             self.violations[arch] = self.problem.violation(arch, self.evaluator.cost(arch))
         return self.violations[arch]
@@ -73,7 +74,7 @@ class _Walk:
         return [near[place] for place in self.rng.permutation(len(near)).tolist()]
 
     def descend(self, arch: Architecture) -> Architecture | None:
-        """Return a feasible architecture reached from `arch` by ever smaller violations, or None where that gets stuck."""
+        """Return a feasible architecture, reached from `arch` by steps that each reduce the violation; None if no step does."""
         while self.violation(arch) > 0.0:
             nearest = min(self.around(arch), key=self.violation, default=arch)
             if self.violation(nearest) >= self.violation(arch):
@@ -82,7 +83,7 @@ class _Walk:
         return arch
 
     def climb(self, arch: Architecture, first_improvement: bool) -> Iterator[tuple[Architecture, float]]:
-        """Yield every architecture that is asked about, with its accuracy [%], on the way from a feasible one to a local optimum."""
+        """Climb from a feasible architecture to a local optimum; yield each newly evaluated architecture with its accuracy [%]."""
         yield from self._ask(arch)
         while True:
             top = arch
@@ -99,7 +100,7 @@ class _Walk:
             arch = top
 
     def _ask(self, arch: Architecture) -> Iterator[tuple[Architecture, float]]:
-        """Learn the accuracy of `arch` and yield both if they were not known."""
+        """Evaluate `arch` unless its accuracy is known; yield both if it was not."""
         if arch not in self.accuracies:
             self.accuracies[arch] = self.evaluator.accuracy(arch)
             yield arch, self.accuracies[arch]

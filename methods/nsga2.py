@@ -1,4 +1,4 @@
-"""NSGA-II: a genetic search for the whole trade-off between error and cost, on pymoo."""
+"""NSGA-II: a genetic search for the trade-off between error and cost, with pymoo."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from numpy.typing import NDArray
 from budgetnas.harness.problem import Architecture, Evaluator, Limit, Need, Problem
 from budgetnas.spaces.space import sample
 
-_POOR = 100.0  # told as every objective of an infeasible child; only its violation counts
+_POOR = 100.0  # reported to pymoo as every objective of an infeasible child; only its violation counts
 
 
 @dataclass(frozen=True)
 class NSGA2:
-    """Non-dominated sorting genetic algorithm II (Deb et al., IEEE Transactions on Evolutionary Computation 6(2), 2002), on pymoo.
+    """Non-dominated sorting genetic algorithm II (Deb et al., IEEE Transactions on Evolutionary Computation 6(2), 2002), with pymoo.
 
-    It minimises the validation error [%] and every limited resource as a share of its bound; parameters where nothing is limited. Genes
-    are unordered choices, so crossover is uniform and a mutated gene (one in a child, on average) is drawn anew. Constraints follow Deb's
-    rules as pymoo has them: a feasible individual beats an infeasible one, and of two infeasible ones the smaller violation wins.
+    It minimises the validation error [%] and each limited resource, divided by its bound. If nothing is limited, it minimises error and
+    parameters. Genes are unordered choices, so crossover is uniform, and mutation draws a new value (for one gene per child, on average).
+    Constraints follow Deb's rules, as implemented in pymoo: a feasible individual beats an infeasible one, and of two infeasible ones the
+    one with the smaller violation wins.
 
-    A cost is free, so an infeasible child costs no query: pymoo is told its violation and poor objectives, which those rules never look at.
-    A child known from before is told again from memory. The search ends after `patience` generations in a row without a new query: all
-    that it can find of the feasible region is known.
+    Costs are free, so an infeasible child costs no query: pymoo receives its violation and poor objectives, which those rules never
+    compare. A child that was evaluated before is not queried again; pymoo receives the stored values. The search ends after `patience`
+    generations in a row without a new query: it no longer finds new feasible architectures.
     """
 
     population: int = 20
-    """Individuals, and children a generation. The paper's 100 would leave two generations of 200 queries."""
+    """Individuals in the population, and children per generation. With the paper's 100, 200 queries would last two generations."""
     crossover_probability: float = 0.9
     """Share of pairs of parents that exchange genes (the paper's setting)."""
     patience: int = 50
-    """Generations in a row without a new query after which the search ends."""
+    """Generations in a row without a new query, after which the search ends."""
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
 
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        """Yield the front of the feasible architectures asked, by validation accuracy and the first limited resource, when it changes."""
+        """Yield the front of the evaluated feasible architectures whenever it changes.
+
+        The front is over validation accuracy and the first limited resource.
+        """
         from pymoo.core.evaluator import Evaluator as Teller
         from pymoo.problems.static import StaticProblem
 
@@ -50,7 +54,7 @@ class NSGA2:
         while misses < self.patience:
             misses += 1
             children = algorithm.ask()
-            if children is None:  # pymoo finds no child that differs from every parent
+            if children is None:  # pymoo found no child that differs from every parent
                 return
             archs = [Architecture(problem.space.name, tuple(map(int, genes))) for genes in children.get("X")]
             for arch in archs:
@@ -72,7 +76,7 @@ class NSGA2:
             algorithm.tell(infills=children)
 
     def _algorithm(self, problem: Problem, rng: np.random.Generator) -> Any:
-        """Return pymoo's algorithm, set up for ask and tell. It draws from a generator of its own, seeded from `rng`."""
+        """Return pymoo's algorithm, ready for ask and tell. It has its own random generator, seeded from `rng`."""
         from pymoo.algorithms.moo import nsga2
         from pymoo.config import Config
         from pymoo.core.duplicate import DefaultDuplicateElimination
@@ -82,7 +86,7 @@ class NSGA2:
         from pymoo.operators.crossover.ux import UniformCrossover
         from pymoo.operators.mutation.rm import ChoiceRandomMutation
 
-        Config.warnings["not_compiled"] = False  # else pymoo prints to standard output where it was built without its compiled parts
+        Config.warnings["not_compiled"] = False  # otherwise pymoo prints to standard output if its compiled modules are missing
         variables = {gene: Integer(bounds=(0, choices - 1)) for gene, choices in enumerate(problem.space.arity)}
         first = np.array([sample(problem.space, rng).genes for _ in range(self.population)])
         algorithm = nsga2.NSGA2(
@@ -98,13 +102,13 @@ class NSGA2:
 
 
 def _numbers(population: Any) -> NDArray[np.float64]:
-    """Return the genes of a pymoo population as numbers, shape (individuals, genes); its mutation leaves them as objects."""
+    """Return the genes of a pymoo population as floats, shape (individuals, genes). After mutation pymoo stores them as objects."""
     genes: NDArray[np.float64] = population.get("X").astype(float)
     return genes
 
 
 def _scales(problem: Problem) -> dict[str, float]:
-    """Return the resources to minimise and the bound that each is divided by."""
+    """Return the resources to minimise, each with the bound by which it is divided."""
     scales: dict[str, float] = {}
     for limit in problem.limits:
         scales.setdefault(limit.resource, _bound(limit))
@@ -112,25 +116,25 @@ def _scales(problem: Problem) -> dict[str, float]:
 
 
 def _bound(limit: Limit) -> float:
-    """Return the upper bound where there is one, else the lower, else 1."""
+    """Return the upper bound if there is one, otherwise the lower, otherwise 1."""
     if 0 < limit.upper < math.inf:
         return limit.upper
     return limit.lower if limit.lower > 0 else 1.0
 
 
 class _Front:
-    """The non-dominated architectures by (error, cost share), both minimised; of equals the first is kept."""
+    """The architectures that are non-dominated in (error, cost share), both minimised; of equal points the first is kept."""
 
     def __init__(self) -> None:
         self._points: dict[Architecture, tuple[float, float]] = {}
 
     @property
     def members(self) -> list[Architecture]:
-        """The architectures, from the lowest error to the highest."""
+        """The architectures, by increasing error."""
         return sorted(self._points, key=lambda arch: self._points[arch])
 
     def add(self, arch: Architecture, error: float, share: float) -> bool:
-        """Take `arch` in unless a member is as good in both; return whether it was taken in."""
+        """Add `arch` unless a member is at least as good in both objectives; return whether it was added."""
         if any(e <= error and s <= share for e, s in self._points.values()):
             return False
         self._points = {kept: (e, s) for kept, (e, s) in self._points.items() if e < error or s < share}

@@ -1,4 +1,4 @@
-"""PC-DARTS: DARTS in a part of the channels, with a weight for every edge."""
+"""PC-DARTS: DARTS on a part of the channels, with a weight for each edge."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem, Su
 
 @dataclass(frozen=True)
 class PCDARTS:
-    """Search as DARTS does with one in `partial` channels in the operations, weighted edges, and alphas that wait for the weights.
+    """Search like DARTS, with operations on one in `partial` channels, weighted edges, and a warm-up during which alphas do not change.
 
-    Xu et al., "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search" (ICLR 2020): only 1/K of the channels goes
-    through the mixed operation, the rest past it; a strength is softmax(alpha) over the operations of an edge times softmax(beta) over a
-    node's incoming edges; alphas and betas rest while the weights warm up. First order. Like DARTS it ignores limits, and `repair` is not
-    part of it.
+    Xu et al., "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search" (ICLR 2020). Only 1/K of the channels goes
+    through the mixed operation; the others bypass it. The strength of an operation is softmax(alpha) over the operations of its edge,
+    multiplied by softmax(beta) over the edges that enter the same node. Alphas and betas do not change while the weights warm up. The
+    gradient is first order. Like DARTS, PC-DARTS ignores limits, and `repair` is not part of it.
 
-    On a table there are no channels and no weights to warm up, and what is left is DARTS: so it needs trained weights, and a study of a
-    table skips it with that reason.
+    A table has no channels and no weights to warm up, so PC-DARTS would be the same as DARTS there. It therefore needs trained weights,
+    and a study of a table skips it and reports why.
     """
 
-    partial: int = 4  # K: one in so many channels; PC-DARTS, section 4.2 (CIFAR-10)
+    partial: int = 4  # K: operations work on one in K channels; PC-DARTS, section 4.2 (CIFAR-10)
     edge_weights: bool = True  # edge normalisation; PC-DARTS, section 3.3
-    warm_up: float = 0.3  # the share of epochs in which alphas rest: 15 of 50; PC-DARTS, section 4.2
+    warm_up: float = 0.3  # share of the epochs, from the first, in which alphas do not change: 15 of 50; PC-DARTS, section 4.2
     learning_rate: float = 6e-4  # of Adam for alphas and betas; PC-DARTS, section 4.2 (CIFAR-10)
     momentum: tuple[float, float] = (0.5, 0.999)  # Adam's betas; PC-DARTS, section 4.2
-    weight_decay: float = 1e-3  # of alphas and betas; PC-DARTS, section 4.2
-    deviation: float = 1e-3  # of the normal distribution that alphas start from; PC-DARTS's release
-    steps: int | None = None  # None: as many as the recipe has
-    channels: int | None = None  # of the search network; None: the space's own
-    cells: int | None = None  # of the search network; None: the space's own
-    repair: bool = False  # replace the last recommendation by the feasible architecture that gives up the least strength
+    weight_decay: float = 1e-3  # of alphas and betas, added to their gradient; PC-DARTS, section 4.2
+    deviation: float = 1e-3  # standard deviation of the initial alphas; PC-DARTS's release
+    steps: int | None = None  # of the search; left out: as many as the recipe has
+    channels: int | None = None  # of the search network; left out: the space's default
+    cells: int | None = None  # of the search network; left out: the space's default
+    repair: bool = False  # beyond the paper: recommend, at the end, the feasible network that keeps the most strength
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION, Need.WEIGHTS})
 
@@ -43,12 +43,12 @@ class PCDARTS:
         if self.partial < 1:
             raise ValueError(f"partial of PC-DARTS is {self.partial}; give 1 (all channels) or more")
         if not 0.0 <= self.warm_up < 1.0:
-            raise ValueError(f"warm_up of PC-DARTS is {self.warm_up}; give a share of the epochs, at least 0 and less than 1")
+            raise ValueError(f"warm_up of PC-DARTS is {self.warm_up}; give a share of the epochs, at least 0 and below 1")
 
     def search(
         self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator
     ) -> Generator[tuple[Architecture, ...], None, Mapping[str, float]]:
-        """Yield the discrete architecture whenever it changes; return its figures at the end."""
+        """Yield the discrete architecture whenever it changes; return the search's figures at the end."""
         from torch.optim import Adam
 
         options = SupernetOptions(channels=self.channels, cells=self.cells, partial=self.partial, edge_weights=self.edge_weights)

@@ -1,4 +1,4 @@
-"""Random search: the baseline that every other method has to beat."""
+"""Random search: the baseline that every other method should beat."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ import numpy as np
 
 from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem
 
-_BLOCK = 256  # drawing many architectures at once is cheaper than one by one
+_BLOCK = 256  # architectures drawn at once, which is cheaper than one by one
 
 
 @dataclass(frozen=True)
 class RandomSearch:
-    """Ask about feasible architectures drawn uniformly, none of them twice, and keep the best.
+    """Evaluate feasible architectures in random order, each at most once, and keep the best.
 
-    Costs are free, so an architecture that breaks a limit is drawn, looked at and dropped without a query: what is asked about is a
-    uniform sample without replacement of the feasible architectures. The search ends with its allowance, when the whole space has been
-    drawn, or when `patience` draws in a row brought nothing new that is feasible.
+    Costs are free, so an architecture that breaks a limit is dropped without a query. The evaluated architectures are therefore a uniform
+    sample, without replacement, of the feasible ones. The search ends when the allowance is spent, when the whole space has been drawn, or
+    when `patience` draws in a row gave no new feasible architecture.
     """
 
-    patience: int = 100_000  # draws in a row; a single feasible one among 15,625 is missed with probability 0.0017
+    # draws in a row without a new feasible architecture, after which the search ends; the default misses the only feasible one of 15,625
+    # architectures with probability 0.0017
+    patience: int = 100_000
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
 
@@ -32,7 +34,7 @@ class RandomSearch:
             raise ValueError(f"patience of random search is {self.patience} draws; give 1 or more")
 
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        """Yield every architecture that is better than all before it, as a tuple of one."""
+        """Yield each architecture that is more accurate than all before it, as a tuple of one."""
         best = -math.inf
         for arch in self._feasible(problem, evaluator, rng):
             accuracy = evaluator.accuracy(arch)
@@ -41,7 +43,7 @@ class RandomSearch:
                 yield (arch,)
 
     def _feasible(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[Architecture]:
-        """Yield feasible architectures in random order, each once."""
+        """Yield feasible architectures in random order, each at most once."""
         space = problem.space
         name, arity = space.name, space.arity
         size, seen = math.prod(arity), set[tuple[int, ...]]()

@@ -1,4 +1,4 @@
-"""RC-DARTS: DARTS whose alphas are projected, time and again, onto what the limits allow."""
+"""RC-DARTS: DARTS with regular projections of the alphas towards the limits."""
 
 from __future__ import annotations
 
@@ -27,57 +27,65 @@ from budgetnas.spaces.space import Relaxable
 if TYPE_CHECKING:
     from torch import Tensor
 
-_REST = 25  # steps of a projection after which it is looked whether it still gets anywhere
-Costs = Callable[[Sequence["Tensor"]], Mapping[str, "Tensor"]]  # the resources of alphas, differentiable
+_REST = 25  # steps of a projection between two checks that the alphas still move
+Costs = Callable[[Sequence["Tensor"]], Mapping[str, "Tensor"]]  # from alphas to the cost by resource, differentiable
 
 
 @dataclass(frozen=True)
 class RCDARTS:
-    """Alternate DARTS's steps without constraints with projections of the alphas towards the limits.
+    """Alternate unconstrained DARTS steps with projections of the alphas towards the limits.
 
     Jin et al., "RC-DARTS: Resource Constrained Differentiable Architecture Search" (2019), algorithm 1. After every `free_steps` steps of
-    first-order DARTS the alphas theta are replaced by a theta_p near them, found by Adam on equation 8: half the squared distance, and
-    lambda times what every limit is exceeded by, on either side, until all limits hold or `projection_steps` are made. Each resource is
-    divided by its bound, so that lambda means the same for all. The limits are the problem's; the paper's own, 1.8e5 to 2.0e5 parameters
-    and 2.8e7 to 3.3e7 MACs, are of a network as small as its search network, a problem on `darts[cells=8,channels=16]`.
+    first-order DARTS, a projection replaces the alphas theta by a theta_p near them. Adam minimises equation 8: half the squared distance
+    from theta, plus lambda times the excess over each limit (upper or lower), until all limits hold or `projection_steps` steps are done.
+    Each excess is divided by its bound, so that lambda means the same for all resources. The limits come from the problem. The paper's
+    limits, 1.8e5 to 2.0e5 parameters and 2.8e7 to 3.3e7 MACs, fit a network of the size of its search network; they belong to a problem on
+    `darts[cells=8,channels=16]`.
 
-    What the paper leaves open, and is chosen here: lambda falls exponentially with the steps of the search, from `lambda_start` to
-    `lambda_end` of it at the end; the first phase is `warm_up` times as long; a phase is at most `most_of_search` of the whole search, so
-    that short searches have projections too, shortened alike; Adam keeps its moments of the free steps over a projection, and begins each
-    projection anew. A projection moves no alpha by more than about `projection_steps` x `projection_rate`, 0.15.
+    Choices that the paper leaves open:
 
-    However far such a lambda falls, to a tenth or a ten-thousandth, the mixture ends beyond its limits, on digits201 1.4 to 2.3 times them;
-    one that does not fall at all keeps it there (the study `rc-darts-lambda`).
+    - Lambda falls exponentially over the search, from `lambda_start` to `lambda_start` x `lambda_end`.
+    - The first phase of free steps is `warm_up` times as long as the others.
+    - A phase is at most `most_of_search` of the whole search, so that short searches have projections too. Projections are shortened in
+      the same proportion.
+    - Adam keeps its moments of the free steps during a projection. Each projection starts with a new Adam.
 
-    Lambda ends near zero, so the last projection does nothing by design, and nothing makes the recommendation feasible. With `exact`, not
-    part of the paper's method, the search ends instead in the nearest feasible point: equation 7 with the cost of the discrete
-    architecture in place of the expected one, the squared distance from theta being the least that makes an architecture's operations the
-    strongest of those that the space ever keeps (which predecessors a node keeps is, where they compete for it, ranked by their strengths).
-    Where theta's own architecture is feasible, it is that one. In a space too large to list, as DARTS's, it is the nearest among the
-    strongest architectures, else one near by, reached by single changes (`spaces/repair.py`). With `repair`, not part of it either, the
-    recommendation is replaced by the feasible architecture that gives up the least strength.
+    A projection moves an alpha by at most about `projection_steps` x `projection_rate`, which is 0.15 with the defaults.
+
+    On digits201 (study `rc-darts-lambda`), the expected cost ended at 1.4 to 2.3 times its limit with every falling lambda, whether it fell
+    to a tenth or to a ten-thousandth. With a constant lambda, it ended within the limit.
+
+    Lambda ends near zero. The last projection therefore changes nothing, and the recommendation may be infeasible. Two settings, which are
+    not part of the paper's method, end with a feasible network:
+
+    - `exact` takes the nearest feasible architecture: equation 7, with the cost of the discrete architecture in place of the expected cost.
+      The distance of an architecture is the least squared change of theta that makes each of its operations the strongest on its edge,
+      among the operations that the space can keep. Where edges compete for a node, as in DARTS, their strengths decide, as without
+      `exact`. If theta's own architecture is feasible, it is the result. In a space too large to list, such as DARTS's, the result is exact
+      if it is one of the 200 nearest architectures. Otherwise it is reached by changes of one gene (see `spaces/repair.py`).
+    - `repair` takes the feasible architecture that keeps the most strength.
     """
 
-    free_steps: int = 150  # e_u of algorithm 1; section 4.1.1
-    warm_up: int = 4  # the first phase is so many times as long; longer than the others by section 3.2.1, which gives no number
-    most_of_search: float = 0.05  # the longest that a phase may be, as a share of the search; no number in the paper
-    projection_steps: int = 500  # e_p; section 4.1.1
+    free_steps: int = 150  # steps between two projections, e_u of algorithm 1; section 4.1.1
+    warm_up: int = 4  # length of the first phase, in phases; section 3.2.1 says longer than the others, without a number
+    most_of_search: float = 0.05  # the longest phase, as a share of the search; no number in the paper
+    projection_steps: int = 500  # largest number of steps of a projection, e_p; section 4.1.1
     projection_rate: float = 3e-4  # learning rate of Adam in a projection, without weight decay; section 4.1.1
-    lambda_start: float = 10.0  # weight of a limit exceeded by its whole bound, equation 8; no number in the paper
-    lambda_end: float = 1e-4  # share of `lambda_start` that is left at the end; the paper: towards 0, section 3.2.2
-    cost: Literal["auto", "edges", "expected"] = "auto"  # Phi: equation 6 (`edges`), or the relaxation's expectation. auto: equation 6 of
-    # what is exactly a sum over edges (parameters, MACs, cycles), the expectation of the rest: no sum over edges is a device's latency
-    exact: bool = False  # beyond the paper: end in the nearest feasible point
-    repair: bool = False  # beyond the paper: end with the feasible network that gives up the least strength
-    learning_rate: float = 3e-4  # of Adam for alphas in free steps; DARTS, appendix A.1.1, which the paper follows
+    lambda_start: float = 10.0  # initial lambda of equation 8: the penalty of a cost at twice its limit; no number in the paper
+    lambda_end: float = 1e-4  # final lambda, as a share of `lambda_start`; in the paper it falls towards 0, section 3.2.2
+    cost: Literal["auto", "edges", "expected"] = "auto"  # Phi: `edges` is equation 6, `expected` the relaxation's expected cost, `auto`
+    # equation 6 for exact sums over edges (parameters, MACs, cycles) and the expected cost for other resources (latency, energy)
+    exact: bool = False  # beyond the paper: recommend, at the end, the nearest feasible network
+    repair: bool = False  # beyond the paper: recommend, at the end, the feasible network that keeps the most strength
+    learning_rate: float = 3e-4  # of Adam for the alphas in free steps; DARTS, appendix A.1.1, which the paper follows
     momentum: tuple[float, float] = (0.5, 0.999)  # Adam's betas, in free steps and projections; section 4.1.1
-    weight_decay: float = 1e-3  # of alphas in free steps; DARTS, appendix A.1.1
-    deviation: float = 1e-3  # of the normal distribution that alphas start from; DARTS's release
-    steps: int | None = None  # free steps; None: as many as the recipe has, on a table as many as it takes DARTS to settle
-    channels: int | None = None  # of the search network; None: the space's own, 16 in section 4.1.1
-    cells: int | None = None  # of the search network; None: the space's own, 8 in section 4.1.1
+    weight_decay: float = 1e-3  # of the alphas in free steps; DARTS, appendix A.1.1
+    deviation: float = 1e-3  # standard deviation of the initial alphas; DARTS's release
+    steps: int | None = None  # free steps of the search; left out: as many as the recipe has, or 5,000 on a table
+    channels: int | None = None  # of the search network; left out: the space's default, 16 in section 4.1.1
+    cells: int | None = None  # of the search network; left out: the space's default, 8 in section 4.1.1
 
-    version: ClassVar[int] = 2  # 2: `exact` leaves out operations that no network may keep; the error of additive costs
+    version: ClassVar[int] = 2  # 2: `exact` leaves out operations that no network may keep; figures have the error of additive costs
     needs: ClassVar[frozenset[Need]] = frozenset({Need.RELAXATION})
 
     def __post_init__(self) -> None:
@@ -87,12 +95,19 @@ class RCDARTS:
             if getattr(self, name) < value:
                 raise ValueError(f"{name} of RC-DARTS is {getattr(self, name)}; give {value} or more")
         if not 0.0 < self.lambda_end <= 1.0 or not 0.0 < self.most_of_search <= 1.0:
-            raise ValueError("lambda_end and most_of_search of RC-DARTS are shares; give each more than 0 and at most 1")
+            raise ValueError(
+                f"lambda_end {self.lambda_end} and most_of_search {self.most_of_search} of RC-DARTS are shares; "
+                "give each a value above 0 and at most 1"
+            )
 
     def search(
         self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator
     ) -> Generator[tuple[Architecture, ...], None, Mapping[str, float]]:
-        """Yield the discrete architecture after every projection; return its figures at the end, feasibility among them."""
+        """Yield the discrete architecture after each projection; return the search's figures at the end.
+
+        Among them, `feasible_before_projection` and `feasible_after_projection` are 1 if the architecture of the alphas before and after
+        the last projection is feasible, else 0.
+        """
         import torch
 
         relaxation = evaluator.relaxation(SupernetOptions(channels=self.channels, cells=self.cells), rng, self.deviation)
@@ -134,21 +149,21 @@ class RCDARTS:
         return figures
 
     def phase_of(self, total: int) -> int:
-        """Return how many free steps a phase of a search of `total` steps has."""
+        """Return the number of free steps in a phase, for a search of `total` steps."""
         return max(1, min(self.free_steps, int(self.most_of_search * total)))
 
     def most_projected(self, total: int) -> int:
-        """Return how many steps a projection may make: as many for each free step as the settings have."""
+        """Return the largest number of steps of a projection: it is shortened in the same proportion as a phase."""
         return math.ceil(self.projection_steps * self.phase_of(total) / self.free_steps)
 
     def projects_after(self, step: Step) -> bool:
-        """Return whether a phase of free steps ends with this step: after the first, longer one, every so many, and at the very end."""
+        """Return whether a phase of free steps ends with this step. The first phase is longer, and the last step always ends one."""
         phase = self.phase_of(step.total)
         after_first = step.index + 1 - self.warm_up * phase
         return step.index + 1 == step.total or (after_first >= 0 and after_first % phase == 0)
 
     def weight_at(self, step: Step) -> float:
-        """Return lambda of equation 8: `lambda_start` at the first step, falling exponentially to `lambda_end` of it at the last."""
+        """Return lambda of equation 8. It falls exponentially from `lambda_start` to `lambda_start` x `lambda_end` at the last step."""
         return float(self.lambda_start * self.lambda_end ** (step.index / max(step.total - 1, 1)))
 
 
@@ -161,11 +176,20 @@ def project(
     rate: float = 3e-4,
     betas: tuple[float, float] = (0.5, 0.999),
 ) -> tuple[list[Tensor], int]:
-    """Return theta_p, which Adam reaches from theta on equation 8 by `steps` steps at most, and how many it made.
+    """Return theta_p, the result of Adam on equation 8 from theta, and the number of steps made.
 
-    It stops as soon as all limits hold. So a theta within its limits comes back as it is; so does any with `weight` (lambda) 0, as the
-    distance alone has no gradient there. It also stops at a minimum of equation 8 outside the limits, where more steps would change
-    nothing: when no alpha is farther than half a step of Adam from where it was `_REST` steps ago.
+    It stops as soon as all limits hold, so a theta within its limits is returned unchanged. With `weight` 0 any theta is returned
+    unchanged, because the distance has no gradient at theta. It also stops at a minimum of equation 8 outside the limits: when no alpha
+    has moved by more than half a step of Adam in the last `_REST` steps.
+
+    Args:
+        theta: the alphas, (edges, operations), one tensor per searched cell.
+        costs: the cost of alphas by resource, differentiable.
+        limits: limits on those resources.
+        weight: lambda of equation 8.
+        steps: the largest number of steps of Adam.
+        rate: learning rate of Adam.
+        betas: Adam's betas.
     """
     from torch.optim import Adam
 
@@ -188,7 +212,7 @@ def project(
 
 
 def _excess(costs: Mapping[str, Tensor], limits: Sequence[Limit]) -> list[Tensor]:
-    """Return by how much every limit that does not hold is exceeded, as a share of its bound: the positive terms of equation 8."""
+    """Return the excess over each limit that does not hold, as a share of its bound: the positive terms of equation 8."""
     found = []
     for limit in limits:
         value = costs[limit.resource]
@@ -200,7 +224,7 @@ def _excess(costs: Mapping[str, Tensor], limits: Sequence[Limit]) -> list[Tensor
 
 
 def _costs(problem: Problem, relaxation: Relaxation, kind: Literal["auto", "edges", "expected"]) -> Costs:
-    """Return Phi of every limited resource as a function of alphas, with the fixed part of the network: limits are of all of it."""
+    """Return a function from alphas to Phi of each limited resource. Phi includes the fixed part of the network, as limits do."""
     by_edges = {}
     for resource in problem.resources if kind != "expected" else ():
         if kind == "edges" or _is_sum_over_edges(problem, resource):
@@ -224,14 +248,20 @@ def _is_sum_over_edges(problem: Problem, resource: str) -> bool:
 
 
 def kept_cost(kept: Sequence[Tensor], costs: Sequence[Tensor], strengths: Sequence[Tensor]) -> Tensor:
-    """Return Phi of equation 6 without its fixed part: the cost of the kept edges, each the mean of its operations by strength."""
+    """Return Phi of equation 6 without the fixed part: the sum over kept edges of the mean cost of their operations.
+
+    Args:
+        kept: 1 for edges that the discrete architecture keeps, else 0; (edges,), one tensor per searched cell, like the others.
+        costs: the cost of each operation on each edge, (edges, operations).
+        strengths: the weights of the mean, (edges, operations).
+    """
     terms = [(edges * (each * weights).sum(dim=1)).sum() for edges, each, weights in zip(kept, costs, strengths, strict=True)]
     total: Tensor = sum(terms[1:], terms[0])
     return total
 
 
 def nearest_feasible(problem: Problem, evaluator: Evaluator, relaxation: Relaxation, theta: Sequence[Tensor]) -> Architecture | None:
-    """Return the feasible architecture at the least distance from theta: theta's own where it is feasible; None if none was found."""
+    """Return the feasible architecture nearest to theta, or None if none was found. If theta's own architecture is feasible, return it."""
     own = relaxation.discretise(theta)
     if problem.feasible(own, evaluator.cost(own)):
         return own
@@ -239,11 +269,15 @@ def nearest_feasible(problem: Problem, evaluator: Evaluator, relaxation: Relaxat
 
 
 def nearness(alphas: Tensor, choosable: Sequence[int] | None = None) -> Tensor:
-    """Return s exp(-d/2), where s is an edge's greatest strength and d the least squared distance that makes an operation its strongest.
+    """Return s exp(-d/2) for each operation on each edge, (edges, operations).
 
-    Only the `choosable` operations compete, by default all; the others have 0. The alphas that are nearest to theta and have operation o
-    on top raise o to a level m and lower to m all that lie above it, m being the mean of o and of those. The strongest operation of an
-    edge has d = 0 and keeps its strength, so edges are ranked as before.
+    s is the greatest strength on the edge. d is the squared distance from the given alphas to the nearest alphas with this operation on
+    top. Those nearest alphas raise the operation to a level m, and lower to m all operations above it; m is the mean of their alphas and
+    of the operation's own. The strongest operation of an edge has d = 0 and keeps its strength s, so edges keep their order.
+
+    Args:
+        alphas: the alphas of a cell, (edges, operations).
+        choosable: the operations that compete, by default all. The others get 0.
     """
     import torch
 
@@ -253,7 +287,7 @@ def nearness(alphas: Tensor, choosable: Sequence[int] | None = None) -> Tensor:
     squared = torch.zeros_like(competing)
     for operation in range(len(chosen)):
         own = competing[:, operation : operation + 1]
-        # The level, if the k highest of the edge are lowered to it: the right k leaves the next one below.
+        # The level m if the k highest operations of the edge are lowered to it, for each k. The right k gives the least distance.
         counts = torch.arange(1, above.shape[1] + 1, dtype=above.dtype, device=above.device)
         levels = (own + torch.cumsum(above, dim=1)) / (counts + 1)
         lowered = torch.clamp(above[:, None, :] - levels[:, :, None], min=0.0)

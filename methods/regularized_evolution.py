@@ -1,4 +1,4 @@
-"""Regularized evolution: tournaments in a population whose oldest member dies."""
+"""Regularized evolution: tournament selection in a population from which the oldest member is removed."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from budgetnas.harness.problem import Architecture, Evaluator, Need, Problem
 from budgetnas.spaces.space import sample
 
 _Genes = tuple[int, ...]
-_Rank = tuple[float, float]  # violation, then validation accuracy [%] negated: the smaller, the better
-_Member = tuple[_Rank, int, _Genes]  # its rank, its number in order of birth, its genes
-_BLOCK = 256  # children whose random numbers are drawn at once, which is what makes free children cheap
+_Rank = tuple[float, float]  # violation, then negated validation accuracy [%]; smaller is better
+_Member = tuple[_Rank, int, _Genes]  # rank, serial number in order of birth, genes
+_BLOCK = 256  # children whose random numbers are drawn at once; most children need no query, so drawing dominates their time
 
 
 @dataclass(frozen=True)
 class RegularizedEvolution:
-    """Breed from the best of a random few, and let the oldest member of the population die.
+    """Mutate the best of a few random members, and remove the oldest member of the population.
 
     Real, Aggarwal, Huang and Le, "Regularized Evolution for Image Classifier Architecture Search" (AAAI 2019), algorithm 1: one mutation
-    a child, no crossover. The defaults are the paper's, whatever the allowance; smaller populations are often used for a few hundred
-    queries (NAS-Bench-201's own experiments: 10 members, 3 drawn).
+    per child, no crossover. The defaults are the paper's. Smaller populations are common when there are only a few hundred queries: the
+    NAS-Bench-201 experiments use 10 members and tournaments of 3.
 
     Limits come first (Deb, "An efficient constraint handling method for genetic algorithms", 2000): in a tournament a feasible member
-    beats an infeasible one, a smaller violation a larger one, and accuracy decides among the feasible. An infeasible architecture costs
-    no query. It may stand in the first population; afterwards an infeasible child joins only if it violates the limits no more than its
-    parent, so the children of a feasible parent are feasible. A child that was seen before is dropped: its repeat would be free, and
-    the population would fill with copies of one local optimum.
+    beats an infeasible one, a smaller violation beats a larger one, and accuracy decides between feasible members. An infeasible
+    architecture costs no query. It may be in the first population. Later, an infeasible child joins only if it violates the limits no more
+    than its parent, so all children of a feasible parent that join are feasible. A child that was seen before is dropped: evaluating it
+    again would be free, and the population would fill with copies of one local optimum.
 
-    When `refill` children in a row brought no query, a new random population takes over; after `patience` of them the search ends.
+    After `refill` children in a row without a query, a new random population replaces the old one. After `patience` children in a row
+    without a query, the search ends.
     """
 
     population: int = 100  # members
-    sample: int = 25  # members drawn for a tournament, with replacement
-    refill: int = 500  # children in a row without a query, after which the population is drawn anew
+    sample: int = 25  # members of a tournament, drawn with replacement
+    refill: int = 500  # children in a row without a query, after which a new population is drawn
     patience: int = 20_000  # children in a row without a query, after which the search ends
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
@@ -51,13 +52,13 @@ class RegularizedEvolution:
                 raise ValueError(f"{setting.name} of regularized evolution is {value}; give 1 or more")
 
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        """Yield every architecture that is better than all before it, as a tuple of one."""
+        """Yield each architecture that is more accurate than all before it, as a tuple of one."""
         space, known = problem.space, dict[_Genes, _Rank]()
         name, arity, size, exponent = space.name, space.arity, self.population, 1.0 / self.sample
         free = [gene for gene, choices in enumerate(arity) if choices > 1]
-        breeding = size if free else math.inf  # a space of one architecture has no mutations
-        ranked: list[_Member] = []  # the best first
-        aged: deque[_Member] = deque()  # the oldest first
+        breeding = size if free else math.inf  # in a space of one architecture nothing can be mutated
+        ranked: list[_Member] = []  # best first
+        aged: deque[_Member] = deque()  # oldest first
         best: _Rank = (0.0, math.inf)
         idle = born = 0
         while idle < self.patience:
@@ -91,21 +92,25 @@ class RegularizedEvolution:
 
 
 def _winner(size: int, exponent: float, uniform: float) -> int:
-    """Return the place, 0 is the best, of the winner among 1 / `exponent` of `size` ranked members drawn with replacement.
+    """Return the rank (0 is the best) of the winner of a tournament among `size` ranked members.
 
-    One uniform number in [0, 1) does for all draws: the winner's place is j or worse with probability ((size - j) / size)^draws.
+    A tournament draws 1 / `exponent` members with replacement. The winner has rank j or worse with probability
+    ((size - j) / size)^draws, so one `uniform` number in [0, 1) replaces all the draws.
     """
     return int(size * (1.0 - (1.0 - uniform) ** exponent))
 
 
 def _mutant(parent: _Genes, arity: tuple[int, ...], gene: int, shift: float) -> _Genes:
-    """Return `parent` with `gene` set to another value, picked by `shift` in [0, 1): `space.mutate` without its draws and objects."""
+    """Return `parent` with `gene` set to another value, selected by `shift` in [0, 1).
+
+    It does the same as `spaces.space.mutate`, but draws nothing and creates no `Architecture`, which is faster.
+    """
     choices = arity[gene]
     value = (parent[gene] + 1 + int(shift * (choices - 1))) % choices
     return (*parent[:gene], value, *parent[gene + 1 :])
 
 
 def _rank(problem: Problem, evaluator: Evaluator, arch: Architecture) -> _Rank:
-    """Return where `arch` stands, feasibility first; only a feasible one costs a query."""
+    """Return the rank of `arch`: violation first, then accuracy. Only a feasible architecture costs a query."""
     violation = problem.violation(arch, evaluator.cost(arch))
     return (violation, 0.0 if violation else -evaluator.accuracy(arch))

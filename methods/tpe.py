@@ -1,4 +1,4 @@
-"""TPE: a tree-structured Parzen estimator with constraints, on optuna."""
+"""TPE: a tree-structured Parzen estimator with constraints, with optuna."""
 
 from __future__ import annotations
 
@@ -24,36 +24,37 @@ _Genes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TPE:
-    """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), multivariate, on optuna's `TPESampler`.
+    """Tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), multivariate, with optuna's `TPESampler`.
 
-    A gene is a categorical parameter. A density of the good architectures so far, l, and one of the others, g, are fitted; of `candidates`
-    draws from l the one with the greatest l/g is the next suggestion. A cost is free and feasibility a function of it, so both are known
-    before an accuracy is asked. They are used like this:
+    Each gene is a categorical parameter. The estimator fits a density l to the good architectures so far and a density g to the others. It
+    draws `candidates` times from l, and suggests the draw with the greatest l/g. Costs are free, so feasibility is known before a query.
+    The search uses this in three ways:
 
-    - The acquisition is l/g times the indicator "feasible and not asked yet", and plain l/g where no draw passes: expected improvement
-      times the probability of feasibility (Gardner et al., ICML 2014), a probability that is 0 or 1 here.
-    - An infeasible suggestion costs no query. optuna is told its violation as a constraint and ranks it behind every feasible trial by
-      violation alone (the accuracy of 0 told with it plays no part), so a first feasible architecture is approached.
-    - A start-up trial is the first new feasible one of `draws` uniform draws, else the least violating of them. The same takes the place of
-      a suggestion that was told before.
+    - The acquisition is l/g, multiplied by 1 for a draw that is feasible and not yet evaluated, and by 0 for any other. If all draws would
+      get 0, plain l/g is used. This is expected improvement times the probability of feasibility (Gardner et al., ICML 2014); here the
+      probability is 0 or 1.
+    - An infeasible suggestion costs no query. optuna receives its violation as a constraint, and ranks it behind every feasible trial by
+      violation alone (the accuracy of 0 that is reported with it is not used). This leads the search towards the feasible region.
+    - A start-up trial is the first new feasible architecture in `draws` uniform draws, or the draw with the smallest violation if none is
+      feasible. A trial of the same kind replaces a suggestion that optuna already knows.
 
-    The search ends after `patience` suggestions in a row without a new query: all that it can find of the feasible region is known.
+    The search ends after `patience` suggestions in a row without a new query: it no longer finds new feasible architectures.
     """
 
     startup: int = 20
     """Trials before the densities are first fitted (20 in hyperopt, 10 in optuna)."""
     candidates: int = 24
-    """Draws from l for a suggestion (24 in hyperopt and optuna)."""
+    """Draws from l per suggestion (24 in hyperopt and optuna)."""
     infeasible: int = 100
-    """Infeasible trials that are told at most: every trial makes all later suggestions slower."""
+    """Limit on the number of infeasible trials that optuna receives. Each trial makes all later suggestions slower."""
     draws: int = 100
-    """Uniform draws for a start-up trial, or in place of a suggestion told before."""
+    """Uniform draws for a start-up trial, and for the replacement of a suggestion that optuna already knows."""
     patience: int = 100
-    """Suggestions in a row without a new query after which the search ends."""
+    """Suggestions in a row without a new query, after which the search ends."""
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
 
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Iterator[tuple[Architecture, ...]]:
-        """Yield the best feasible architecture by validation accuracy, as a tuple of one, whenever it changes."""
+        """Yield the feasible architecture of the best validation accuracy, as a tuple of one, whenever it changes."""
         from optuna.trial import TrialState
 
         known = _Known(problem, evaluator)
@@ -89,7 +90,10 @@ class TPE:
                 yield (arch,)
 
     def _draw(self, known: _Known, rng: np.random.Generator) -> _Genes | None:
-        """Return the first feasible of `draws` uniform draws not told yet, else the least violating of them, else None."""
+        """Return the first of `draws` uniform draws that is feasible and new to optuna.
+
+        If none is feasible, return the new one with the smallest violation; if none is new, return None.
+        """
         least: _Genes | None = None
         for _ in range(self.draws):
             genes = sample(known.problem.space, rng).genes
@@ -103,7 +107,7 @@ class TPE:
 
 
 class _Known:
-    """What the search knows for free: the violation of all it looked at, and which architectures the sampler was told."""
+    """The violations computed so far, and the architectures (`told`) that optuna knows."""
 
     def __init__(self, problem: Problem, evaluator: Evaluator):
         self.problem = problem
@@ -112,7 +116,7 @@ class _Known:
         self._violations: dict[_Genes, float] = {}
 
     def violation(self, genes: _Genes) -> float:
-        """Return `problem.violation`, asked once for every architecture."""
+        """Return `problem.violation`, computed once for each architecture."""
         found = self._violations.get(genes)
         if found is None:
             arch = Architecture(self.problem.space.name, genes)
@@ -120,12 +124,12 @@ class _Known:
         return found
 
     def worth_asking(self, genes: _Genes) -> bool:
-        """Return whether a query could be spent on it: feasible, and not asked before."""
+        """Return whether a query is worthwhile: the architecture is feasible and new to optuna."""
         return genes not in self.told and self.violation(genes) == 0
 
 
 class _Suggestions:
-    """A study's trials as genes: parameter `i` is gene i."""
+    """The trials of an optuna study as genes: parameter `i` is gene i."""
 
     def __init__(self, arity: tuple[int, ...], study: Study):
         from optuna.distributions import CategoricalDistribution
@@ -134,7 +138,7 @@ class _Suggestions:
         self._distributions: Any = {str(gene): CategoricalDistribution(tuple(range(choices))) for gene, choices in enumerate(arity)}
 
     def ask(self, fixed: _Genes | None) -> tuple[_Genes, Trial]:
-        """Return a new trial and its genes: the sampler's own, or the `fixed` ones."""
+        """Return a new trial and its genes: the `fixed` ones if given, otherwise the sampler's suggestion."""
         if fixed is not None:
             self.study.enqueue_trial({str(gene): value for gene, value in enumerate(fixed)})
         trial = self.study.ask(self._distributions)
@@ -143,7 +147,7 @@ class _Suggestions:
 
 
 def _study(settings: TPE, known: _Known, rng: np.random.Generator) -> Study:
-    """Return a study in memory that maximises; optuna's announcement of it is silenced, its level of logging left as it was."""
+    """Return an in-memory optuna study that maximises. optuna does not log its creation, and its log level is restored afterwards."""
     import optuna
 
     sampler = _constrained_sampler()(
@@ -162,9 +166,9 @@ def _study(settings: TPE, known: _Known, rng: np.random.Generator) -> Study:
         optuna.logging.set_verbosity(level)
 
 
-@cache  # one class a process: a class of its own for each search would hold on to the search's memory until a full collection
+@cache  # one class per process: a class per search would keep the search's memory alive until a full garbage collection
 def _constrained_sampler() -> Callable[..., BaseSampler]:
-    """Return the class of optuna's sampler with the indicator of feasible, new candidates in its acquisition."""
+    """Return a subclass of optuna's sampler that considers only feasible, new candidates where there are any."""
     from optuna.samplers import TPESampler
 
     class ConstrainedSampler(TPESampler):
@@ -172,10 +176,10 @@ def _constrained_sampler() -> Callable[..., BaseSampler]:
             super().__init__(**settings)
             self._known = known
 
-        # Should optuna rename this, suggestions stay valid: the search checks each; only more of them would be in vain.
+        # If optuna renames this method, the search stays correct, as it checks each suggestion; it only wastes more suggestions.
         def _compute_acquisition_func(self, samples: dict[str, NDArray[np.float64]], *densities: Any) -> NDArray[np.float64]:
             acquisition = super()._compute_acquisition_func(samples, *densities)
-            genes = np.zeros((len(acquisition), len(self._known.problem.space.arity)), dtype=int)  # a gene without a choice is not sampled
+            genes = np.zeros((len(acquisition), len(self._known.problem.space.arity)), dtype=int)  # genes of one choice are not sampled
             for name, values in samples.items():
                 genes[:, int(name)] = values
             worth = np.array([self._known.worth_asking(tuple(row)) for row in genes.tolist()])

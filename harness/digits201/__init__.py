@@ -1,1 +1,1 @@
-"""digits201: every NAS-Bench-201 cell in a small network, trained for real on scikit-learn's digits."""
+"""digits201: a benchmark in which all NAS-Bench-201 cells were trained, in a small network, on scikit-learn's digits."""

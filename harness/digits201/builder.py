@@ -1,4 +1,4 @@
-"""The accuracies of digits201: every class of identical networks trained with every seed of the recipe, resumable at any moment."""
+"""Computes the accuracies of digits201: trains each class of identical networks with all seeds. It can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from budgetnas.harness.digits201.chunks import BuildError, Chunks, resume
 from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe
 from budgetnas.spaces.nasbench201.identity import canonical_indices
 
-_CELLS_A_CHUNK = 16  # a few seconds of work: what an interruption costs
+_CELLS_A_CHUNK = 16  # a few seconds of work, which is lost in an interruption
 
 
 def accuracy_chunks() -> Chunks:
-    """Return the computation: its folder depends on the recipe and on the version of torch, so that versions never mix.
+    """Return the chunks of the training. Another recipe or version of PyTorch gives other chunks, so that results never mix.
 
-    `BuildError` without PyTorch.
+    Raises BuildError if PyTorch is not installed.
     """
     if find_spec("torch") is None:
         raise BuildError("PyTorch is not installed, so nothing can be trained; run `pip install budgetnas[train]`")
@@ -30,7 +30,10 @@ def accuracy_chunks() -> Chunks:
 
 
 def train_class(index: int) -> dict[str, Any]:
-    """Return what the network of a cell reaches: validation and test accuracy [%] by seed, seconds of the processor and of the clock."""
+    """Return the result of training the network of a cell.
+
+    It has `validation` and `test`, accuracies [%] by seed; `seconds`, processor time per seed; and `wall_seconds`, for all seeds.
+    """
     from budgetnas.harness.digits201.together import train_together
 
     recipe = digits201_recipe()
@@ -45,6 +48,6 @@ def train_class(index: int) -> dict[str, Any]:
 
 
 def build_accuracies(workers: int, show: Callable[[int, int], None]) -> None:
-    """Train what is not trained yet, `workers` cells at a time; `show` is told the classes done and in all."""
-    digits201_recipe().images()  # said once here, and not by every worker, if they cannot be had
+    """Train the classes not trained yet, `workers` at a time. `show` is called with the number of finished classes and of all classes."""
+    digits201_recipe().images()  # raises here, once, if the images are missing, and not in every worker
     resume(accuracy_chunks(), train_class, workers, show)

@@ -1,4 +1,4 @@
-"""The card beside the table of digits201: what it is, how it was made, and what its figures look like."""
+"""Writes the card beside the table of digits201: what it is, how it was made, and statistics of its columns."""
 
 from __future__ import annotations
 
@@ -21,32 +21,34 @@ from budgetnas.spaces.tables.hardware import cost_column
 _PACKAGES = ("torch", "numpy", "scikit-learn", "onnx", "onnxruntime")
 _CARD = """# digits201
 
-Every NAS-Bench-201 cell in a small network, trained on the handwritten digits that come with scikit-learn: {rows:,} cells, {classes:,}
-classes of identical networks, {seeds} seeds each. Row i is NAS-Bench-201's architecture i; identical networks share what was trained.
+All NAS-Bench-201 cells, each in a small network trained on the handwritten digits that come with scikit-learn: {rows:,} cells, {classes:,}
+classes of identical networks, {seeds} seeds each. Row i is architecture i of NAS-Bench-201. Identical networks share their training
+results.
 
 ## The network
 1x1 convolution to 8 channels, batch normalisation; the cell on 8x8 pixels; 2x2 average pooling, ReLU, 1x1 convolution to 16 channels,
 batch normalisation; the cell on 4x4 pixels; batch normalisation, ReLU, global average pooling, linear. No convolution has a bias.
-Initial weights have PyTorch's default distributions; they, and the order of the images, come from (lowest index of the class, seed) alone.
+Initial weights have PyTorch's default distributions. They and the order of the images depend only on the lowest index of the class and
+on the seed.
 
 ## The recipe (version {recipe.version}, sha256 {recipe.checksum})
-- Images: {recipe.train} to train, {recipe.validation} to validate, {recipe.test} to test, one shuffle (seed {recipe.split_seed})
-  of scikit-learn's order; pixels divided by 16.
-- {recipe.epochs} epochs of {whole} batches of {recipe.batch} images; the {rest} left over wait for the next epoch's shuffle.
-- Stochastic gradient descent, Nesterov momentum {recipe.momentum}, learning rate {recipe.learning_rate} falling to zero with half a
-  cosine over {recipe.steps} steps, weight decay {recipe.weight_decay} on everything.
-- Accuracy after the last step, with the running figures of the batch normalisations (momentum {recipe.norm_momentum}).
+- Images: {recipe.train} to train, {recipe.validation} to validate, {recipe.test} to test, after one shuffle (seed {recipe.split_seed})
+  of scikit-learn's order; pixels are divided by 16.
+- {recipe.epochs} epochs of {whole} batches of {recipe.batch} images; an epoch leaves out {rest} random images.
+- Stochastic gradient descent, Nesterov momentum {recipe.momentum}, learning rate falling from {recipe.learning_rate} to zero along half a
+  cosine over {recipe.steps} steps, weight decay {recipe.weight_decay} on all parameters.
+- Accuracy after the last step, with the running statistics of the batch normalisations (momentum {recipe.norm_momentum}).
 
 ## How it was made
 - Command: `budgetnas data build digits201`
 - Machine: {processor}, {system}, Python {python}; {packages}
 - Date: {date}
-- It took {hours:.2f} hours of one core, {class_seconds:.2f} s for the {seeds} seeds of a class, other work of the machine included.
-- Training seconds are the processor's, an equal share of what the {seeds} seeds took side by side on one core.
-- Latency (device `{device}`): the network as an ONNX graph, normalisation folded, unused edges left out; ONNX Runtime, one thread,
+- Time: {hours:.2f} hours of one core, {class_seconds:.2f} s for the {seeds} seeds of a class, including other work on the machine.
+- Training seconds are processor time. The {seeds} seeds of a class were trained together on one core; each has an equal share.
+- Latency (device `{device}`): the network as an ONNX graph, with folded normalisation and without unused edges; ONNX Runtime, one thread,
   batch 1, median of {runs} runs.
-- Parameters and MACs are exact. Cycles are the C64x+'s after DEff-ARTS: five a multiply-add, n + 1 an output of pooling over n pixels.
-- What was trained or measured is kept in single precision.
+- Parameters and MACs are exact. Cycles are C64x+ cycles as in DEff-ARTS: five per multiply-add, n + 1 per output of pooling over n pixels.
+- Trained and measured figures have single precision.
 - Checksum of the table (names and contents of its columns): `{checksum}`
 
 ## Statistics
@@ -54,15 +56,20 @@ Initial weights have PyTorch's default distributions; they, and the order of the
 |---|---|---|
 {statistics}
 
-- Rank correlation (Spearman, connected cells): seed to seed {seed_to_seed}; validation to test {validation_to_test:.3f} (means of seeds).
+- Rank correlation (Spearman, connected cells): seed to seed {seed_to_seed}; validation to test {validation_to_test:.3f} (seed means).
 - Best by test: cell {best_test}, {best_test_accuracy:.2f} %.
 - Best by validation: cell {best_validation}, test accuracy {best_validation_accuracy:.2f} %.
-- Standard deviation over seeds, test, root mean square over connected cells: {deviation:.2f} points.
+- Standard deviation of test accuracy over seeds, root mean square over connected cells: {deviation:.2f} points.
 """
 
 
 def card_text(table: Table, results: Mapping[int, Any]) -> str:
-    """Return the card as Markdown, given the table and the results of training by representative, which know how long they took."""
+    """Return the card as Markdown.
+
+    Args:
+        table: the table.
+        results: the results of training by representative, with their `wall_seconds`.
+    """
     recipe = digits201_recipe()
     wall_seconds = [result["wall_seconds"] for result in results.values()]
     whole, rest = divmod(recipe.train, recipe.batch)
@@ -89,7 +96,7 @@ def card_text(table: Table, results: Mapping[int, Any]) -> str:
 
 
 def _statistics(table: Table, recipe: Recipe) -> str:
-    """Return lines of a Markdown table: median and range of the main columns."""
+    """Return the rows of a Markdown table with the median and range of the main columns."""
     named = {
         "validation accuracy [%]": accuracy_column(DIGITS201.dataset, "validation", recipe.epochs),
         "test accuracy [%]": accuracy_column(DIGITS201.dataset, "test", recipe.epochs),
@@ -114,7 +121,7 @@ def _spread(values: Column) -> str:
 
 
 def _correlations(table: Table, recipe: Recipe) -> dict[str, Any]:
-    """Return what the last lines of the card say."""
+    """Return the figures of the card's last lines."""
     from scipy.stats import spearmanr
 
     connected = connected_mask()

@@ -1,4 +1,4 @@
-"""Results of a long computation in small files, each written whole or not at all, so that it can be stopped and resumed at any moment."""
+"""Keeps the results of a long computation in small files, each written atomically, so that it can be stopped and resumed at any time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from budgetnas.spaces.tables.home import data_home
 
 
 class BuildError(ValueError):
-    """A build that cannot go on; the message says why and what to do."""
+    """A build that cannot continue; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """The folder of one computation: all that its results depend on is `conditions`, and other conditions have another folder.
+    """The files of one computation. A file (chunk) maps each of its items to a result that JSON can represent.
 
-    `items` are the indices of cells to compute, `size` of them a file; a file maps each of its items to a result that JSON can hold.
+    Attributes:
+        name: the computation's name.
+        conditions: everything that the results depend on. Other conditions use another folder.
+        items: the indices of the cells to compute.
+        size: items per file.
     """
 
     name: str
@@ -34,29 +38,29 @@ class Chunks:
 
     @property
     def folder(self) -> Path:
-        """Where the files are: below the user's data folder, never in the project's."""
+        """The folder of the files, below the user's data folder."""
         described = {"conditions": dict(self.conditions), "items": list(self.items), "size": self.size}
         return data_home() / "digits201-build" / f"{self.name}-{identity_of(described)[:16]}"
 
     @property
     def count(self) -> int:
-        """Number of files when all is done."""
+        """The number of files of a finished computation."""
         return -(-len(self.items) // self.size)
 
     def items_of(self, number: int) -> tuple[int, ...]:
-        """Return the items of a chunk."""
+        """Return the items of chunk `number`."""
         return self.items[number * self.size : (number + 1) * self.size]
 
     def missing(self) -> list[int]:
-        """Return the numbers of the chunks that have no sound file yet, ascending."""
+        """Return the numbers of the chunks without a valid file, ascending."""
         return [number for number in range(self.count) if self.read(number) is None]
 
     def path(self, number: int) -> Path:
-        """Return where a chunk's file is."""
+        """Return the path of a chunk's file."""
         return self.folder / f"{number:05d}.json"
 
     def read(self, number: int) -> dict[int, Any] | None:
-        """Return a chunk's results by item; None if it has no file, or one that is damaged or of other items."""
+        """Return a chunk's results by item. None if its file is missing, damaged, or has other items."""
         try:
             content = json.loads(self.path(number).read_text(encoding="utf-8"))
             results, checksum = content["results"], content["sha256"]
@@ -68,7 +72,7 @@ class Chunks:
         return {int(item): result for item, result in results.items()}
 
     def write(self, number: int, results: Mapping[int, Any]) -> None:
-        """Write a chunk's results. `BuildError` if the disk refuses."""
+        """Write a chunk's results. Raises BuildError if that fails."""
         named = {str(item): result for item, result in results.items()}
         path = self.path(number)
         try:
@@ -79,13 +83,13 @@ class Chunks:
             ) from None
 
     def all(self) -> dict[int, Any]:
-        """Return all results by item. `BuildError` if some are missing."""
+        """Return all results by item. Raises BuildError if some are missing."""
         results: dict[int, Any] = {}
         for number in range(self.count):
             part = self.read(number)
             if part is None:
                 raise BuildError(
-                    f"{self.name}: {len(self.missing())} of {self.count} parts are not there yet; run the command again without --step"
+                    f"{self.name}: {len(self.missing())} of {self.count} parts are missing; run the command again without --step"
                 )
             results |= part
         return results
@@ -108,9 +112,16 @@ class Chunks:
 
 
 def resume(chunks: Chunks, compute: Callable[[int], Any], workers: int, show: Callable[[int, int], None]) -> None:
-    """Compute what is missing, `workers` processes at a time (1: in this one), telling `show` the items done and in all.
+    """Compute the missing chunks.
 
-    `compute` maps an item to its result and can be pickled. `BuildError` if a process is ended from outside.
+    Args:
+        chunks: the files.
+        compute: maps an item to its result. It must be picklable.
+        workers: the number of processes; with 1 the work is done in this process.
+        show: called with the number of finished items and of all items.
+
+    Raises:
+        BuildError: a process was killed, or the files cannot be written.
     """
     with chunks.held():
         missing = chunks.missing()
@@ -121,7 +132,7 @@ def resume(chunks: Chunks, compute: Callable[[int], Any], workers: int, show: Ca
                 done += len(chunks.items_of(number))
                 show(done, len(chunks.items))
         except ProcessEnded as error:
-            raise BuildError(f"{error}: it goes on where it stopped") from None
+            raise BuildError(f"{error}: it resumes where it stopped") from None
 
 
 def _compute_chunk(chunks: Chunks, compute: Callable[[int], Any], number: int) -> None:

@@ -1,4 +1,4 @@
-"""The small network of digits201 as an ONNX graph, as it would be deployed: for latency, built without PyTorch."""
+"""The small network of digits201 as an ONNX graph for deployment. It is used to measure latency, and built without PyTorch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from budgetnas.spaces.nasbench201.order import EDGES
 from budgetnas.spaces.nasbench201.small_network import CHANNELS, DIGITS201, KERNELS, POOLING, SIDES, live_edges
 
 OPSET = 17
-_IR_VERSION = 8  # what readers of that opset understand
+_IR_VERSION = 8  # supported by readers of that opset
 _WEIGHT_SEED = 0
 
 
 class _Graph:
-    """Nodes and weights as they are added; every method returns the name of its output."""
+    """The nodes and weights of a graph. Each method adds some and returns the name of its output."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -38,19 +38,19 @@ class _Graph:
         return name
 
     def convolution(self, x: str, kernel: int, narrow: int, wide: int) -> str:
-        """Add a convolution with the normalisation behind it folded into weights and bias."""
+        """Add a convolution, with the normalisation after it folded into weights and bias."""
         bound = 1 / np.sqrt(kernel * kernel * narrow)
         weights = self._rng.uniform(-bound, bound, (wide, narrow, kernel, kernel))
         bias = self._rng.uniform(-bound, bound, wide)
         return self.add("Conv", x, self.weight(weights), self.weight(bias), kernel_shape=[kernel, kernel], pads=[kernel // 2] * 4)
 
     def normalisation(self, x: str, channels: int) -> str:
-        """Add the one normalisation that follows no convolution, folded to a scale and a shift."""
+        """Add the only normalisation that does not follow a convolution, as a scale and a shift."""
         scaled = self.add("Mul", x, self.weight(np.ones((1, channels, 1, 1))))
         return self.add("Add", scaled, self.weight(np.zeros((1, channels, 1, 1))))
 
     def cell(self, x: str, genes: Sequence[int], channels: int) -> str:
-        """Add a cell. What nothing reaches is the input times zero, as in the benchmark's own networks."""
+        """Add a cell. A node without an input is the cell's input times zero, as in the networks of NAS-Bench-201."""
         nodes: list[str | None] = [x, None, None, None]
         rectified: dict[int, str] = {}
         for edge in live_edges(genes):
@@ -71,9 +71,9 @@ class _Graph:
 
 
 def onnx_model(genes: Sequence[int]) -> bytes:
-    """Return the network of a cell as a serialised ONNX model: input `image` (1, 1, 8, 8), one output (1, 10), random weights.
+    """Return the network of a cell as a serialised ONNX model, with the input `image` (1, 1, 8, 8), one output (1, 10), and random weights.
 
-    Batch normalisation is folded into the convolutions and edges whose output nothing uses are left out, as every exporter does.
+    As in any export for inference, batch normalisation is folded into the convolutions, and edges with an unused output are left out.
     """
     from onnx import TensorProto, helper
 

@@ -1,4 +1,7 @@
-"""The latency of every network of digits201 on this machine: ONNX Runtime, one thread, batch 1, median of many runs; resumable."""
+"""Measures the latency of all networks of digits201 on this machine: ONNX Runtime, one thread, batch 1, median of many runs.
+
+The measurement can be stopped and resumed.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,14 @@ def processor() -> str:
 
 
 def device_name() -> str:
-    """Return the processor's name as a device is called in studies, such as `amd-epyc`."""
+    """Return the processor's name in the form of device names in studies, such as `amd-epyc`."""
     return re.sub(r"[^a-z0-9]+", "-", processor().lower()).strip("-")
 
 
 def latency_chunks() -> Chunks:
-    """Return the computation: its folder depends on the processor, the version of ONNX Runtime and how often a network is run.
+    """Return the chunks of the measurement. Another processor, ONNX Runtime or number of runs gives other chunks.
 
-    `BuildError` without onnx and onnxruntime.
+    Raises BuildError if onnx or onnxruntime is not installed.
     """
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
@@ -49,7 +52,7 @@ def latency_chunks() -> Chunks:
 
 
 def latency_ms(index: int) -> float:
-    """Return the median time [ms] of one image through the network of a cell, after runs to warm up. One thread, batch 1."""
+    """Return the median time [ms] in which the network of a cell classifies one image, on one thread, after warm-up runs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -67,5 +70,5 @@ def latency_ms(index: int) -> float:
 
 
 def measure_latencies(show: Callable[[int, int], None]) -> None:
-    """Measure what is not measured yet, one network at a time; `show` is told the cells done and in all."""
+    """Measure the networks not measured yet, one at a time. `show` is called with the number of finished cells and of all cells."""
     resume(latency_chunks(), latency_ms, 1, show)

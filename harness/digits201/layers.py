@@ -1,11 +1,12 @@
-"""The layers of several small networks of one shape, trained side by side: each knows its forward and its backward pass.
+"""Layers, with forward and backward passes, for several small networks of the same shape that are trained side by side.
 
-Activations of G networks have the shape (G, H * B, W * C): image rows outermost, then the batch, then the pixels of the row with their
-channels. A convolution is then a sum of matrix products, one for every vertical offset, between shifted views of the same memory (a
-shift by a row is a shift by B lines) and a banded matrix of (W_in * C_in) x (W_out * C_out) that holds the horizontal offsets. On these
-images that is several times as fast as grouped convolutions, and every network's figures are its own: nothing mixes the first axis.
+The activations of G networks have the shape (G, H * B, W * C): a line is one row of one image, with the rows outermost and the batch
+inside; a line holds the row's pixels with their channels. In this layout a convolution is a sum of matrix products, one per vertical
+offset, between shifted views of the input (one row is B lines) and a banded matrix of (W_in * C_in) x (W_out * C_out) with the horizontal
+offsets. For these images this is several times as fast as grouped convolutions. The networks stay independent: no operation mixes the
+first axis.
 
-Gradients are written by hand, since there is nothing to discover at run time; `tests/` compares them with automatic ones.
+The gradients are written by hand, because the graph is known in advance. `tests/` compares them with automatic ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from torch import Tensor
 
 @dataclass
 class Convolution:
-    """A square convolution of odd size, stride 1, zero padding, no bias; kernel (G, k, k, C_in, C_out): row offset, then column offset."""
+    """A square convolution of odd size, with stride 1, zero padding and no bias.
+
+    Attributes:
+        kernel: (G, k, k, C_in, C_out), with the row offset before the column offset.
+        gradient: the kernel's gradient, of the same shape; `backward` sets it.
+        width: W, the pixels of a row.
+    """
 
     kernel: Tensor
     gradient: Tensor
@@ -32,7 +39,7 @@ class Convolution:
         self._bands = self.kernel.new_zeros(networks, size, self.width * narrow, self.width * wide)
 
     def forward(self, x: Tensor, batch: int) -> Tensor:
-        """Return the output, shape (G, H * B, W * C_out), of an input of shape (G, H * B, W * C_in)."""
+        """Return the output, (G, H * B, W * C_out), for an input of shape (G, H * B, W * C_in) and a batch of B images."""
         self._input, self._batch = x, batch
         for offset, diagonal in self._diagonals(self._bands):
             diagonal.copy_(self.kernel[:, :, offset].unsqueeze(-1))
@@ -43,7 +50,12 @@ class Convolution:
         return out
 
     def backward(self, grad: Tensor, into: Tensor | None = None) -> Tensor:
-        """Set the kernel's gradient, given that of the last forward pass's output, and return the input's, added to `into` if given."""
+        """Return the gradient of the input of the last forward pass, and set the kernel's gradient.
+
+        Args:
+            grad: the gradient of the output.
+            into: a tensor to which the input's gradient is added, in place.
+        """
         x, middle = self._input, self.kernel.shape[1] // 2
         bands = torch.empty_like(self._bands)
         torch.bmm(x.transpose(1, 2), grad, out=bands[:, middle])
@@ -59,7 +71,7 @@ class Convolution:
         return into
 
     def _shifts(self, lines: int) -> list[tuple[int, tuple[slice, slice]]]:
-        """Return, for every row offset but the middle one, which lines of the input go to which lines of the output."""
+        """Return the input lines and the output lines that each row offset connects, except for the middle offset."""
         size = self.kernel.shape[1]
         shifts = []
         for row in range(size):
@@ -70,16 +82,16 @@ class Convolution:
         return shifts
 
     def _diagonals(self, bands: Tensor) -> list[tuple[int, Tensor]]:
-        """Return, for every column offset, the blocks of the banded matrices that hold it, shape (G, k, C_in, C_out, blocks)."""
+        """Return a view of the blocks of the banded matrices for each column offset, (G, k, C_in, C_out, blocks)."""
         networks, size, _, narrow, wide = self.kernel.shape
         blocks = bands.view(networks, size, self.width, narrow, self.width, wide)
-        # Column offset c: output pixel x takes input pixel x + c - k // 2, so the blocks with x_out - x_in = k // 2 - c.
+        # With column offset c, output pixel x reads input pixel x + c - k // 2: these are the blocks with x_out - x_in = k // 2 - c.
         return [(column, blocks.diagonal(size // 2 - column, 2, 4)) for column in range(size)]
 
 
 @dataclass
 class BatchNorm:
-    """Batch normalisation with scale and shift, (G, C) each, and running figures for evaluation."""
+    """Batch normalisation with scale and shift, each (G, C), and running statistics for evaluation."""
 
     scale: Tensor
     shift: Tensor
@@ -97,7 +109,10 @@ class BatchNorm:
         self._mean, self._variance = torch.zeros_like(self.scale), torch.ones_like(self.scale)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Return the output, same shape as the input (G, lines, W * C): normalised by the batch, or by the running figures."""
+        """Return the output, of the shape of the input (G, lines, W * C).
+
+        In training the statistics are those of the batch, and the running statistics are updated. Otherwise the running ones are used.
+        """
         if not training:
             factor = self.scale * torch.rsqrt(self._variance + self.epsilon)
             return torch.addcmul(self._row(self.shift - self._mean * factor), x, self._row(factor))
@@ -111,7 +126,7 @@ class BatchNorm:
         return torch.addcmul(self._row(self.shift), self._centred, self._row(self._inverse * self.scale))
 
     def backward(self, grad: Tensor) -> Tensor:
-        """Set the gradients of scale and shift and return the input's, after a forward pass in training."""
+        """Return the gradient of the input of the last forward pass in training, and set those of scale and shift."""
         count = grad.shape[1] * self.width
         torch.mul(self._channels(grad * self._centred), self._inverse, out=self.scale_gradient)
         self.shift_gradient.copy_(self._channels(grad))
@@ -125,13 +140,13 @@ class BatchNorm:
         return x.sum(1).view(x.shape[0], self.width, -1).sum(1)
 
     def _row(self, channels: Tensor) -> Tensor:
-        """Return a figure a channel repeated over the pixels of a row, shape (G, 1, W * C)."""
+        """Return one value per channel, (G, C), repeated for all pixels of a row, (G, 1, W * C)."""
         networks, count = channels.shape
         return channels.unsqueeze(1).expand(networks, self.width, count).reshape(networks, 1, -1)
 
 
 class AveragePooling:
-    """Mean over 3x3 pixels, stride 1, padding left out of the count: a fixed linear map, so its backward pass is its transpose."""
+    """The mean over 3x3 pixels with stride 1, without counting the padding. It is linear, so the backward pass is the transpose."""
 
     def __init__(self, networks: int, width: int, channels: int, dtype: torch.dtype):
         near = ((torch.arange(width)[:, None] - torch.arange(width)[None]).abs() <= 1).to(dtype)
@@ -140,11 +155,11 @@ class AveragePooling:
         self._horizontal = torch.kron(mean, torch.eye(channels, dtype=dtype)).expand(networks, -1, -1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the output, same shape as the input (G, H * B, W * C) of square images."""
+        """Return the output, of the shape of the input (G, H * B, W * C), for square images."""
         return self._apply(x, self._vertical.mT, self._horizontal)
 
     def backward(self, grad: Tensor) -> Tensor:
-        """Return the input's gradient."""
+        """Return the gradient of the input."""
         return self._apply(grad, self._vertical, self._horizontal.mT)
 
     def _apply(self, x: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:

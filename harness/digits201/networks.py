@@ -1,8 +1,8 @@
-"""The small network of digits201 around a NAS-Bench-201 cell: several copies of one architecture, forward and backward.
+"""The small network of digits201 around a NAS-Bench-201 cell, with forward and backward passes for several copies of one architecture.
 
-1x1 convolution to 8 channels, batch normalisation; the cell; 2x2 average pooling, ReLU, 1x1 convolution to 16 channels, batch
-normalisation; the cell; batch normalisation, ReLU, global average pooling, linear. A convolution of the cell is ReLU, convolution,
-batch normalisation. Edges whose output nothing uses are left out: they change neither the output nor any other gradient.
+Its layers are: 1x1 convolution to 8 channels, batch normalisation; the cell; 2x2 average pooling, ReLU, 1x1 convolution to 16 channels,
+batch normalisation; the cell; batch normalisation, ReLU, global average pooling, linear. A convolution in the cell is ReLU, convolution,
+batch normalisation. Edges with an unused output are left out, because they affect neither the output nor other gradients.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NODES = 4
 
 
 class Shape(NamedTuple):
-    """One trained tensor of a network: its shape, and the bound of its uniform initial values or the constant that it begins with."""
+    """A trained tensor of a network: its shape, and its initial values, uniform within `bound` of `constant`."""
 
     size: tuple[int, ...]
     bound: float
@@ -33,7 +33,7 @@ class Shape(NamedTuple):
 
 
 def parameter_shapes(genes: Sequence[int]) -> list[Shape]:
-    """Return the shapes of what a network trains, in the order in which initial values are drawn (PyTorch's default distributions)."""
+    """Return the trained tensors of a network, in the order in which their initial values are drawn (PyTorch's default distributions)."""
     shapes = [*_convolution_shapes(1, 1, CHANNELS[0])]
     for stage, channels in enumerate(CHANNELS):
         if stage:
@@ -59,21 +59,21 @@ def _convolution_shapes(kernel: int, narrow: int, wide: int) -> list[Shape]:
 
 
 def initial_values(shapes: Sequence[Shape], rng: np.random.Generator) -> Tensor:
-    """Return one network's initial values, drawn in order from `rng`, flat."""
+    """Return the initial values of a network, (parameters,), drawn in the order of `shapes`."""
     parts = [shape.constant + shape.bound * (2 * rng.random(math.prod(shape.size)) - 1) for shape in shapes]
     return torch.from_numpy(np.concatenate(parts)).float()
 
 
 @dataclass
 class _Block:
-    """A convolution with its normalisation."""
+    """A convolution and its batch normalisation."""
 
     convolution: Convolution
     norm: BatchNorm
 
 
 class _Cell:
-    """The cell at one stage. Its convolutions are by edge; nodes that nothing reaches are zero."""
+    """The cell at one stage. `convolutions` are by edge. Nodes without an input are zero."""
 
     def __init__(self, genes: Sequence[int], convolutions: dict[int, _Block], pooling: AveragePooling):
         self._genes = genes
@@ -83,7 +83,7 @@ class _Cell:
         self._rectified: dict[int, Tensor] = {}
 
     def forward(self, x: Tensor, batch: int, training: bool) -> Tensor:
-        """Return the output node, same shape as the input."""
+        """Return the output node, of the shape of the input."""
         nodes: list[Tensor | None] = [x] + [None] * (_NODES - 1)
         self._rectified = {}
         for edge in self._live:
@@ -106,7 +106,7 @@ class _Cell:
         return zero if held is None else held
 
     def backward(self, grad: Tensor) -> Tensor:
-        """Return the input's gradient, given the output's."""
+        """Return the gradient of the input, given that of the output."""
         plain: dict[int, Tensor] = {_NODES - 1: grad}
         rectified: dict[int, Tensor] = {}
         for node in range(_NODES - 1, 0, -1):
@@ -125,7 +125,7 @@ class _Cell:
         return torch.zeros_like(grad) if of_input is None else of_input
 
     def _gathered(self, node: int, plain: dict[int, Tensor], rectified: dict[int, Tensor]) -> Tensor | None:
-        """Return a node's gradient: what came straight plus what came through its ReLU; None if nothing did."""
+        """Return the gradient of a node: the sum of the direct one and the one through its ReLU. None if it has neither."""
         if node not in rectified:
             return plain.get(node)
         through = rectified[node].mul_(self._rectified[node] > 0)
@@ -133,7 +133,7 @@ class _Cell:
 
 
 class Networks:
-    """G networks of one architecture. `values` and `gradients` are flat, shape (G, parameters), and can be stepped as they are."""
+    """G networks of one architecture. `values` and `gradients` have the shape (G, parameters), so that an optimiser needs one operation."""
 
     def __init__(self, genes: Sequence[int], values: Tensor, recipe: Recipe):
         self.values = values
@@ -150,7 +150,7 @@ class Networks:
         (self._weights, self._weights_gradient), (self._bias, self._bias_gradient) = tensors
 
     def _tensors(self, shapes: Sequence[Shape]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield a view of the values and one of the gradients for every trained tensor."""
+        """Yield views of the values and gradients of each trained tensor."""
         start = 0
         for shape in shapes:
             part = slice(start, start := start + math.prod(shape.size))
@@ -165,13 +165,13 @@ class Networks:
         return _Block(Convolution(kernel, gradient, side), self._norm_of(tensors, side))
 
     def forward(self, pixels: Tensor, training: bool = False) -> Tensor:
-        """Return the logits, shape (G, B, 10), of pixels of shape (G, B, 8, 8)."""
+        """Return the logits, (G, B, 10), of pixels of shape (G, B, 8, 8)."""
         networks, batch, side, _ = pixels.shape
         first, second = self._entries
         x = pixels.transpose(1, 2).reshape(networks, side * batch, side)
         x = first.norm.forward(first.convolution.forward(x, batch), training)
         x = self._cells[0].forward(x, batch, training)
-        # Lines are (row, image), a line's figures (pixel, channel): the mean over two rows and two pixels.
+        # Lines are (row, image), and a line is (pixel, channel); the mean is over two rows and two pixels.
         x = x.view(networks, SIDES[1], 2, batch, SIDES[1], 2, CHANNELS[0]).mean((2, 5)).flatten(1, 2).flatten(2)
         self._joined = x.clamp_min_(0)
         x = second.norm.forward(second.convolution.forward(self._joined, batch), training)
@@ -181,7 +181,7 @@ class Networks:
         return torch.baddbmm(self._bias.unsqueeze(1), self._features, self._weights)
 
     def backward(self, grad: Tensor) -> None:
-        """Set `gradients`, given those of the logits that the last forward pass in training returned, shape (G, B, 10)."""
+        """Set `gradients`, given the gradients of the logits of the last forward pass in training, (G, B, 10)."""
         networks, batch, _ = grad.shape
         torch.sum(grad, 1, out=self._bias_gradient)
         torch.bmm(self._features.transpose(1, 2), grad, out=self._weights_gradient)

@@ -1,4 +1,4 @@
-"""A network of digits201 trained again, to the bit as the table's builder does it on the same machine."""
+"""Retrains networks of digits201. The results equal those of the table's builder bit for bit, on a machine of the same kind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe
 
 
 def require() -> None:
-    """Raise `CannotRetrain` without PyTorch, `MissingImages` without scikit-learn's images."""
+    """Raise CannotRetrain if PyTorch is not installed, MissingImages if scikit-learn is not."""
     if find_spec("torch") is None:
         raise CannotRetrain("PyTorch is not installed, so nothing can be trained; run `pip install budgetnas[train]`")
     digits201_recipe().images()
 
 
 def retrain_seed(index: int, seed: int) -> Retrained:
-    """Return what the network of a cell reaches with one seed; `UnknownSeed` for one that the recipe does not have."""
+    """Return the result of training the network of a cell with one seed. Raises UnknownSeed if the recipe does not have the seed."""
     from budgetnas.harness.digits201.together import train_seed
 
     trained = train_seed(index, seed, digits201_recipe())
@@ -24,7 +24,7 @@ def retrain_seed(index: int, seed: int) -> Retrained:
 
 
 def retrain(index: int) -> list[Retrained]:
-    """Return what the network of a cell reaches with every seed of the recipe."""
+    """Return the results of training the network of a cell, one per seed of the recipe."""
     from budgetnas.harness.digits201.together import train_together
 
     recipe = digits201_recipe()

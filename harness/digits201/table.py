@@ -1,4 +1,4 @@
-"""The table of digits201 and the card beside it, from the results of training and measuring."""
+"""Builds the table of digits201, and the card beside it, from the results of training and of measuring latency."""
 
 from __future__ import annotations
 
@@ -26,15 +26,20 @@ DATASET = small_network.DIGITS201.dataset
 
 
 def trained_columns(results: Mapping[int, Any], recipe: Recipe) -> dict[str, Column]:
-    """Return accuracies [%], means and every seed's, and training seconds of all cells, from those of the classes' representatives.
+    """Return the columns of accuracies [%], per seed and as means, and of training seconds, for all cells.
 
-    Identical networks share a row's figures. `BuildError` if a representative has none.
+    Args:
+        results: the results of training by representative. Identical networks share those of their representative.
+        recipe: the recipe, for its seeds and epochs.
+
+    Raises:
+        BuildError: a representative has no result.
     """
     representatives, row = np.unique(canonical_indices(), return_inverse=True)
     missing = [index for index in representatives.tolist() if index not in results]
     if missing:
         raise BuildError(
-            f"{len(missing)} classes, that of cell {missing[0]} among them, are not trained; run the command again without --step"
+            f"{len(missing)} classes are not trained, the first is that of cell {missing[0]}; run the command again without --step"
         )
     by_class = [results[index] for index in representatives.tolist()]
     columns: dict[str, Column] = {}
@@ -48,14 +53,14 @@ def trained_columns(results: Mapping[int, Any], recipe: Recipe) -> dict[str, Col
 
 
 def exact_columns() -> dict[str, Column]:
-    """Return parameters, MACs and C64x+ cycles of all cells."""
+    """Return the columns of parameters, MACs and C64x+ cycles of all cells."""
     params, macs = small_network.complexities()
     exact = {"params": params, "macs": macs, "cycles": small_network.cycles()}
     return {network_column(resource, DATASET): values.astype(np.float64) for resource, values in exact.items()}
 
 
 def digits201_table() -> Table:
-    """Return the whole table. `BuildError` if something is not trained or measured yet."""
+    """Return the table. Raises BuildError if a network is not yet trained or measured."""
     recipe = digits201_recipe()
     trained = trained_columns(accuracy_chunks().all(), recipe)
     latency = latency_chunks().all()
@@ -71,7 +76,7 @@ def digits201_table() -> Table:
 
 
 def write_table(folder: Path) -> list[Path]:
-    """Write `digits201.parquet` and its card `digits201.md` to a folder and return both paths; each whole or not at all."""
+    """Write `digits201.parquet` and its card `digits201.md` to a folder, each atomically, and return both paths."""
     table = digits201_table()
     paths = [folder / f"{DATASET}.parquet", folder / f"{DATASET}.md"]
     try:

@@ -1,4 +1,4 @@
-"""Training the seeds of one cell together: as fast as the processor multiplies, and every seed's figures its own."""
+"""Trains the seeds of one cell together, which is much faster than one after another. The seeds do not affect each other."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.order import all_genes
 from budgetnas.spaces.nasbench201.small_network import DIGITS201
 
-_STREAM = 201  # keeps these random numbers apart from those that another use draws from an index and a seed
-_EVALUATED_TOGETHER = 128  # images; enough for speed, few enough to stay in the processor's cache
+_STREAM = 201  # separates these random numbers from other uses of an index and a seed
+_EVALUATED_TOGETHER = 128  # images; enough for speed, few enough for the processor's cache
 
 
 class UnknownSeed(ValueError):
-    """A seed that the table does not have; the message lists those it has."""
+    """A seed that the recipe does not have; the message lists its seeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained network: accuracy [%] on the validation and the test images, and what its training took [processor seconds]."""
+    """A trained network: accuracy [%] on the validation and the test images, and its training time [processor seconds]."""
 
     seed: int
     validation: float
@@ -38,11 +38,11 @@ class Trained:
 
 
 def train_together(index: int, seeds: Sequence[int], recipe: Recipe) -> list[Trained]:
-    """Return what the network of cell `index` reaches with each seed, in the order given, trained side by side on one thread.
+    """Return the results of training the network of cell `index`, one per seed, in the order of `seeds`, on one thread.
 
-    Networks that are identical (`identity.py`) are one: it is the class's representative that is trained, and its initial weights and the
-    order of its images come from (representative, seed) alone. The same cell and list of seeds give the same bits on machines of a kind;
-    in other company, or alone, a seed's sums may be rounded otherwise, since the matrix library goes by how its data lie in memory.
+    Of identical networks (`spaces/nasbench201/identity.py`) only the representative of the class is trained. Its initial weights and the
+    order of its images depend on (representative, seed) alone. The same cell and the same list of seeds give the same bits on machines of
+    the same kind. With another list, the sums of a seed may be rounded differently, because the matrix library sums by memory layout.
     """
     representative = int(canonical_indices()[index])
     genes = all_genes()[representative].tolist()
@@ -58,9 +58,10 @@ def train_together(index: int, seeds: Sequence[int], recipe: Recipe) -> list[Tra
 
 
 def train_seed(index: int, seed: int, recipe: Recipe) -> Trained:
-    """Return what the network of cell `index` reaches with one of the recipe's seeds, to the bit as the table's builder does.
+    """Return the result of training the network of cell `index` with one seed, with the same bits as the table's builder.
 
-    To that end all of the recipe's seeds are trained, which takes hardly longer than one. `UnknownSeed` for another.
+    For the same bits, all seeds of the recipe are trained, which takes hardly longer than one. Raises UnknownSeed if the recipe does not
+    have the seed.
     """
     if seed not in recipe.seeds:
         raise UnknownSeed(f"{recipe.name} has no seed {seed}; choose one of {', '.join(map(str, recipe.seeds))}")
@@ -69,7 +70,7 @@ def train_seed(index: int, seed: int, recipe: Recipe) -> Trained:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Use one thread in this block: sums come out the same every time, and cells are trained in parallel instead."""
+    """Use one thread in this block. Sums are then always the same; cells are trained in parallel instead."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -79,20 +80,20 @@ def _one_thread() -> Iterator[None]:
 
 
 def prepared(index: int, genes: Sequence[int], seeds: Sequence[int], recipe: Recipe) -> tuple[Networks, list[np.random.Generator]]:
-    """Return the networks with their initial weights, and each one's generator, from which the order of its images is drawn next."""
+    """Return the networks with their initial weights, and the generator of each, which then draws the order of its images."""
     generators = [np.random.Generator(np.random.PCG64(np.random.SeedSequence([_STREAM, index, seed]))) for seed in seeds]
     shapes = parameter_shapes(genes)
     return Networks(genes, torch.stack([initial_values(shapes, rng) for rng in generators]), recipe), generators
 
 
 def training_losses(networks: Networks, generators: Sequence[np.random.Generator], images: Images, recipe: Recipe) -> Iterator[Tensor]:
-    """Train, yielding every step's cross-entropy (before the step), shape (G,)."""
+    """Train the networks, and yield the cross-entropy before each step, (G,)."""
     pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
     targets = one_hot(labels, DIGITS201.classes).float()
     velocity = torch.zeros_like(networks.values)
     step = 0
     for _ in range(recipe.epochs):
-        # Sorting uniform numbers: a shuffle that does not depend on how a library implements its own.
+        # Sorting uniform numbers gives a shuffle that does not depend on a library's implementation.
         order = torch.from_numpy(np.stack([np.argsort(rng.random(len(labels)), kind="stable") for rng in generators]))
         for start in range(0, len(labels) - recipe.batch + 1, recipe.batch):
             chosen = order[:, start : start + recipe.batch]
@@ -105,14 +106,14 @@ def training_losses(networks: Networks, generators: Sequence[np.random.Generator
 
 
 def _descend(networks: Networks, velocity: Tensor, rate: float, recipe: Recipe) -> None:
-    """Make one step of stochastic gradient descent with Nesterov's momentum and weight decay, as PyTorch's `SGD` does."""
+    """Make one step of stochastic gradient descent with Nesterov momentum and weight decay, like PyTorch's `SGD`."""
     gradient = networks.gradients.add_(networks.values, alpha=recipe.weight_decay)
     velocity.mul_(recipe.momentum).add_(gradient)
     networks.values.add_(gradient.add_(velocity, alpha=recipe.momentum), alpha=-rate)
 
 
 def accuracies(networks: Networks, images: Images) -> list[float]:
-    """Return each network's accuracy [%] on some images."""
+    """Return the accuracy [%] of each network on `images`."""
     labels = torch.from_numpy(images.labels)
     count = len(networks.values)
     right = torch.zeros(count, dtype=torch.int64)

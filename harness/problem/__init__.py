@@ -1,4 +1,4 @@
-"""Everything a method may import besides the space: problem, limit, allowance, evaluator, relaxation, and what methods share."""
+"""What a method may import besides `spaces.space`: problem, limit, allowance, evaluator, relaxation, and helpers for methods."""
 
 from budgetnas.harness.problem.alphas import check_adam, repaired, summary
 from budgetnas.harness.problem.fields import since

@@ -1,4 +1,4 @@
-"""What every method of architecture variables (alphas) shares: the check of its settings, the repair of its result, its figures."""
+"""Helpers for methods with architecture variables (alphas): they check settings, repair a recommendation, and compute figures."""
 
 from __future__ import annotations
 
@@ -17,29 +17,45 @@ if TYPE_CHECKING:
 
 
 def check_adam(method: str, learning_rate: float, momentum: Sequence[float], weight_decay: float, deviation: float) -> None:
-    """Raise `ValueError` if the settings that every method of alphas shares make no optimiser, or no start."""
+    """Raise ValueError if a setting of Adam, or the standard deviation of the initial alphas, is out of its range.
+
+    Args:
+        method: the method's name, for the message.
+        learning_rate: Adam's learning rate, above 0.
+        momentum: Adam's betas, at least 0 and below 1.
+        weight_decay: Adam's weight decay, 0 or more.
+        deviation: the standard deviation, 0 or more.
+    """
     if not learning_rate > 0.0 or not weight_decay >= 0.0 or not deviation >= 0.0:
-        raise ValueError(f"{method} needs a learning_rate above 0, and weight_decay and deviation of 0 or more")
+        raise ValueError(
+            f"{method} needs a learning_rate above 0, and weight_decay and deviation of 0 or more; "
+            f"learning_rate is {learning_rate}, weight_decay {weight_decay}, deviation {deviation}"
+        )
     if not all(0.0 <= beta < 1.0 for beta in momentum):
-        raise ValueError(f"momentum of {method} is {list(momentum)}; give Adam's two betas, each at least 0 and less than 1")
+        raise ValueError(f"momentum of {method} is {list(momentum)}; give Adam's two betas, each at least 0 and below 1")
 
 
 def repaired(problem: Problem, evaluator: Evaluator, strengths: Sequence[Tensor]) -> Architecture | None:
-    """Return the feasible architecture that gives up the least strength, the strongest itself if it is feasible; None if none was found.
+    """Return the feasible architecture with the largest product of the strengths of its operations; None if none was found.
 
-    strengths: of the operations, (edges, operations), one tensor a searched cell. What is given up is measured by the product of the
-    strengths of what an architecture keeps. Costs are free questions. `spaces.nearest` says how exact the answer is in large spaces.
-    It stands here because every constrained method of alphas offers it, and this module and the space's are what methods may import.
+    If the strongest architecture is feasible, it is the result. Costs are free, so no query is spent. In a space too large to list, the
+    result may be approximate; see `spaces.repair.nearest`.
+
+    Args:
+        problem: the problem.
+        evaluator: computes the costs.
+        strengths: the strengths of operations, (edges, operations), one tensor per searched cell.
     """
     arrays = [each.detach().cpu().numpy() for each in strengths]
     return nearest(cast(Relaxable, problem.space), arrays, lambda arch: problem.violation(arch, evaluator.cost(arch)))
 
 
 def summary(problem: Problem, relaxation: Relaxation) -> dict[str, float]:
-    """Return how a relaxed search ended, for the figures that a method returns.
+    """Return the figures at the end of a search over a relaxation, by name.
 
-    `entropy` [nats], the mean over edges of that of their strengths; `skip_share`, of the edges that the discrete architecture keeps;
-    `expected_RESOURCE` for every limited one that has an expectation; `not_modelled_OPTION`, 1 for every option asked for in vain.
+    `entropy` [nats] is the entropy of an edge's strengths, averaged over edges. `skip_share` is the share of skip connections among the
+    edges that the discrete architecture keeps. `expected_RESOURCE` is the expected cost of each limited resource for which the
+    relaxation can compute it. `not_modelled_OPTION` is 1 for each requested option that the relaxation cannot model.
     """
     strengths = [each.detach().cpu().numpy() for each in relaxation.strengths()]
     edges = [row / row.sum() for each in strengths for row in each]
@@ -51,5 +67,5 @@ def summary(problem: Problem, relaxation: Relaxation) -> dict[str, float]:
         try:
             figures[f"expected_{resource}"] = float(relaxation.expected_cost(resource).detach())
         except ValueError:
-            continue  # a relaxation may know no expectation of it, which hinders no method that does not use one
+            continue  # the relaxation has no expected cost of this resource, and a method may not need it
     return figures | {f"not_modelled_{option}": 1.0 for option in relaxation.not_modelled}

@@ -1,4 +1,4 @@
-"""A look-up graph, as methods read it: which search limit delivers which cost (DCA-NAS)."""
+"""How methods read a look-up graph of DCA-NAS, which maps a search limit to the cost of the delivered network."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from typing import Literal, TypeAlias
 SETTING = "lookup"
 Node: TypeAlias = tuple[float, float]  # a search limit, and the exact cost of the network that a search under it delivered
 Shape: TypeAlias = Literal["steps", "linear"]
-SUMMED = ("params", "macs")  # whose size of the search network is equation 3's
+SUMMED = ("params", "macs")  # resources whose size of the search network is equation 3
 
 
 class OutsideLookupGraph(ValueError):
-    """A limit of which a look-up graph says nothing; the message says what it covers and what to do."""
+    """A limit that a look-up graph does not cover; the message names the covered range and the remedy."""
 
 
 def envelope(nodes: Sequence[Node], left_out: Sequence[float] = ()) -> list[Node]:
-    """Return the conservative, monotone graph: for every search limit, ascending, the largest cost delivered under it or a smaller one.
+    """Return the conservative, monotone graph, as nodes with ascending search limits.
 
-    Nodes may hold a search limit several times, once a seed; `left_out` has the search limits of those that delivered no network. A search
-    limit under which they are half or more promises nothing, and is not in the graph.
+    The cost at a search limit is the largest cost delivered under that search limit or a smaller one. A search limit is left out if half
+    or more of its searches delivered no network.
+
+    Args:
+        nodes: one node per search that delivered a network; a search limit may occur several times, once per seed.
+        left_out: the search limits of the searches that delivered none.
     """
     largest: dict[float, float] = {}
     for search_limit, delivered in nodes:
@@ -35,16 +39,26 @@ def envelope(nodes: Sequence[Node], left_out: Sequence[float] = ()) -> list[Node
 def search_limit(
     nodes: Sequence[Node], limit: float, shape: Shape = "steps", resource: str = "the resource", left_out: Sequence[float] = ()
 ) -> float:
-    """Return the largest search limit under which the envelope promises at most `limit`.
+    """Return the largest search limit whose cost in the envelope is at most `limit`.
 
-    Between two search limits the envelope is the larger one's (`steps`: only what a search has delivered is promised) or the straight
-    line (`linear`); at the nodes both are the same. Above all that was delivered, a graph that has levelled off, where its two largest
-    search limits deliver the same, gives the largest. `OutsideLookupGraph` below the range, and above it where the graph still rises.
+    Above the range of the graph, the result is the largest search limit if the graph has levelled off, that is, if its two largest search
+    limits deliver the same cost.
+
+    Args:
+        nodes: the nodes of the graph, see `envelope`.
+        limit: the limit on the delivered network, in the resource's unit.
+        shape: the envelope between two search limits. `steps`: the cost of the larger one, so that only delivered costs count. `linear`:
+            the straight line between both.
+        resource: the resource's name, for messages.
+        left_out: see `envelope`.
+
+    Raises:
+        OutsideLookupGraph: the graph is empty, or the limit is below its range, or above it while the graph still rises.
     """
     graph = envelope(nodes, left_out)
     if not graph:
         raise OutsideLookupGraph(
-            f"the look-up graph of {resource} is empty, since under no search limit most searches delivered a network; "
+            f"the look-up graph of {resource} is empty, because under each search limit half or more of the searches delivered no network; "
             "make it again with `budgetnas lookup-graph` over other search limits"
         )
     (_, lowest), (top, highest) = graph[0], graph[-1]

@@ -1,6 +1,6 @@
-"""The words everybody shares: problem, limit, allowance, evaluator, method.
+"""The central types: problem, limit, allowance, evaluator, method.
 
-A method sees a `Problem` and an `Evaluator`, and nothing else. Everything here is small, frozen and free of tables and clocks.
+A method gets a `Problem` and an `Evaluator`, and nothing else. All classes here are small and frozen, and know no tables or timings.
 """
 
 from __future__ import annotations
@@ -21,27 +21,31 @@ Search: TypeAlias = Iterator[tuple[Architecture, ...]] | Generator[tuple[Archite
 
 
 class AllowanceSpent(Exception):
-    """The allowance does not cover the question. It ends a search normally: a method need not catch it."""
+    """The allowance does not cover the question. It ends a search normally, so a method need not catch it."""
 
 
 class Need(enum.Enum):
-    """What a method must be able to ask."""
+    """A kind of question that a method needs to ask."""
 
     ACCURACY = "accuracy"
     RELAXATION = "relaxation"
-    WEIGHTS = "relaxation with trained weights"  # a supernet's: a table's has none, so that what concerns weights alone changes nothing
+    WEIGHTS = "relaxation with trained weights"  # a supernet has them, a table does not
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound on a resource, in the unit of its name: `latency_ms`, `energy_mj`, `macs`, `params`, `cycles`. Both ends are allowed."""
+    """An upper bound, a lower bound or both on a resource, in its unit: `latency_ms`, `energy_mj`, `macs`, `params`, `cycles`.
+
+    >>> str(Limit("params", upper=2e6)), Limit("params", upper=2e6).excess(3e6)
+    ('params<=2000000', 0.5)
+    """
 
     resource: str
     upper: float = math.inf
     lower: float = 0.0
 
     def excess(self, value: float) -> float:
-        """Return by how much `value` breaks the limit, as a share of the bound; 0 if it holds, inf for NaN (not supported)."""
+        """Return how far `value` is beyond the bound, divided by the bound; 0 if the limit holds, inf for NaN (not supported)."""
         if value != value:  # NaN
             return math.inf
         if value > self.upper:
@@ -58,7 +62,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a search may spend: accuracy queries, and seconds of training (simulated on a table). None is no limit."""
+    """What a search may spend: accuracy queries, and seconds of training (simulated on a table). None means no limit."""
 
     queries: int | None = 200
     seconds: float | None = None
@@ -66,7 +70,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A search problem: the best network of a space on a task within limits on a device, found within an allowance."""
+    """A search problem: find the best network of a space for a task, within limits on a device, and within an allowance."""
 
     space: Space
     task: Task
@@ -80,10 +84,14 @@ class Problem:
         return tuple(dict.fromkeys(limit.resource for limit in self.limits))
 
     def violation(self, arch: Architecture, cost: Mapping[str, float]) -> float:
-        """Return 0 if `arch` is feasible, else the sum of the limits' relative excesses; inf if it is disconnected or not supported.
+        """Return 0 if `arch` is feasible, else the sum of the relative excesses over all limits.
 
-        `cost` is what the evaluator answers; a NaN in it says that the device does not run the network, whatever the limits are on.
-        Limits are judged on the architecture itself, never on a relaxed one.
+        The result is inf if `arch` is disconnected, or if `cost` has a NaN: the device does not support the network, even if that resource
+        is not limited. Limits apply to the discrete architecture, never to a relaxed one.
+
+        Args:
+            arch: the architecture.
+            cost: its cost by resource, from `Evaluator.cost`.
         """
         if not self.space.connected(arch):
             return math.inf
@@ -102,46 +110,50 @@ class Problem:
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """What a method may ask. Every question is recorded; a new accuracy is charged. Test accuracy cannot be asked for."""
+    """Answers a method's questions. Each question is recorded, and a new accuracy is charged. There is no question for test accuracy."""
 
     @property
     def offers(self) -> frozenset[Need]:
-        """What kinds of question it can answer."""
+        """The kinds of question that it can answer."""
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource of `arch`, in the unit of its name; NaN is 'not supported on the device'. Free.
+        """Return all known costs of `arch` by resource, in the unit of its name. NaN: the device does not support it. This is free.
 
-        `AllowanceSpent` after very many free questions in a row: what the search can reach is exhausted.
+        Raises AllowanceSpent after very many free questions in a row, because such a search finds nothing new.
         """
 
     def accuracy(self, arch: Architecture) -> float:
-        """Return validation accuracy [%]. A repeat is free. `AllowanceSpent` if a new one is not covered any more."""
+        """Return the validation accuracy [%]. A repeated question is free. Raises AllowanceSpent if a new one is not covered."""
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        """Return validation accuracies [%] of a batch, charged as one after the other; `AllowanceSpent` at the first not covered."""
+        """Return the validation accuracies [%] of a batch, charged in order. Raises AllowanceSpent at the first that is not covered."""
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Return the continuous relaxation of the problem; for methods that need `Need.RELAXATION`.
+        """Return the continuous relaxation of the problem, for methods that need `Need.RELAXATION`. On a table it costs all accuracies.
 
-        The alphas start from `rng`, normal with mean 0 and the given standard deviation (DARTS's release: 1e-3). On a table it is charged
-        the whole table.
+        Args:
+            options: how the supernet is built.
+            rng: draws the initial alphas, normal with mean 0.
+            deviation: the standard deviation of the initial alphas (DARTS's release: 1e-3).
         """
 
 
 @runtime_checkable
 class Method(Protocol):
-    """A search: a frozen dataclass whose fields are its settings.
+    """A search method: a frozen dataclass with its settings as fields.
 
-    Two optional class attributes: `deterministic = True` says that it draws nothing from `rng`, so it is run once instead of once a
-    seed; `version`, a number raised with every change of behaviour, is part of a trial's identity. An optional method
-    `check_problem(problem)` raises `ValueError` for a problem that its settings do not fit: a study says so before anything is searched.
+    Optional members:
+
+    - `deterministic = True`, a class attribute: the method draws nothing from `rng`, so it runs once instead of once per seed.
+    - `version`, a class attribute: a number that is raised with each change of behaviour, and part of a trial's identity.
+    - `check_problem(problem)`, a method: raises ValueError if the settings do not fit the problem. A study calls it before any search.
     """
 
     needs: ClassVar[frozenset[Need]]
 
     def search(self, problem: Problem, evaluator: Evaluator, rng: np.random.Generator) -> Search:
-        """Yield the current recommendation, one architecture or a front; the last one stands.
+        """Yield the current recommendation, one architecture or a front, whenever it changes. The last one counts.
 
-        With none yielded, the best feasible architecture asked about stands. What the generator returns at its end, if anything, is a
-        mapping of the method's own figures that the record keeps.
+        If nothing is yielded, the best feasible architecture evaluated counts. The generator may return figures, a mapping from names to
+        numbers, which the record keeps.
         """

@@ -1,1 +1,1 @@
-"""Training: images, recipes, and the loops that make accuracies. What trains imports torch; the rest of this room never does."""
+"""Training networks from scratch: images, recipes and training loops. Only modules that train import torch."""

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and never taken for another training's."""
+"""Checkpoints of trainings. They are written atomically, and checked to belong to the same training when read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ _DIGEST_LENGTH = 64
 
 
 class BadCheckpoint(RunError):
-    """A checkpoint that is damaged or of another training; the file is left as it is, and the message says what to do."""
+    """A checkpoint that is damaged or belongs to another training; the file is not changed, and the message gives the remedy."""
 
 
 def save(path: Path, identity: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
-    """Write a checkpoint in place of the last one, whole or not at all.
+    """Write a checkpoint, and replace the last one atomically.
 
-    `identity` says which training it belongs to, in plain values; `payload` is what it takes to go on: tensors and plain values.
-    `BadCheckpoint` if the folder cannot be written.
+    Args:
+        path: the file.
+        identity: the training that it belongs to, as plain values.
+        payload: the state to resume from, as tensors and plain values.
+
+    Raises:
+        BadCheckpoint: the file cannot be written.
     """
     content = io.BytesIO()
     torch.save({"identity": dict(identity), "payload": dict(payload)}, content)
@@ -40,9 +45,9 @@ def save(path: Path, identity: Mapping[str, Any], payload: Mapping[str, Any]) ->
 
 
 def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the payload of a checkpoint, its tensors on the processor, or None where there is no file.
+    """Return the payload of a checkpoint, with its tensors on the processor, or None if there is no file.
 
-    `BadCheckpoint` if it is cut off or no checkpoint at all, or if it belongs to another training: the message names what differs.
+    Raises BadCheckpoint if the file is damaged, is not a checkpoint, or belongs to another training; the message names the difference.
     """
     remedy = f"move {path} away, or delete it, to begin anew"
     try:
@@ -66,7 +71,7 @@ def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _content(data: bytes) -> dict[str, Any] | None:
-    """Return what a file holds, or None unless it is, to the byte, what was written."""
+    """Return the contents of a checkpoint file, or None if any byte was changed since it was written."""
     begins = len(_START) + _DIGEST_LENGTH + 1
     content = memoryview(data)[begins:]
     if data[:begins] != _START + hashlib.sha256(content).hexdigest().encode() + b"\n":

@@ -1,4 +1,4 @@
-"""Where networks are trained, and how: the device that the code chooses, threads, determinism, memory."""
+"""The device that networks are trained on, and its settings: threads, determinism, memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from budgetnas.harness.processes.slot import slot
 
 
 def compute_device(trial: int = 0) -> torch.device:
-    """Return the GPU that a trial trains on, or the processor where there is none.
+    """Return the GPU that a trial trains on, or the processor if there is no GPU.
 
-    Of several GPUs a worker takes the one of its own number, so that two share one only where there are more workers than GPUs; elsewhere
-    trials take turns. `CUDA_VISIBLE_DEVICES` narrows the choice, as everywhere with CUDA; empty, it leaves the processor.
+    Of several GPUs, a worker uses the one with its number, so that workers share a GPU only if there are more workers than GPUs. Outside
+    workers, `trial` selects the GPU. As usual with CUDA, `CUDA_VISIBLE_DEVICES` restricts the choice; if it is empty, there is no GPU.
     """
     if torch.cuda.is_available():
         worker = slot()
@@ -29,7 +29,7 @@ def compute_device(trial: int = 0) -> torch.device:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Use so many threads of the processor in this block: their number decides how sums are rounded."""
+    """Use `count` processor threads in this block. Their number affects the rounding of sums."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -40,12 +40,12 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def determinism(asked: bool) -> Iterator[None]:
-    """Allow only algorithms that give the same bits every time in this block, if asked; on a GPU that costs speed."""
+    """If `asked`, allow only deterministic algorithms in this block. On a GPU they are slower."""
     if not asked:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # needed for determinism in cuBLAS
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     try:
@@ -56,22 +56,22 @@ def determinism(asked: bool) -> Iterator[None]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin counting the peak anew: on a GPU that of tensors; on a processor that of this process, where the system is Linux.
+    """Reset the peak of memory use: of tensors on a GPU, or of this process on Linux. On other systems, do nothing for the processor.
 
-    What earlier work in this process no longer needs is handed back to the system first, or it would be counted again.
+    Memory that this process no longer needs is first returned to the system, because it would count again otherwise.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # the GNU C library's
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak of the resident set becomes what is resident now
-    except (OSError, AttributeError):  # no such system: the peak is then of the whole process since it began
+        ctypes.CDLL(None).malloc_trim(0)  # of the GNU C library
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): sets the peak of the resident set to its current size
+    except (OSError, AttributeError):  # on another system the peak is that of the process since its start
         pass
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Return the most memory in use since the last reset: on a GPU by tensors, else by this process, all of it (resident)."""
+    """Return the largest memory in use since the last reset: by tensors on a GPU, or the resident memory of this process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Training a network from nothing: by a recipe, or exactly as the builder of a table did. Nothing is ever trained twice."""
+"""A training of a network from scratch, by a recipe or by the trainer of a table: its definition, identity and folder."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from budgetnas.spaces.space import Architecture, Buildable, Space
 from budgetnas.spaces.tables.home import data_home
 from budgetnas.spaces.task import Task, task_of
 
-SCHEMA = 1  # of an identity: raised when training by the same recipe comes to mean something else
+SCHEMA = 1  # of an identity; raised when training by the same recipe gives other results
 Announce = Callable[[float], None]
-# For every table whose networks this project can train again to the bit: the module that does, imported when it is first asked for, and
-# its recipe, which is named after the dataset.
+# For each table whose networks this project can retrain bit for bit: the module that does so, imported on first use, and the recipe,
+# which has the name of the dataset.
 _TRAINERS = {("nasbench201", "digits201"): "budgetnas.harness.digits201.retraining"}
 _TABLE_RECIPES = {("nasbench201", "digits201"): digits201_recipe}
 
 
 class CannotRetrain(ValueError):
-    """A dataset that cannot be trained here, or a machine that lacks what training needs; the message says which and what to do."""
+    """A training that is not possible, for this network or on this machine; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """A network of a table trained again: accuracy [%] on the validation and the test images, and what it took [processor seconds]."""
+    """A retrained network of a table: accuracy [%] on the validation and the test images, and its training time [processor seconds]."""
 
     index: int
     seed: int
@@ -44,25 +44,25 @@ class Retrained:
 
 
 class Trainer(Protocol):
-    """What the module of a table's trainer offers."""
+    """The functions of the module that trains a table's networks."""
 
     def require(self) -> None:
-        """Raise a `ValueError` for people unless networks can be trained on this machine."""
+        """Raise ValueError, with a message for the user, if networks cannot be trained on this machine."""
 
     def retrain_seed(self, index: int, seed: int) -> Retrained:
-        """Return what the network with an index reaches with a seed of the table."""
+        """Return the result of training the network with this index with one seed of the table."""
 
     def retrain(self, index: int) -> list[Retrained]:
-        """Return what it reaches with every seed of the table."""
+        """Return its results with all seeds of the table."""
 
 
 def can_retrain(space: str, dataset: str) -> bool:
-    """Return whether the project has the trainer with which the table of a dataset was made."""
+    """Return whether the project has the trainer of a dataset's table."""
     return (space, dataset) in _TRAINERS
 
 
 def trainer_of(space: str, dataset: str) -> Trainer:
-    """Return what the table of a dataset was made with. `CannotRetrain` lists the datasets that have such a trainer."""
+    """Return the trainer of a dataset's table. Raises CannotRetrain, with the datasets that have one, if there is none."""
     if not can_retrain(space, dataset):
         known = ", ".join(name for of_space, name in _TRAINERS if of_space == space) or "none"
         raise CannotRetrain(f"networks of {space} cannot be retrained on {dataset} yet; choose one of {known}")
@@ -70,15 +70,16 @@ def trainer_of(space: str, dataset: str) -> Trainer:
 
 
 def default_recipe(space: str, dataset: str) -> str:
-    """Return the recipe of a table's own trainer, where there is one. `RecipeError` asks for a recipe elsewhere."""
+    """Return the recipe of a table's trainer. Raises RecipeError if the dataset has no such trainer."""
     if can_retrain(space, dataset):
         return dataset
-    raise RecipeError(f"say how to train {space} on {dataset} with --recipe: the path of a TOML file, or one of {', '.join(own_recipes())}")
+    names = ", ".join(own_recipes())
+    raise RecipeError(f"{space} on {dataset} has no default recipe; give --recipe, the path of a TOML file or one of {names}")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training that can be asked for. `arch` is the representative of identical networks; no recipe means the table's own trainer."""
+    """A training. `arch` is the representative of identical networks. Without a recipe, the trainer of the table is used."""
 
     space: Space
     arch: Architecture
@@ -89,7 +90,7 @@ class Job:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that the result depends on."""
+        """Everything that the result depends on."""
         recipe = self.recipe or _TABLE_RECIPES[self.space.name, self.task.dataset]()
         return {
             "schema": SCHEMA,
@@ -105,17 +106,30 @@ class Job:
 
 
 def job_of(space_name: str, arch: Architecture, dataset: str, recipe: str | Recipe, seed: int, images: Path | None = None) -> Job:
-    """Return the training of an architecture on a dataset by a recipe, a name, a path or the recipe itself; nothing is trained yet.
+    """Return the training of an architecture on a dataset. Nothing is trained yet.
 
-    `CannotRetrain` for spaces whose networks cannot be built, bad seeds and without PyTorch; `MissingImages`, `DamagedImages`,
-    `RecipeError`, `InvalidArchitecture` and `UnknownDataset` as they say.
+    Args:
+        space_name: the space, with its parameters.
+        arch: the architecture.
+        dataset: the dataset.
+        recipe: a recipe, its name, or the path of its file.
+        seed: from 0 to 2^63 - 1.
+        images: the folder of image datasets, by default `images_folder()`.
+
+    Raises:
+        CannotRetrain: networks of the space cannot be built, the seed is out of range, or PyTorch is not installed.
+        MissingImages: the images are missing.
+        DamagedImages: the images are damaged.
+        RecipeError: the recipe cannot be read or is invalid.
+        InvalidArchitecture: the architecture is not of the space.
+        UnknownDataset: there is no such dataset.
     """
     space = space_of(space_name)
     task = task_of(dataset)
     if not isinstance(space, Buildable):
-        raise CannotRetrain(f"networks of {space.name} cannot be built, so none can be trained")
+        raise CannotRetrain(f"networks of {space.name} cannot be built, and so not trained; choose another space")
     if not 0 <= seed < 2**63:
-        raise CannotRetrain(f"the seed {seed} cannot be used; choose 0 to 2^63 - 1")
+        raise CannotRetrain(f"the seed is {seed}; choose 0 to 2^63 - 1")
     of_table = can_retrain(space.name, dataset) and recipe == default_recipe(space.name, dataset)
     if of_table:
         trainer_of(space.name, dataset).require()
@@ -126,5 +140,5 @@ def job_of(space_name: str, arch: Architecture, dataset: str, recipe: str | Reci
 
 
 def kept_in(job: Job, folder: Path | None = None) -> Path:
-    """Return the folder of one training below the folder of all."""
+    """Return the folder of a job's result below `folder`, which is by default `trained` in the data folder."""
     return (folder or data_home() / "trained") / identity_of(job.identity)

@@ -1,4 +1,4 @@
-"""What a training says of itself while it runs, and what is kept of each epoch."""
+"""The progress of a training, and the figures of each epoch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch: mean training loss, accuracy [%] on the training images while they were trained on, and on the validation images.
+    """The figures of one epoch.
 
-    `validation` is None where it was not measured. The loss is not finite if the training diverged.
+    Attributes:
+        loss: mean training loss. It is not finite if the training diverged.
+        accuracy: accuracy [%] on the training images, during training.
+        validation: accuracy [%] on the validation images after the epoch; None if it was not measured.
     """
 
     loss: float
@@ -21,7 +24,15 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a training is: whole epochs of all, steps of the present epoch of all of it, and the epoch that has just ended, if any."""
+    """The progress of a training.
+
+    Attributes:
+        epoch: finished epochs.
+        epochs: all epochs.
+        step: finished steps of the current epoch.
+        steps: all steps of the current epoch.
+        ended: the figures of the epoch that has just ended, if any.
+    """
 
     epoch: int
     epochs: int

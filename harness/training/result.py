@@ -1,4 +1,4 @@
-"""The result of a training, and its file: `result.json`, whole or not there, beside the checkpoint while there is one."""
+"""The result of a training, and its file `result.json`, which is written atomically beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ FILE = "result.json"
 
 
 class BadResult(ValueError):
-    """A result that is damaged or of another training; the file is left as it is, and the message says what to do."""
+    """A result that is damaged or belongs to another training; the file is not changed, and the message gives the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a network reached: accuracy [%] after the last epoch, by epoch, and what it took.
+    """The result of training a network.
 
-    `identity` says what was trained: space, arch, genes (of the representative of identical networks), dataset, images, recipe, seed.
-    `validation` is None where the recipe has no validation images. A network that diverged is as accurate as guessing. `seconds` are
-    of the wall clock, interruptions left out; `peak_memory_bytes` of the GPU, or of the whole process. `kept`: it was trained before.
+    Attributes:
+        identity: the network and its training: space, arch, genes (of the representative of identical networks), dataset, images,
+            recipe, seed.
+        validation: accuracy [%] on the validation images after the last epoch; None if the recipe has none. Chance if it diverged.
+        test: accuracy [%] on the test images. Chance if it diverged.
+        epochs: the figures of each epoch.
+        seconds: wall-clock time, without interruptions.
+        peak_memory_bytes: largest memory in use, of the GPU or of the whole process.
+        diverged: whether the training diverged.
+        device: the name of the device.
+        threads: processor threads.
+        torch: the version of PyTorch.
+        kept: whether the network was trained earlier, and the result was read from its file.
     """
 
     identity: Mapping[str, Any]
@@ -43,7 +53,7 @@ class Trained:
 
 
 def to_json(trained: Trained) -> dict[str, Any]:
-    """Return a result as JSON values; a loss that is no number is null."""
+    """Return a result as JSON values. A loss that is not finite becomes null."""
     values = asdict(trained)
     for epoch in values["epochs"]:
         epoch["loss"] = epoch["loss"] if math.isfinite(epoch["loss"]) else None
@@ -52,7 +62,7 @@ def to_json(trained: Trained) -> dict[str, Any]:
 
 
 def write(folder: Path, trained: Trained) -> None:
-    """Write the result into a folder, whole or not at all; `BadResult` if it cannot be written."""
+    """Write the result into a folder, atomically. Raises BadResult if it cannot be written."""
     try:
         write_text(folder / FILE, canonical_json(to_json(trained)) + "\n")
     except OSError as error:
@@ -60,7 +70,7 @@ def write(folder: Path, trained: Trained) -> None:
 
 
 def read(folder: Path, identity: Mapping[str, Any]) -> Trained | None:
-    """Return the result in a folder, or None; `BadResult` if it is damaged or of another training."""
+    """Return the result in a folder, or None if there is none. Raises BadResult if it is damaged or belongs to another training."""
     path = folder / FILE
     try:
         text = path.read_text(encoding="utf-8")

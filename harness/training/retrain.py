@@ -1,4 +1,4 @@
-"""Trains a network from scratch, unless it has been trained: by a recipe, or exactly as the builder of a table did."""
+"""Trains a network from scratch, by a recipe or by the trainer of a table, unless the result exists already."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ CHECKPOINTS = ("checkpoint.pt", "checkpoint-all.pt")
 
 
 def run_job(job: Job, folder: Path, show: Show = silent, announce: Announce | None = None, keep: bool = False) -> Trained:
-    """Return the result of a training in `folder`, trained now if it is not there, from its checkpoint on if there is one.
+    """Return the result of a training. It is read from `folder`, or trained, from the checkpoint there if there is one.
 
-    `announce` receives an estimate of the seconds left before anything is trained. With `keep` the checkpoint, which holds the weights,
-    stays. Raises `BadResult` or `BadCheckpoint` if the folder holds something damaged or of another training.
+    Args:
+        job: the training.
+        folder: the folder of its result and checkpoints.
+        show: called with the progress after each step and epoch.
+        announce: called before training with an estimate of the seconds left.
+        keep: keep the checkpoint, which has the weights, after the training.
+
+    Raises:
+        BadResult: the result in the folder is damaged or belongs to another training.
+        BadCheckpoint: the same for a checkpoint.
+        CannotRetrain: the folder cannot be written.
     """
     with _alone(folder):
         found = results.read(folder, job.identity)
@@ -100,9 +109,22 @@ def retrain(
     show: Show = silent,
     images: Path | None = None,
 ) -> Trained:
-    """Return what a network reaches, trained from scratch unless it has been: results are kept by identity in `folder`.
+    """Return the result of training a network from scratch, or the kept result of the same training.
 
-    By default that is `trained` in the data home. Processes that ask for the same training wait for the one that does it.
+    If several processes ask for the same training, one trains and the others wait.
+
+    Args:
+        space_name: the space, with its parameters.
+        arch: the architecture.
+        dataset: the dataset.
+        recipe: a recipe, its name, or the path of its file.
+        seed: the seed.
+        folder: the folder of all results, kept by identity; by default `trained` in the data folder.
+        show: called with the progress after each step and epoch.
+        images: the folder of image datasets.
+
+    Raises:
+        ValueError: one of its subclasses, as in `job_of` and `run_job`.
     """
     job = job_of(space_name, arch, dataset, recipe, seed, images)
     return run_job(job, kept_in(job, folder), show)

@@ -1,4 +1,4 @@
-"""A training by a recipe as a whole: one network, or a second one to be tested where the recipe wants it trained on all images."""
+"""A whole training by a recipe: of one network, or, if the recipe has `test_on_all`, of a second one on all images for testing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Stage:
-    """One network to train; `identity` and `path` are its checkpoint's."""
+    """One network to train, with the identity and path of its checkpoint."""
 
     train: AnyPart
     validation: AnyPart | None
@@ -35,9 +35,16 @@ class _Stage:
 
 
 def fit(job: Job, paths: Sequence[Path], show: Show, announce: Announce | None) -> Trained:
-    """Return what a job comes to, each of its networks trained from its checkpoint on, if there is one."""
+    """Return the result of a job. Each of its networks is trained from its checkpoint on, if there is one.
+
+    Args:
+        job: the training.
+        paths: the paths of the checkpoints, one per network.
+        show: called with the progress after each step and epoch.
+        announce: called before training with an estimate of the seconds left.
+    """
     recipe = cast(Recipe, job.recipe)
-    # By identity, so that trainings side by side spread over the GPUs whatever their seeds.
+    # The GPU depends on the identity, so that parallel trainings spread over the GPUs even if they have the same seed.
     device = compute_device(int(identity_of(job.identity)[:8], 16))
     stages = _stages(job, recipe, paths)
     with threads(recipe.threads), determinism(recipe.deterministic):

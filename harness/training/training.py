@@ -1,4 +1,4 @@
-"""Training one network from scratch by a recipe: an epoch at a time, from a checkpoint on, to the same bits as without a break."""
+"""Trains one network from scratch by a recipe. A training that is resumed from a checkpoint gives the same bits as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,23 @@ from budgetnas.harness.training.recipes.recipe import Recipe
 from budgetnas.spaces.space import Architecture, Buildable
 from budgetnas.spaces.task import Task
 
-_STREAM = 13  # keeps these random numbers apart from those that another use draws from a seed
-_LOOK_EACH = 100  # steps: how often a loss is looked at, which makes a GPU wait
+_STREAM = 13  # separates these random numbers from other uses of a seed
+_LOOK_EACH = 100  # steps between two checks that the loss is finite; a check makes a GPU wait
 _TIMED_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What a training came to; accuracies [%] are those after the last epoch. A network that diverged guesses."""
+    """The result of training one network.
+
+    Attributes:
+        validation: accuracy [%] on the validation images after the last epoch, None without such images. Chance if it diverged.
+        test: accuracy [%] on the test images, likewise.
+        epochs: the figures of each epoch.
+        seconds: wall-clock time, without interruptions.
+        peak_memory_bytes: largest memory in use, see `device.peak_memory_bytes`.
+        diverged: whether the loss or a weight became infinite or NaN.
+    """
 
     validation: float | None
     test: float | None
@@ -43,14 +52,14 @@ class Fitted:
 
 
 def initial_network(space: Buildable, arch: Architecture, task: Task, recipe: Recipe, seed: int) -> nn.Module:
-    """Return the network with weights drawn from the seed alone; the global generator is left as it was."""
+    """Return the network with initial weights that depend on `seed` alone. The state of the global generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(_STREAM, seed))
         return space.network(arch, task, auxiliary=recipe.auxiliary_weight > 0)
 
 
 class Training:
-    """A network, its images, its optimiser, and how far it is."""
+    """The state of a training: a network, its images, its optimiser and its progress."""
 
     def __init__(
         self,
@@ -86,16 +95,16 @@ class Training:
 
     @property
     def epochs_left(self) -> int:
-        """Epochs still to be trained."""
+        """The number of epochs still to train."""
         return self._recipe.epochs - len(self._epochs)
 
     @property
     def steps_left(self) -> int:
-        """Steps still to be made."""
+        """The number of steps still to make."""
         return self.epochs_left * self._train.steps
 
     def resume(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Take up a checkpoint, if there is one. `BadCheckpoint` if it is damaged or of another training."""
+        """Continue from a checkpoint, if there is one. Raises BadCheckpoint if it is damaged or belongs to another training."""
         payload = checkpoint.load(path, identity)
         if payload is None:
             return
@@ -105,12 +114,10 @@ class Training:
             self._epochs = [Epoch(**epoch) for epoch in payload["epochs"]]
             self._seconds, self._peak = float(payload["seconds"]), int(payload["peak_memory_bytes"])
         except (KeyError, TypeError, ValueError, RuntimeError):
-            raise checkpoint.BadCheckpoint(
-                f"{path} does not fit the network as it is built now; move it away, or delete it, to begin anew"
-            ) from None
+            raise checkpoint.BadCheckpoint(f"{path} is a checkpoint of another network; move or delete it to start again") from None
 
     def save(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Write a checkpoint of the last whole epoch."""
+        """Write a checkpoint after a finished epoch."""
         payload = {
             "network": self._network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -121,7 +128,7 @@ class Training:
         checkpoint.save(path, identity, payload)
 
     def estimated_seconds(self) -> float:
-        """Return about how long what is left will take, measured on a few steps of a copy; the training itself is not touched."""
+        """Return an estimate of the seconds left. It times a few steps of a copy, and does not change the training."""
         kept = self._network, self._optimiser
         self._network = copy.deepcopy(self._network)
         self._optimiser = torch.optim.SGD(self._network.parameters(), lr=0.0, momentum=0.9)
@@ -139,7 +146,13 @@ class Training:
         return seconds
 
     def run(self, path: Path | None, identity: Mapping[str, Any], show: Show) -> Fitted:
-        """Train what is left and return what it came to; a checkpoint is written after every epoch, if there is a path for it."""
+        """Train the epochs that are left and return the result.
+
+        Args:
+            path: the checkpoint to write after each epoch; None: no checkpoint.
+            identity: the identity of the checkpoint.
+            show: called with the progress after each step and epoch.
+        """
         reset_peak_memory(self._device)
         diverged = False
         while self.epochs_left and not diverged:
@@ -161,7 +174,7 @@ class Training:
     def _result(self, diverged: bool) -> Fitted:
         chance = self._task.chance
         began = time.perf_counter()
-        # The last step may have been the one too far, after which no loss was measured.
+        # The last step may have diverged, and no loss was computed after it.
         diverged = diverged or not all(bool(weights.isfinite().all()) for weights in self._network.parameters())
         if diverged:
             validation, test = (None if part is None else chance for part in (self._validation, self._test))
@@ -173,13 +186,13 @@ class Training:
 
     @contextmanager
     def _seeded(self, epoch: int) -> Iterator[None]:
-        """Let what is drawn while an epoch is trained, such as dropped paths, come from (seed, epoch) alone."""
+        """Seed torch's global generator in this block, so that dropped paths, for example, depend on (seed, epoch) alone."""
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(torch_seed(_STREAM, self._seed, epoch))
             yield
 
     def _epoch(self, number: int, show: Show) -> tuple[float, float, bool]:
-        """Train one epoch; return its mean loss (of the main head), accuracy [%] while training, and whether it diverged."""
+        """Train one epoch; return the mean loss of the main head, the training accuracy [%], and whether the training diverged."""
         self._network.train()
         if hasattr(self._network, "drop_path"):
             self._network.drop_path = self._recipe.path_drop(number)
@@ -202,7 +215,7 @@ class Training:
         return loss_mean, 100.0 * int(hits.item()) / images, not math.isfinite(loss_mean)
 
     def _step(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Make one step of descent; return the loss before it, without the auxiliary head's, and the images recognised."""
+        """Make one training step; return the loss of the main head before it, and the number of correctly classified images."""
         self._optimiser.zero_grad(set_to_none=True)
         smoothing = self._recipe.label_smoothing
         logits, auxiliary = self._logits(pixels)
@@ -230,13 +243,13 @@ class Training:
         return (self._logits(pixels)[0].argmax(1) == labels).sum()
 
     def _accuracy(self, part: Batches) -> float:
-        """Return the network's accuracy [%] on a part."""
+        """Return the accuracy [%] of the network on a part."""
         self._network.eval()
         hits = torch.stack([self._hits(pixels, labels) for pixels, labels in part.epoch(0)]).sum()
         return 100.0 * int(hits.item()) / part.images
 
     def _timed(self, part: Batches, work: Callable[[Tensor, Tensor], Any]) -> tuple[float, int]:
-        """Return the seconds that a few batches take to fetch and work on, and their images; where there are two, one is a warm-up."""
+        """Return the seconds in which a few batches are fetched and processed, and their number of images. The first is a warm-up."""
         seconds, images = 0.0, 0
         began = time.perf_counter()
         for number, (pixels, labels) in enumerate(part.epoch(0)):

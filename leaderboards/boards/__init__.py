@@ -1,1 +1,1 @@
-"""Leaderboards of runs on tables: one page for each dataset and device, and their index."""
+"""Leaderboards for runs on tables: one page per dataset and device, and an index."""

@@ -1,4 +1,4 @@
-"""The page of one board: its tables in words and Markdown, and its rows as CSV."""
+"""The page of one board: its texts and Markdown tables, and its rows as CSV."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from budgetnas.leaderboards.shared.tables import (
 
 ClassStandings = Mapping[str, ProblemStandings]  # ranking class -> standings by problem
 Rankings = Mapping[str, Ranking]  # ranking class -> ranking over the board's problems
+_ORIGINS = {"measured": "measured on the device", "estimated": "estimated by a model of the device", "exact": "computed exactly"}
 
 
 def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
@@ -40,7 +41,7 @@ def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
             estimate(row.regret),
             percent(row.feasible_share),
             number(row.queries, 0),
-            number(row.gpu_hours, 1 if row.gpu_hours >= 0.1 else 3),  # small networks train in seconds
+            number(row.gpu_hours, 1 if row.gpu_hours >= 0.1 else 3),  # small networks take seconds to train
         ]
         for row in rows
     ]
@@ -54,17 +55,17 @@ def _problem_table(rows: Sequence[ProblemStanding], compared: bool) -> str:
 
 
 def _problem_text(problem: BoardProblem, board: Board) -> str:
+    decimals = 3 if board.unit in ("ms", "mJ") else 0  # other costs are counts
     best, chosen = problem.best_by_test, problem.best_by_validation
     if best is None or chosen is None:
-        return f"Limit: `{problem.limits_text}`, which no connected, supported cell keeps: nothing can be delivered, all methods tie."
-    keeps = "keeps" if problem.feasible == 1 else "keep"
-    share = f"{percent(problem.share)} of the connected, supported ones"
+        return f"Limit: `{problem.limits_text}`. No connected, supported cell keeps it, so no method can deliver a network, and all tie."
+    share = f"{percent(problem.share)} of the connected, supported cells"
     regret = number(best.test - chosen.test)
     lines = [
-        f"Limit: `{problem.limits_text}`, which {several(problem.feasible, 'cell')} {keeps} ({share}).",
-        f"Best by test: {number(best.test)} % (cell {best.index}, `{best.arch}`, {number(best.cost, 3)} {board.unit}).",
-        f"Best by validation, the most that any search could rely on finding: {number(chosen.test)} % test",
-        f"(cell {chosen.index}, {number(chosen.cost, 3)} {board.unit}), a regret of {regret}.",
+        f"Limit: `{problem.limits_text}`, kept by {several(problem.feasible, 'cell')} ({share}).",
+        f"Best by test accuracy: {number(best.test)} % (cell {best.index}, `{best.arch}`, {number(best.cost, decimals)} {board.unit}).",
+        f"Best by validation accuracy, the best that a search can aim for: {number(chosen.test)} % test accuracy",
+        f"(cell {chosen.index}, {number(chosen.cost, decimals)} {board.unit}), a regret of {regret}.",
     ]
     return "\n".join(lines)
 
@@ -76,7 +77,7 @@ def _board_table(ranking: Ranking, compared: bool) -> str:
         for row in ranking.standings
     ]
     if compared:
-        header += ["beats / loses to random search on", "regret less random search's [points]", "against random search here"]
+        header += ["problems on which it beats / loses to random search", "regret minus random search's [points]", "verdict on this board"]
         rows = [
             [*cells, f"{row.beats} / {row.loses} of {ranking.problems}" if row.p is not None else "—", estimate(row.difference), row.here]
             for cells, row in zip(rows, ranking.standings, strict=True)
@@ -85,29 +86,32 @@ def _board_table(ranking: Ranking, compared: bool) -> str:
 
 
 def main_class(rankings: Rankings) -> str:
-    """Return the class whose ranking a page leads with: of those that paid for queries, unless one method alone did beside others that
-    read the whole table. To rank that one would say nothing: it is what the others are set beside."""
+    """Return the ranking class that comes first on a page.
+
+    It is that of the methods that paid for queries. If only one method did, and others read the whole table, it is full information: a
+    ranking of one method means nothing, and that method is only a comparison for the others.
+    """
     alone = len(rankings[QUERIES].standings) < 2 and len(rankings[FULL_INFORMATION].standings) > 0
     return FULL_INFORMATION if alone else QUERIES
 
 
 def beside_table(rankings: Rankings) -> str:
-    """Return the table, without ranks, of the one method that paid for queries beside a class of full information; '' otherwise."""
+    """Return the table of the only method that paid for queries, if full information comes first; '' otherwise."""
     if main_class(rankings) == QUERIES or not rankings[QUERIES].standings:
         return ""
-    header = ["paid for its queries", "regret, IQM [points]", "feasible"]
+    header = ["method that paid for queries", "regret, IQM [points]", "feasible"]
     return markdown_table(
         header, [[escape(row.method), estimate(row.regret), percent(row.feasible_share)] for row in rankings[QUERIES].standings]
     )
 
 
 def friedman_text(test: Friedman | None, noun: str) -> str:
-    """Return the outcome of Friedman's test in a sentence; `noun` names a block."""
+    """Return sentences with the result of Friedman's test; `noun` is the name of a block."""
     if test is None:
         return "Friedman's test needs at least three methods and two blocks."
-    outcome = "the methods differ somewhere" if test.p <= SIGNIFICANCE else "no difference is shown"
+    outcome = "some methods differ" if test.p <= SIGNIFICANCE else "no difference is shown"
     figures = f"chi-squared {number(test.statistic)}, p = {p_value(test.p)}"
-    return f"Friedman's test over {several(test.blocks, noun)}: {figures}: {outcome} at {SIGNIFICANCE}."
+    return f"Friedman's test over {several(test.blocks, noun)}: {figures}. At the level {SIGNIFICANCE}, {outcome}."
 
 
 def _quoted_table(board: Board) -> str:
@@ -124,7 +128,7 @@ def _quoted_table(board: Board) -> str:
 
 
 def chance_table(table: pd.DataFrame) -> str:
-    """Return the Markdown table of trials that count as chance; '' if there are none."""
+    """Return the Markdown table of the trials that count with chance accuracy; '' if there are none."""
     rows = [
         [escape(method), escape(problems), escape(reason), f"{count:,}"]
         for method, problems, reason, count in findings.counted_as_chance(table)
@@ -140,12 +144,12 @@ def _own_table(table: pd.DataFrame) -> str:
 def _seed_count(table: pd.DataFrame) -> str:
     fewest, most = findings.fewest_seeds(table), findings.most_seeds(table)
     if fewest is None:
-        return "one run each (no method here has randomness)"
+        return "one run per method (all methods are deterministic)"
     return several(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
 
 
 def _problem_sections(board: Board, standings: ClassStandings, labels: Collection[str], compared: bool) -> list[dict[str, str]]:
-    """Return what the template prints of each problem in `labels`, in the board's order."""
+    """Return the template's values for each problem in `labels`, in the board's order."""
     sections = []
     for problem in board.problems:
         if problem.label not in labels:
@@ -165,7 +169,16 @@ def _problem_sections(board: Board, standings: ClassStandings, labels: Collectio
 def board_context(
     board: Board, table: pd.DataFrame, standings: ClassStandings, rankings: Rankings, hidden_cells: int, index: str
 ) -> dict[str, Any]:
-    """Return what the template of a board's page prints; `table` holds the board's outcomes, `hidden_cells` lie outside the picture."""
+    """Return the values for the template of a board's page.
+
+    Args:
+        board: the board.
+        table: its outcomes.
+        standings: its standings, by ranking class and problem.
+        rankings: its ranking, by ranking class.
+        hidden_cells: the number of cells outside the picture.
+        index: the file name of the index.
+    """
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
     led_by = main_class(rankings)
     compared = RANDOM_SEARCH in set(paid["method"]) and led_by == QUERIES
@@ -177,19 +190,17 @@ def board_context(
         "stem": board.stem,
         "space": board.space,
         "dataset": escape(board.dataset),
-        "device_title": escape(board.device_title or "any device"),
+        "device_title": escape(board.device_title),
         "device_name": f" (`{board.device}`)" if board.device else "",
         "resource": board.resource,
         "unit": board.unit,
-        "origin_text": {"measured": "measured on the device", "estimated": "estimated by a model of the device"}.get(
-            board.origin, board.origin
-        ),
+        "origin_text": _ORIGINS.get(board.origin, board.origin),
         "problem_count": several(len(problems), "problem"),
         "method_count": several(table["method"].nunique(), "method"),
         "seed_count": _seed_count(table),
         "seeds_note": escape(board.seeds_note),
         "warnings": findings.warnings_of(paid if led_by == QUERIES else full, rankings[led_by]),
-        "hidden_text": f"{several(hidden_cells, 'cell')} of {len(board.cloud):,} outside the picture." if hidden_cells else "",
+        "hidden_text": f"Outside the picture: {several(hidden_cells, 'cell')} of {len(board.cloud):,}." if hidden_cells else "",
         "board_table": _board_table(rankings[QUERIES], compared) if len(paid) and led_by == QUERIES else "",
         "beside_table": beside_table(rankings),
         "friedman_text": friedman_text(rankings[QUERIES].friedman, "problem"),
@@ -212,7 +223,7 @@ def board_context(
 
 
 def board_csv(board: Board, standings: ClassStandings) -> str:
-    """Return one row a problem and method as CSV, full precision: accuracies in percent, regrets in points, time in simulated GPU hours."""
+    """Return CSV with one row per problem and method in full precision: accuracies in percent, regrets in points, time in GPU hours."""
     rows = [
         {
             "space": board.space,

@@ -1,4 +1,4 @@
-"""A board: one space, dataset and device, with what no record holds: the cloud of all cells, the exact front, quoted results."""
+"""A board: one space, dataset and device, with data that records do not have: all cells, the exact front, quoted results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """The exact best feasible cell of a problem. Accuracies in percent; `cost` in the unit of the board's resource."""
+    """The exact best feasible cell of a problem. Accuracies are in percent, and `cost` is in the unit of the board's resource."""
 
     arch: str
     index: int
@@ -32,7 +32,7 @@ class Optimum:
 
 @dataclass(frozen=True, slots=True)
 class BoardLimit:
-    """A bound on a resource, both ends allowed, in the unit of its name."""
+    """Bounds on a resource, in the unit of its name. Both bounds are allowed values."""
 
     resource: str
     lower: float
@@ -41,9 +41,9 @@ class BoardLimit:
 
 @dataclass(frozen=True, slots=True)
 class BoardProblem:
-    """A problem of the board: its limits, how many cells they admit (and what share), and the exact best by test and by validation.
+    """A problem of the board: its limits, the number and share of feasible cells, and the exact best by test and by validation.
 
-    Both are None where no cell keeps the limits.
+    Both best cells are None if no cell keeps the limits.
     """
 
     label: str
@@ -57,7 +57,7 @@ class BoardProblem:
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """A published result, without any limit: test accuracy [%], its deviation where the source gives one, and the source."""
+    """A published result without a limit: test accuracy [%], its deviation if the source gives one, and the source."""
 
     method: str
     test: float
@@ -68,7 +68,7 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Board:
-    """One space, dataset and device. `cloud` and `front` have shape (n, 2): cost in `unit`, test accuracy [%]; `chance` in percent."""
+    """One space, dataset and device. `cloud` and `front` are (n, 2): cost in `unit` and test accuracy [%]. `chance` is in percent."""
 
     space: str
     dataset: str
@@ -87,17 +87,20 @@ class Board:
 
     @property
     def key(self) -> Key:
-        """What records name the board by: space, dataset, device."""
+        """The board's identity in records: space, dataset, device."""
         return self.space, self.dataset, self.device
 
     @property
     def stem(self) -> str:
-        """File name of the board's page, without ending; characters that a link or a file system may trip over become a hyphen."""
+        """The file name of the board's page without its ending. Characters that are special in links or file systems become hyphens."""
         return re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(part for part in self.key if part)).strip("-")
 
     @property
     def hypervolume_reference(self) -> tuple[float, float]:
-        """The largest upper bound on the board's resource among its problems (the cloud's largest cost if one has none), and chance [%]."""
+        """The reference point: the loosest upper bound on the board's resource, and chance accuracy [%].
+
+        If a problem has no upper bound on the resource, the cost is the largest of all cells.
+        """
         uppers = [
             min((limit.upper for limit in problem.limits if limit.resource == self.resource), default=math.inf) for problem in self.problems
         ]
@@ -105,13 +108,14 @@ class Board:
         return (largest if math.isfinite(largest) else float(self.cloud[:, 0].max())), self.chance
 
     def problem(self, label: str) -> BoardProblem:
-        """Return the problem with that label; ValueError lists those there are."""
+        """Return the problem with that label. Raises LeaderboardError, with all labels, if there is none."""
         for problem in self.problems:
             if problem.label == label:
                 return problem
         known = ", ".join(problem.label for problem in self.problems)
         raise LeaderboardError(
-            f"records name the problem '{label}' on {self.stem}; its context file has {known}: run the study again: what is there is kept"
+            f"records have the problem '{label}' on {self.stem}, but its context file has {known}; "
+            "run the study again, which keeps existing results"
         )
 
 
@@ -170,23 +174,23 @@ def _board(entry: Mapping[str, Any]) -> Board:
 
 
 def read_board(path: Path) -> Board:
-    """Return the board that a context file describes; ValueError names the file and what is wrong with it."""
+    """Return the board in a context file. Raises LeaderboardError, with the file and the reason, if it is invalid."""
     try:
         board = _board(json.loads(path.read_text(encoding="utf-8")))
     except KeyError as error:
-        raise LeaderboardError(f"{path}: the key {error} is missing; run the study again: what is there is kept") from None
+        raise LeaderboardError(f"{path}: the key {error} is missing; run the study again, which keeps existing results") from None
     except (TypeError, ValueError) as error:
-        raise LeaderboardError(f"{path}: {error}; run the study again: what is there is kept") from None
+        raise LeaderboardError(f"{path}: {error}; run the study again, which keeps existing results") from None
     if not len(board.cloud) or not len(board.front):
-        raise LeaderboardError(f"{path}: no cell in the cloud or on the front; a board needs at least one supported cell")
+        raise LeaderboardError(f"{path}: there are no cells in the cloud or on the front; a board needs at least one supported cell")
     return board
 
 
 def read_boards(paths: Sequence[Path]) -> list[Board]:
-    """Return all boards in the order of their space, dataset and device; ValueError if two would share a page."""
+    """Return all boards, in the order of space, dataset and device. Raises LeaderboardError if two boards have the same page."""
     boards = sorted((read_board(path) for path in paths), key=lambda board: [part.casefold() for part in board.key])
     stems = [board.stem for board in boards]
     for stem in stems:
         if stems.count(stem) > 1:
-            raise LeaderboardError(f"two context files describe '{stem}'; give each space, dataset and device one")
+            raise LeaderboardError(f"two context files describe '{stem}'; keep one for each space, dataset and device")
     return boards

@@ -1,4 +1,4 @@
-"""What has to be said about a set of outcomes: warnings, trials that count as chance, methods' own figures, verdicts in words."""
+"""Texts about a set of outcomes: warnings, trials that count as chance, figures of methods, verdicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from budgetnas.leaderboards.shared.tables import escape, estimate, number, p_val
 
 
 def fewest_seeds(table: pd.DataFrame) -> int | None:
-    """Return the smallest number of seeds that a method with randomness has on a problem; None if there is no such method."""
+    """Return the smallest number of seeds of a method on a problem, without deterministic methods; None if there are no others."""
     random = table[~table["deterministic"].astype(bool)]
     if random.empty:
         return None
@@ -33,7 +33,7 @@ def fewest_seeds(table: pd.DataFrame) -> int | None:
 
 
 def most_seeds(table: pd.DataFrame) -> int:
-    """Return the largest number of seeds that a method has on a problem."""
+    """Return the largest number of seeds of a method on a problem."""
     return int(table.groupby(["space", "dataset", "device", "problem", "method"]).size().max())
 
 
@@ -41,15 +41,14 @@ def _seed_warnings(table: pd.DataFrame) -> list[str]:
     fewest = fewest_seeds(table)
     if fewest is None or fewest >= ADVISED_SEEDS:
         return []
-    has_run = f"Some method has run {several(fewest, 'seed')} on some problem."
+    has_run = f"A method has only {several(fewest, 'seed')} on a problem."
     if fewest < FEWEST_SEEDS:
         return [
-            f"**Too few seeds.** {has_run} Below {FEWEST_SEEDS} seeds a bootstrap interval means little, and no verdict on a single "
-            f"problem is given; run {ADVISED_SEEDS} or more."
+            f"**Too few seeds.** {has_run} With fewer than {FEWEST_SEEDS} seeds, a bootstrap interval means little, so there are no "
+            f"verdicts on single problems. Run {ADVISED_SEEDS} or more seeds."
         ]
     return [
-        f"**Few seeds.** {has_run} Bootstrap intervals from fewer than {ADVISED_SEEDS} seeds are shorter than they should be; read the "
-        "verdicts with that in mind."
+        f"**Few seeds.** {has_run} With fewer than {ADVISED_SEEDS} seeds, bootstrap intervals are too short. Read the verdicts with care."
     ]
 
 
@@ -58,33 +57,33 @@ def _problem_warnings(ranking: Ranking) -> list[str]:
     if ranking.left_out:
         are = "is" if ranking.left_out == 1 else "are"
         warnings.append(
-            f"**Incomplete.** {several(ranking.left_out, 'problem')} on which some method has no trial {are} left out of the ranking "
-            "and the tests; finish the run for a full one."
+            f"**Incomplete.** {several(ranking.left_out, 'problem')} {are} left out of the ranking and the tests, because not all methods "
+            "have trials there. Finish the run."
         )
     if ranking.smallest_p > SIGNIFICANCE and len(ranking.standings) > 1:
         size = f"{several(ranking.problems, 'problem')} and {len(ranking.standings)} methods"
-        least = f"the smallest p-value that Wilcoxon's signed-rank test with Holm's correction can give is {p_value(ranking.smallest_p)}"
+        least = f"the smallest possible p-value of Wilcoxon's signed-rank test with Holm's correction is {p_value(ranking.smallest_p)}"
         warnings.append(
-            f"**Too few problems to tell.** With {size} {least}: no difference over these problems can be shown at {SIGNIFICANCE}, "
-            "however large. Average ranks are a description here, not a finding."
+            f"**Too few problems.** With {size}, {least}. No difference, however large, can be significant at {SIGNIFICANCE}; the average "
+            "ranks only describe this run."
         )
     return warnings
 
 
 def warnings_of(table: pd.DataFrame, ranking: Ranking) -> list[str]:
-    """Return in plain sentences why there may be too little to tell: too few seeds, too few problems, trials missing."""
+    """Return warnings about too few seeds, too few problems, missing trials, and missing random search."""
     found = [*_seed_warnings(table), *_problem_warnings(ranking)]
     if (table["ranking_class"] == FULL_INFORMATION).all():
-        return found  # a class that random search, which pays for its queries, is not in
+        return found  # random search pays for its queries, so it is not in this class
     if RANDOM_SEARCH not in set(table["method"]):
         found.append(
-            f"**No random search.** The run has no method `{RANDOM_SEARCH}`, so nothing says whether a method is better than random draws."
+            f"**No random search.** The run has no method `{RANDOM_SEARCH}`, so it is unknown whether a method is better than random draws."
         )
     return found
 
 
 def counted_as_chance(table: pd.DataFrame) -> list[tuple[str, str, str, int]]:
-    """Return (method, problems, reason, count) for all trials that count with chance accuracy, by method, then most frequent first."""
+    """Return (method, problems, reason, count) of the trials that count with chance accuracy, by method, then by falling count."""
     lost = table[table["reason"] != ""]
     rows = []
     for (method, reason), trials in lost.groupby(["method", "reason"], sort=True):
@@ -94,7 +93,7 @@ def counted_as_chance(table: pd.DataFrame) -> list[tuple[str, str, str, int]]:
 
 
 def own_figures(table: pd.DataFrame) -> list[tuple[str, str, float, int]]:
-    """Return (method, figure, mean, trials) of the numbers that methods report about themselves, by method and figure."""
+    """Return (method, figure, mean, trials) of the figures that methods report, by method and figure."""
     rows = [
         (str(method), str(name), float(value))
         for method, report in zip(table["method"], table["report"], strict=True)
@@ -108,61 +107,63 @@ def own_figures(table: pd.DataFrame) -> list[tuple[str, str, float, int]]:
 
 
 def verdict_sentence(row: Standing, problems: int) -> str:
-    """Return in one sentence whether a method beats random search over the problems, with the test's figures."""
+    """Return sentences about whether a method beats random search over the problems, with the figures of the test."""
     name = f"**{escape(row.method)}**"
     if row.verdict == REFERENCE:
-        return f"{name} is what the others are measured against."
+        return f"{name} is the reference."
     if row.verdict == NO_REFERENCE:
-        return f"{name}: not known, for the run has no random search."
-    single = f"on single problems it beats it on {row.beats} and loses on {row.loses} of {problems}"
+        return f"{name}: unknown, because the run has no random search."
+    single = f"Of {several(problems, 'single problem')}, it beats random search on {row.beats} and loses on {row.loses}."
     test = f"p = {p_value(row.p)}, effect {number(row.effect)}"
     if row.verdict == TOO_FEW_PROBLEMS:
-        return f"{name}: too few problems to tell ({test}); {single}."
-    words = {BEATS: "beats random search", LOSES: "loses to random search"}.get(row.verdict, "is not shown to differ from random search")
-    return f"{name} {words} ({test}); {single}."
+        return f"{name} has too few problems for a verdict ({test}). {single}"
+    words = {BEATS: "beats random search", LOSES: "loses to random search"}.get(row.verdict, "shows no difference from random search")
+    return f"{name} {words} ({test}). {single}"
 
 
 def sentence_here(row: Standing, problems: int) -> str:
-    """Return in one sentence whether a method beats random search on a board's own problems, with the mean difference of regrets."""
+    """Return a sentence about whether a method beats random search on the problems of a board, with the mean difference of regrets."""
     name, where = f"**{escape(row.method)}**", f"on {'these' if problems > 1 else 'this'} {several(problems, 'problem')}"
     if row.here == REFERENCE:
-        return f"{name} is what the others are measured against."
+        return f"{name} is the reference."
     if row.difference is None:
-        return f"{name}: not known, for the run has no random search."
+        return f"{name}: unknown, because the run has no random search."
     figures = f"mean difference of regrets {estimate(row.difference)} points"
     words = {
         BEATS: f"beats random search {where}",
         LOSES: f"loses to random search {where}",
-        UNDECIDED: f"is not shown to differ from random search {where}",
-    }.get(row.here, "has run on too few seeds to tell")
+        UNDECIDED: f"shows no difference from random search {where}",
+    }.get(row.here, "has too few seeds for a verdict")
     return f"{name} {words} ({figures})."
 
 
 def full_information_sentences(regrets: pd.DataFrame, random: pd.Series | None) -> list[str]:
-    """Return how the methods of the full information class stand to random search, without ranking them together.
+    """Return sentences that compare the methods of full information with random search, without ranking them together.
 
-    `regrets` has one row a problem and one column a method [points]; `random` holds random search's on the same problems.
+    Args:
+        regrets: mean regrets [points], with one row per problem and one column per method.
+        random: those of random search on the same problems; None if the run does not have it.
     """
     names = [f"**{escape(str(method))}**" for method in regrets.columns]
     if not names:
         return []
     read = f"{', '.join(names)} {'reads' if len(names) == 1 else 'read'} the whole table"
     if random is None:
-        return [f"{read}, and there is no random search to set beside."]
+        return [f"{read}. The run has no random search for comparison."]
     counts = []
     for name, method in zip(names, regrets.columns, strict=True):
         own = regrets[method].dropna()
         shared = own.index.intersection(random.index)
         lower = int((own.loc[shared] < random.loc[shared] - 1e-9).sum())
-        counts.append(f"{name} on {lower} of {len(shared)}" if len(shared) else f"{name} on none that both have run")
+        counts.append(f"{name} {lower} of {len(shared)}" if len(shared) else f"{name} (no problem with both)")
     return [
-        f"They read the whole table, so less regret than random search's is no like-for-like win. Problems with less on average: "
-        f"{'; '.join(counts)}."
+        "They read the whole table, so a smaller regret than that of random search is not a fair win. Problems on which the mean regret is "
+        f"smaller: {'; '.join(counts)}."
     ]
 
 
 def winners(names_and_figures: Sequence[tuple[str, float]], highest: bool) -> list[str]:
-    """Return the names with the best figure, all of those that tie to nine decimals; none if there is no figure."""
+    """Return the names with the best value. Values that agree to nine decimals tie. Names without a value are left out."""
     known = [(name, round(value, 9)) for name, value in names_and_figures if value == value]
     if not known:
         return []

@@ -1,4 +1,4 @@
-"""The class of methods that read the whole table: feasible shares by limit, runs that end up the same, curves over limits."""
+"""The class of methods that read the whole table: feasible shares by limit, methods with equal results, curves over limits."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from budgetnas.leaderboards.shared.documents import LeaderboardError, file_part
 from budgetnas.leaderboards.shared.drawing import COLOURS
 from budgetnas.leaderboards.shared.tables import csv_text, escape, markdown_table, percent, several
 
-MOST_CURVES = len(COLOURS)  # methods in one picture, unless they are named: no two of one colour
+MOST_CURVES = len(COLOURS)  # methods in one picture with different colours, unless the user names methods
 _NOT_MODELLED = "not_modelled_"
 
 
 def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the outcomes with runs that end up the same counted once, and a sentence for every method that is left out.
+    """Return the outcomes without methods that equal another one, and a sentence for each method that is left out.
 
-    A method is left out if it asked for an option that a table cannot model, and recommended the same network as another one, which did
-    not ask for it, on every problem with every seed. Two that asked for the same differ in something else, and both stay.
+    A method is left out if it has an option that a table cannot model, and recommended the same network on every problem with every seed as
+    a method without that option. Two methods with the same such options differ in another setting, so both stay.
     """
     full = of_class(table, FULL_INFORMATION)
     findings, unmodelled = {}, {}
@@ -40,8 +40,8 @@ def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             continue
         dropped.add(method)
         sentences.append(
-            f"**{escape(method)}** is left out: a table cannot model {', '.join(map(escape, unmodelled[method]))}, and every one of its "
-            f"runs ended with the network of **{escape(twin)}**. Runs that end up the same are counted once."
+            f"**{escape(method)}** is left out: a table cannot model {', '.join(map(escape, unmodelled[method]))}, and all of its runs "
+            f"recommended the same networks as **{escape(twin)}**. Equal methods are counted once."
         )
     if not dropped:
         return table, sentences
@@ -49,7 +49,7 @@ def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def feasible_table(table: pd.DataFrame) -> str:
-    """Return the share of feasible recommendations, a row a limit and a column a method, over all boards; '' without such methods."""
+    """Return the table of feasible shares over all boards, with a row per limit and a column per method; '' without such methods."""
     full = of_class(table, FULL_INFORMATION)
     if full.empty:
         return ""
@@ -63,7 +63,7 @@ def feasible_table(table: pd.DataFrame) -> str:
 
 
 def distinct_table(table: pd.DataFrame) -> str:
-    """Return, for one board, the share of feasible recommendations and how many of the runs ended with a network of their own."""
+    """Return the table of one board with feasible shares and numbers of different networks, by limit and method."""
     full = of_class(table, FULL_INFORMATION)
     if full.empty:
         return ""
@@ -76,7 +76,7 @@ def distinct_table(table: pd.DataFrame) -> str:
             networks = len(set(trials["recommendation"]) - {""})
             cells.append(f"{percent(float(trials['feasible'].mean()))}, {networks} of {len(trials)}" if len(trials) else "—")
         rows.append([escape(problem), *cells])
-    return markdown_table(["feasible, networks of runs", *map(escape, methods)], rows)
+    return markdown_table(["feasible share, different networks of runs", *map(escape, methods)], rows)
 
 
 def looked_up_sentences(table: pd.DataFrame) -> list[str]:
@@ -96,7 +96,7 @@ def looked_up_sentences(table: pd.DataFrame) -> list[str]:
 
 
 def same_network_sentence(table: pd.DataFrame) -> str:
-    """Return in how many cases all seeds of a method ended with one network on a problem, and what that means; '' if in none."""
+    """Return a sentence with the number of cases in which all seeds of a method ended with the same network; '' if there are none."""
     full = of_class(table, FULL_INFORMATION)
     networks = full.groupby([*BOARD_COLUMNS, "problem", "method"])["recommendation"].agg(["nunique", "size"])
     several_runs = networks[networks["size"] > 1]
@@ -104,13 +104,13 @@ def same_network_sentence(table: pd.DataFrame) -> str:
     if not same:
         return ""
     return (
-        f"In {same} of {several(len(several_runs), 'pair')} of problem and method all seeds ended with the same network: that is one "
-        "finding, however many runs made it, and an interval of no width there says nothing of how sure it is."
+        f"In {same} of {several(len(several_runs), 'pair')} of problem and method, all seeds ended with the same network. Each of these is "
+        "one result, and not several; its interval of width zero does not mean that it is certain."
     )
 
 
 def feasible_csv(table: pd.DataFrame) -> str:
-    """Return one row a problem and method of the class: runs, the share that was feasible, and different networks among them."""
+    """Return CSV with one row per problem and method of the class: number of runs, feasible share, number of different networks."""
     groups = of_class(table, FULL_INFORMATION).groupby([*BOARD_COLUMNS, "problem", "method"], sort=True)
     names = (*BOARD_COLUMNS, "problem", "method")
     return csv_text(
@@ -123,20 +123,23 @@ def feasible_csv(table: pd.DataFrame) -> str:
 
 
 def curve_methods(table: pd.DataFrame, asked: Sequence[str]) -> list[str]:
-    """Return whose curves are drawn: those asked for, else all of the class, unless they are too many. `LeaderboardError` lists methods."""
+    """Return the methods with curves: those in `asked`, else all methods of the class, unless there are more than `MOST_CURVES`.
+
+    Raises LeaderboardError, with the names of all methods, if one of `asked` is not in the run.
+    """
     known = sorted(set(table["method"]))
     for name in asked:
         if name not in known:
-            raise LeaderboardError(f"the run has no method '{name}' to draw a curve of; choose among {', '.join(known)}")
+            raise LeaderboardError(f"the run has no method '{name}', so it has no curve; choose one of {', '.join(known)}")
     full = sorted(set(of_class(table, FULL_INFORMATION)["method"]))
     return list(dict.fromkeys(asked)) or (full if len(full) <= MOST_CURVES else [])
 
 
 def limit_pictures(table: pd.DataFrame, boards: Sequence[Board], methods: Sequence[str], out: Path) -> list[tuple[str, Path]]:
-    """Return a title and the path of a picture for every space and dataset, written: test accuracy against cost over the limits.
+    """Write a picture of test accuracy against cost at each limit for each space and dataset; return titles and paths.
 
-    A panel a device, a point a limit: means over seeds of all recommendations, those that break a limit too, as in DCA-NAS's figure 3.
-    Where no board has two limits on one resource there is no picture.
+    A picture has a panel per device and a point per limit: means over seeds of all recommendations, including infeasible ones, as in
+    figure 3 of DCA-NAS. Without a board that has two limits on one resource, there is no picture.
     """
     written = []
     for space, dataset in dict.fromkeys((board.space, board.dataset) for board in boards):
@@ -168,4 +171,4 @@ def _panel(table: pd.DataFrame, board: Board, methods: Sequence[str]) -> CurvePa
             if 0.0 < bound < float("inf")
         }
     )
-    return CurvePanel(board.device_title or board.dataset, COSTS.get(resource, resource), curves, bounds)
+    return CurvePanel(board.device_title if board.device else board.dataset, COSTS.get(resource, resource), curves, bounds)

@@ -1,4 +1,4 @@
-"""The index over all boards: the ranking over all problems, the tests, and what they cannot tell."""
+"""The index of all boards: the ranking over all problems, and the tests with their limits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _board_row(board: Board, table: pd.DataFrame, ranking: Ranking) -> list[str]
     leaders = winners(by_rank, highest=False)
     largest = winners(list(shares.items()), highest=True)
     return [
-        f"[{escape(board.dataset)} on {escape(board.device_title or 'any device')}]({board.stem}.md)",
+        f"[{escape(board.dataset)}{f' on {escape(board.device_title)}' if board.device else ''}]({board.stem}.md)",
         f"`{board.resource}`, {escape(board.origin)}",
         f"{table['problem'].nunique():,}",
         _names(leaders) + (f" ({number(min(value for _, value in by_rank))})" if leaders else ""),
@@ -51,7 +51,7 @@ def _ranking_table(ranking: Ranking, compared: bool) -> str:
     header = ["method", "average rank", "regret, IQM [points]", "feasible"]
     rows = [[escape(row.method), estimate(row.rank), estimate(row.regret), percent(row.feasible_share)] for row in ranking.standings]
     if compared:
-        header += ["beats random search on", "loses to it on", "signed-rank p", "effect", "over all problems"]
+        header += ["beats random search on", "loses to random search on", "signed-rank p", "effect", "verdict over all problems"]
         problems = max(ranking.problems, 1)
         rows = [
             [
@@ -67,7 +67,7 @@ def _ranking_table(ranking: Ranking, compared: bool) -> str:
 
 
 def _dataset_table(table: pd.DataFrame, methods: Sequence[str]) -> str:
-    """Return average ranks by dataset, one row a method, with Friedman's test within each dataset in the last row."""
+    """Return the table of average ranks by dataset, with one row per method, and Friedman's test within each dataset in the last row."""
     by_dataset = {
         f"{space} {dataset}": ranking_scores(rows, methods) for (space, dataset), rows in table.groupby(["space", "dataset"], sort=True)
     }
@@ -97,7 +97,7 @@ def _summary(boards: int, table: pd.DataFrame) -> str:
         f"{several(table['dataset'].nunique(), 'dataset')}, {several(table['device'].nunique(), 'device')}, "
         f"{several(len(table.drop_duplicates(['space', 'dataset', 'device', 'problem'])), 'problem')}. "
         + (
-            f"{several(lost, 'trial')} delivered nothing feasible and count as chance."
+            f"{several(lost, 'trial')} delivered no feasible network and {'counts' if lost == 1 else 'count'} with chance accuracy."
             if lost
             else "Every trial delivered a feasible network."
         )
@@ -124,7 +124,7 @@ def _ranking_context(table: pd.DataFrame, ranking: Ranking, picture: str) -> dic
 
 
 def _full_context(full: pd.DataFrame, ranking: Ranking, picture: str) -> dict[str, Any]:
-    """Return the tests of the class of full information, with its feasible shares."""
+    """Return the values of the template for the class of full information: its tests and feasible shares."""
     methods = [row.method for row in ranking.standings]
     return {
         "full_problems": several(ranking.problems, "problem"),
@@ -156,15 +156,23 @@ def index_context(
     curves: Sequence[tuple[str, str]],
     same: Sequence[str],
 ) -> dict[str, Any]:
-    """Return what the template of the index prints.
+    """Return the values for the template of the index.
 
-    `boards` are all that there is a context of, `by_board` those with trials; `pictures` has the rank picture's file name of each class
-    that has one, `curves` titles and files of the pictures over limits; `same` says which methods are counted once.
+    Args:
+        title: the title.
+        command: the command that makes the pages.
+        boards: all boards with a context.
+        table: the outcomes.
+        by_board: the rankings of each board with trials, by ranking class.
+        overall: the rankings over all boards, by ranking class.
+        pictures: the file names of rank pictures, by ranking class.
+        curves: titles and file names of the pictures over limits.
+        same: sentences about methods that are counted once.
     """
     paid, full = of_class(table, QUERIES), of_class(table, FULL_INFORMATION)
     led_by = main_class(overall)
     rows = [_board_row(board, of_board(table, board), rankings[led_by]) for board, rankings in by_board.items()]
-    empty = [f"**No trials** on {escape(board.stem)}: it has no page." for board in boards if board not in by_board]
+    empty = [f"**No trials** on {escape(board.stem)}, so it has no page." for board in boards if board not in by_board]
     context: dict[str, Any] = {
         "title": escape(title),
         "summary": _summary(len(by_board), table),
@@ -192,7 +200,7 @@ def index_context(
 
 
 def standings_csv(rankings: Sequence[tuple[Board | None, Rankings]]) -> str:
-    """Return one row a board (or the whole run, for None), ranking class and method as CSV, full precision."""
+    """Return CSV with one row per board (None: the whole run), ranking class and method, in full precision."""
     rows = [
         {
             **({} if board is None else {"space": board.space, "dataset": board.dataset, "device": board.device}),

@@ -1,4 +1,4 @@
-"""Records in, pages out: an index over all boards and one page a board, in Markdown, with CSV and pictures."""
+"""Writes the pages of a run on tables: an index of all boards and one page per board, in Markdown, with CSV files and pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RANK_PICTURES = {QUERIES: "ranking.png", FULL_INFORMATION: "ranking-full-informa
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the index says besides figures: title, what made it, whose curves are drawn, methods counted once, the picture of graphs."""
+    """Texts of the index: title, command, methods with curves, sentences about methods counted once, picture of look-up graphs."""
 
     title: str
     command: str
@@ -48,7 +48,7 @@ def _render(template: str, context: Mapping[str, Any]) -> str:
 
 
 def _panels(table: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str]) -> list[Panel]:
-    """Return a panel for each method, in `order`; a run is a seed, over all problems of the board."""
+    """Return a panel per method, in `order`. A run of a panel is a seed, over all problems of the board."""
     panels = []
     for method in order:
         trials = table[table["method"] == method]
@@ -85,7 +85,7 @@ def _write_board(
 
 
 def _write_rank_picture(overall: Ranking, path: Path) -> bool:
-    """Write the critical-difference picture where there is something to compare; return whether there was."""
+    """Write the critical-difference picture, unless there is nothing to compare; return whether it was written."""
     rank = pd.Series({row.method: row.rank.value for row in overall.standings})
     if len(rank) < 2 or math.isclose(rank.min(), rank.max()):
         return False
@@ -96,14 +96,22 @@ def _write_rank_picture(overall: Ranking, path: Path) -> bool:
 def write_pages(
     records: pd.DataFrame, boards: Sequence[Path], out: Path, title: str, command: str, curves: Sequence[str] = (), graphs: str = ""
 ) -> list[Path]:
-    """Return the files written under `out`: README.md, ranking.csv, boards.csv, and Markdown, CSV and PNG for every board with trials.
+    """Write the pages, and return the written files: README.md, ranking.csv, boards.csv, and the files of each board with trials.
 
-    Methods of full information are drawn over their limits as well, or those named by `curves` instead; feasible.csv is about them.
-    `graphs` is the file of a picture in `out` of the look-up graphs that methods read.
+    Equal input gives equal bytes. With methods of full information there are also feasible.csv and pictures of their curves.
 
-    `records` has one row a trial (columns: `outcomes.COLUMNS`); `boards` are the context files, one a space, dataset and device; `command`
-    is what the index says it was made by. Equal input gives equal bytes. `LeaderboardError` if the two do not fit together or anything is
-    better than the exact optimum, before anything is written, and if `out` cannot be written.
+    Args:
+        records: one row per trial, with the columns of `outcomes.COLUMNS`.
+        boards: the context files, one per space, dataset and device.
+        out: the folder of the pages.
+        title: the title of the index.
+        command: the command that makes the pages.
+        curves: the methods with curves over limits, by default all methods of full information.
+        graphs: the name of a picture of look-up graphs in `out`, or ''.
+
+    Raises:
+        LeaderboardError: records and contexts do not fit together, or a result is better than the exact optimum (raised before any file is
+            written), or `out` cannot be written.
     """
     known = read_boards(boards)
     table, same = counted_once(outcomes(records, known))

@@ -1,4 +1,4 @@
-"""Pictures: accuracy against cost on a board, and average ranks with what the tests cannot tell apart. Equal input gives equal bytes."""
+"""Pictures of accuracy against cost on a board, and of average ranks with the results of tests. Equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 COLUMNS = 3
-# A cost range wider than this factor is drawn on a logarithmic axis.
+# Costs that differ by more than this factor have a logarithmic axis.
 LOGARITHMIC_FROM = 15.0
-_TITLE_LETTERS = 30  # of a panel's title in a line
+_TITLE_LETTERS = 30  # letters in a line of a panel's title
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of a board that a picture shows: costs in the board's unit, accuracies in percent."""
+    """The part of a board in a picture: costs in the board's unit, accuracies in percent."""
 
     left: float
     right: float
@@ -40,24 +40,26 @@ class Window:
     logarithmic: bool
 
     def hides(self, points: Floats) -> int:
-        """Return how many of `points`, shape (n, 2), lie outside."""
+        """Return the number of `points`, (n, 2), outside of the window."""
         cost, quality = points[:, 0], points[:, 1]
         return int(np.count_nonzero((cost < self.left) | (cost > self.right) | (quality < self.bottom) | (quality > self.top)))
 
 
 def window(board: Board, points: Floats) -> Window:
-    """Return what part of the board to show: all that the front and the recommendations reach, and little of the cloud besides.
+    """Return the part of the board to show: the front, most recommendations, and only the part of the cloud near them.
 
-    `points` has shape (n, 2): every recommendation. Beyond the loosest limit nothing can be recommended, so the picture ends soon after.
+    Args:
+        board: the board. The picture ends soon after its loosest limit, because no network beyond it is feasible.
+        points: all recommendations, (n, 2).
     """
     reference, _ = board.hypervolume_reference
     left, largest = float(board.cloud[:, 0].min()), float(board.cloud[:, 0].max())
-    # Where no cell keeps any limit, the whole board is shown.
+    # If no cell keeps any limit, the whole board is shown.
     right = min(largest, reference + 0.25 * (reference - left)) if reference >= float(board.front[:, 0].min()) else largest
     logarithmic = left > 0.0 and right / left > LOGARITHMIC_FROM
     reach = board.front[board.front[:, 0] <= right]
     highest = float(reach[:, 1].max())
-    # The front's cheapest cells and a search's worst runs may lie far down; a tenth of the points may leave the picture.
+    # The cheapest cells of the front and the worst runs may have very low accuracies, so a tenth of the points may be outside.
     lowest = float(np.quantile(np.concatenate([reach[:, 1], points[:, 1]]), 0.1))
     margin = max(0.05 * (highest - lowest), 0.3)
     side = 0.0 if logarithmic else 0.03 * max(right - left, 1e-12)
@@ -65,7 +67,7 @@ def window(board: Board, points: Floats) -> Window:
 
 
 def _staircase(front: Floats, right: float, bottom: float) -> tuple[Floats, Floats]:
-    """Return the corners of the best accuracy reached at each cost up to `right`, rising from `bottom` at the cheapest point."""
+    """Return the corners of the step line of the best accuracy at each cost, from `bottom` at the cheapest point up to the cost `right`."""
     seen = front[front[:, 0] <= right]
     if not len(seen):
         return np.empty(0), np.empty(0)
@@ -75,7 +77,7 @@ def _staircase(front: Floats, right: float, bottom: float) -> tuple[Floats, Floa
 
 
 def _attainment(axes: Axes, runs: Sequence[Floats], colour: str) -> None:
-    """Draw the median attainment front and the band between the fronts that a quarter and three quarters of the runs attain."""
+    """Draw the median attainment front, and the band between the fronts that a quarter and three quarters of the runs attain."""
     points = np.concatenate([*runs, np.empty((0, 2))])
     labels = np.concatenate([np.full(len(run), index) for index, run in enumerate(runs)] or [np.empty(0)])
     quarter, half, most = attainment_levels(points, labels, len(runs))
@@ -85,12 +87,12 @@ def _attainment(axes: Axes, runs: Sequence[Floats], colour: str) -> None:
         low, high = (_at(front, grid, bottom) for front in (most, quarter))
         axes.fill_between(grid, low, high, step="post", color=colour, alpha=0.3, linewidth=0, zorder=2)
     axes.step(*_staircase(half, right, bottom), where="post", color=colour, linewidth=1.8, zorder=4)
-    # A white rim keeps the points legible on the cloud and on each other.
+    # A white edge makes points visible on the cloud and on each other.
     axes.scatter(points[:, 0], points[:, 1], s=16, color=colour, alpha=0.75, edgecolors="white", linewidths=0.4, zorder=5)
 
 
 def _at(front: Floats, cost: Floats, bottom: float) -> Floats:
-    """Return the accuracy [%] that a front reaches at each cost; `bottom` below its cheapest point."""
+    """Return the accuracy [%] of a front at each cost; `bottom` below its cheapest point."""
     position = np.searchsorted(front[:, 0], cost, side="right")
     reached: Floats = np.concatenate([[bottom], front[:, 1]])[position]
     return reached
@@ -119,21 +121,21 @@ def _legend(figure: Figure) -> None:
     from matplotlib.patches import Patch
 
     handles = [
-        Line2D([], [], color=CLOUD, marker="o", markersize=4, linestyle="none", label="a cell"),
+        Line2D([], [], color=CLOUD, marker="o", markersize=4, linestyle="none", label="cell"),
         Line2D([], [], color=FRONT, linewidth=1.1, label="exact front"),
         Line2D([], [], color=LIMIT, linewidth=0.8, linestyle=DASHED, label="limit"),
         Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", label="recommended"),
         Line2D([], [], color=INK, linewidth=1.8, label="attained by half of the runs"),
-        Patch(facecolor=INK, alpha=0.3, label="by a quarter to three quarters"),
+        Patch(facecolor=INK, alpha=0.3, label="attained by ¼ to ¾ of the runs"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=10.5, handlelength=1.6, columnspacing=1.6)
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A method in a board's picture. `runs` holds one array a run: (cost, test accuracy [%]) of what it recommended, shape (n, 2).
+    """A method in a board's picture. `runs` has the (cost, test accuracy [%]) of each run's recommendations, (n, 2).
 
-    `note` says what else its reader must know.
+    `note` is a text in the panel.
     """
 
     title: str
@@ -143,7 +145,7 @@ class Panel:
 
 
 def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
-    """Return what part of the board is shown, having written its picture: one panel a method on shared axes. PNG, 1,100 pixels wide."""
+    """Write the picture of a board, a PNG file 1,100 pixels wide with one panel per method; return the part of the board in it."""
     from matplotlib.figure import Figure as NewFigure
 
     columns = min(COLUMNS, max(1, len(panels)))
@@ -164,15 +166,16 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
                 title, fontsize=11.5 if len(title) <= _TITLE_LETTERS else 10.0, loc="left", color=INK, weight="bold", parse_math=False
             )
             notes = [panels[index].note] if panels[index].note else []
-            notes += [] if any(len(run) for run in panels[index].runs) else ["nothing feasible was recommended"]
+            notes += [] if any(len(run) for run in panels[index].runs) else ["no feasible recommendation"]
             axes.text(
                 0.97, 0.04, "\n".join(notes), transform=axes.transAxes, ha="right", va="bottom", fontsize=9.0, color=INK, zorder=6,
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
-            # The last panel of a column has the axis' figures, also where the row below is not full.
+            # The last panel of each column has tick labels, even if the last row is not full.
             axes.tick_params(labelbottom=index + columns >= len(panels))
         resource = board.resource.removesuffix(f"_{board.unit}").replace("_", " ")
-        figure.supxlabel(f"{resource} on {board.device_title or 'any device'} [{board.unit}]", fontsize=11.5, parse_math=False)
+        where = f" on {board.device_title}" if board.device else ""
+        figure.supxlabel(f"{resource}{where} [{board.unit}]", fontsize=11.5, parse_math=False)
         figure.supylabel(f"test accuracy on {board.dataset} [%]", fontsize=11.5, parse_math=False)
         _legend(figure)
         save(figure, path)
@@ -180,9 +183,12 @@ def board_picture(board: Board, panels: Sequence[Panel], path: Path) -> Window:
 
 
 def rank_picture(average_ranks: pd.Series, p_values: pd.DataFrame, path: Path) -> None:
-    """Write a critical-difference picture: methods at their average rank, a bar across those that the tests cannot tell apart.
+    """Write a critical-difference picture: methods at their average ranks, and bars across methods without a significant difference.
 
-    `average_ranks` is indexed by method, `p_values` is its square table of adjusted p-values. PNG.
+    Args:
+        average_ranks: the average ranks, indexed by method.
+        p_values: the adjusted p-values, (methods, methods).
+        path: the PNG file.
     """
     from matplotlib.figure import Figure as NewFigure
     from scikit_posthocs import critical_difference_diagram
@@ -190,7 +196,7 @@ def rank_picture(average_ranks: pd.Series, p_values: pd.DataFrame, path: Path) -
     with plain_style():
         figure = NewFigure(figsize=(8.0, 1.0 + 0.3 * len(average_ranks)), layout="constrained")
         axes = figure.subplots()
-        # The library writes labels as given; a dollar sign would start a formula.
+        # A dollar sign in a label would start a formula.
         names = {name: str(name).replace("$", r"\$") for name in average_ranks.index}
         table = p_values.rename(index=names, columns=names)
         palette = {names[name]: colour for name, colour in colours(list(names)).items()}

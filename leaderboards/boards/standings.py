@@ -1,4 +1,4 @@
-"""Who stands where: on one problem, on one board, and over many problems. Ranking classes are never mixed."""
+"""Standings of methods on one problem, on one board, and over many problems. Ranking classes are never mixed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ ProblemStandings = Mapping[ProblemKey, Sequence["ProblemStanding"]]
 
 RANDOM_SEARCH = "random_search"
 SIGNIFICANCE = 0.05
-# A percentile interval from fewer runs than this is far too short (at 5 runs it covers nearer 85 % than 95 %): no verdict hangs on it.
+# With fewer runs there is no verdict, because a percentile interval is far too short (with 5 runs it covers about 85 %, not 95 %).
 FEWEST_SEEDS = 5
-# Below this number the intervals are still noticeably short: pages warn.
+# With fewer runs the intervals are still too short, and pages have a warning.
 ADVISED_SEEDS = 10
 
-# Means of equal figures may differ by this much [points], and no verdict may hang on it.
+# Means of equal values may differ by rounding by up to this [points], which must not affect verdicts.
 ROUNDING = 10.0**-TIE_DECIMALS
 
 BEATS, LOSES, UNDECIDED = "beats", "loses", "no difference shown"
@@ -48,7 +48,7 @@ TOO_FEW_SEEDS, TOO_FEW_PROBLEMS, NO_REFERENCE, REFERENCE = "too few seeds", "too
 
 @dataclass(frozen=True, slots=True)
 class ProblemStanding:
-    """A method on one problem. Accuracies in percent, regrets and differences in points of percent, time in simulated GPU hours."""
+    """A method on one problem. Accuracies are in percent, regrets and differences in percentage points, time in simulated GPU hours."""
 
     method: str
     rank: float
@@ -64,10 +64,17 @@ class ProblemStanding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A method over many problems. `hypervolume` is of a board only; `p` and `effect` compare it with random search (signed ranks).
+    """A method over many problems.
 
-    `difference` is the mean over the problems of the difference of mean regrets to random search [points]; `here` is what it shows on
-    these very problems (seeds are resampled), where `verdict` speaks of problems in general (problems are the blocks).
+    Attributes:
+        beats: the number of problems on which it beats random search.
+        loses: the number of problems on which it loses to random search.
+        p: p-value of the signed-rank test against random search, with problems as blocks.
+        effect: rank-biserial correlation of that test.
+        verdict: the result of that test, for problems in general.
+        difference: its mean regret minus random search's, averaged over the problems [points]; seeds are resampled.
+        here: the result of that difference, for these problems only.
+        hypervolume: share of the exact front's hypervolume; None over several boards.
     """
 
     method: str
@@ -86,7 +93,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Standings of one ranking class over `problems` problems, best first; `left_out` problems lack a method and do not count."""
+    """The standings of one ranking class over `problems` problems, the best first. `left_out` problems do not count: they lack a method."""
 
     standings: tuple[Standing, ...]
     problems: int
@@ -98,7 +105,7 @@ class Ranking:
 
 
 def _verdict(method: str, table: pd.DataFrame, random: pd.DataFrame) -> tuple[Estimate | None, str]:
-    """Return the difference of mean regrets to random search [points] and what it shows."""
+    """Return a method's mean regret minus that of random search [points], and the verdict."""
     if method == RANDOM_SEARCH:
         return None, REFERENCE
     if random.empty:
@@ -109,7 +116,7 @@ def _verdict(method: str, table: pd.DataFrame, random: pd.DataFrame) -> tuple[Es
 
 
 def _shown(difference: Estimate, seeds: int) -> str:
-    """Return what a difference to random search [points] shows, from at least `seeds` runs."""
+    """Return the verdict for a difference to random search [points], from at least `seeds` runs."""
     if seeds < FEWEST_SEEDS or difference.interval is None:
         return TOO_FEW_SEEDS
     if difference.interval.high < -ROUNDING:
@@ -118,7 +125,7 @@ def _shown(difference: Estimate, seeds: int) -> str:
 
 
 def _here(method: str, verdicts: Sequence[ProblemStanding], complete: Sequence[Mapping[str, Floats]]) -> tuple[Estimate | None, str]:
-    """Return the mean difference to random search over problems that every method has run on, and what it shows there."""
+    """Return the mean difference to random search over the problems on which all methods have run, and the verdict for these problems."""
     if method == RANDOM_SEARCH:
         return None, REFERENCE
     if any(RANDOM_SEARCH not in samples for samples in complete):
@@ -129,7 +136,11 @@ def _here(method: str, verdicts: Sequence[ProblemStanding], complete: Sequence[M
 
 
 def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
-    """Return the standings on one problem, lowest mean regret first, from its outcomes of one ranking class; ties by name."""
+    """Return the standings on one problem, the lowest mean regret first, ties by name.
+
+    Args:
+        table: the outcomes of the problem, of one ranking class.
+    """
     means = table.groupby("method", sort=True)["counted_regret"].mean()
     rank = dict(zip(means.index, ranks([means.to_numpy()])[0], strict=True)) if len(means) else {}
     random = table[table["method"] == RANDOM_SEARCH]
@@ -154,14 +165,14 @@ def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
 
 
 def standings_by_problem(table: pd.DataFrame) -> dict[ProblemKey, list[ProblemStanding]]:
-    """Return the standings on every problem of the outcomes of one ranking class, by (space, dataset, device, problem)."""
+    """Return the standings on each problem, by (space, dataset, device, problem), from outcomes of one ranking class."""
     return {tuple(map(str, key)): problem_standings(group) for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
 
 
 def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
-    """Return each method's share of the exact front's hypervolume on a board: the mean over seeds, with interval.
+    """Return each method's hypervolume on a board divided by that of the exact front, as mean over seeds with an interval.
 
-    The point set of a seed is every feasible recommendation over the board's problems. NaN where the front dominates no area.
+    The points of a seed are all its feasible recommendations over the board's problems. If the front dominates no area, the value is NaN.
     """
     shares = {}
     for method, trials in table.groupby("method", sort=True):
@@ -172,7 +183,7 @@ def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
 
 
 def _complete(table: pd.DataFrame) -> tuple[dict[ProblemKey, dict[str, Floats]], int]:
-    """Return the regrets by problem and method, for problems that every method has run on, and how many problems were left out."""
+    """Return the regrets by problem and method for the problems on which all methods have run, and the number of other problems."""
     methods = set(table["method"])
     by_problem = {key: samples_by_method(group, "counted_regret") for key, group in table.groupby([*BOARD_COLUMNS, "problem"], sort=True)}
     complete = {tuple(map(str, key)): samples for key, samples in by_problem.items() if set(samples) == methods}
@@ -185,7 +196,7 @@ def _scores(complete: Mapping[ProblemKey, Mapping[str, Floats]], methods: Sequen
 
 
 def ranking_scores(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Return mean regrets [points], shape (problems, methods), on the problems of `table` that every one of its methods has run on."""
+    """Return the mean regrets [points], (problems, methods), on the problems on which all methods of `table` have run."""
     complete, _ = _complete(table)
     return _scores({key: samples for key, samples in complete.items() if set(methods) <= set(samples)}, methods)
 
@@ -203,10 +214,14 @@ def _overall_verdict(method: str, p: float | None, effect: float | None, least: 
 
 
 def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | None = None) -> Ranking:
-    """Return the ranking over all problems of the outcomes of one ranking class; with `board`, hypervolumes on it as well.
+    """Return the ranking over all problems on which all methods have run.
 
-    `by_problem` is what `standings_by_problem` says of these outcomes, and no more. Only problems that every method has run on count.
-    Regrets are pooled in points: datasets with large regrets weigh more in their interquartile mean, not in the ranks.
+    Regrets are pooled in percentage points: datasets with large regrets have more weight in the interquartile mean, but not in the ranks.
+
+    Args:
+        table: the outcomes, of one ranking class.
+        by_problem: the standings of the same outcomes, from `standings_by_problem`.
+        board: the board of the outcomes, if they are of one board; it adds hypervolumes.
     """
     methods = sorted(set(table["method"]))
     complete, left_out = _complete(table)
@@ -244,9 +259,9 @@ def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | No
 
 
 def dataset_scores(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Return each method's mean regret [points] on each dataset, shape (datasets, methods): one block a dataset.
+    """Return the mean regret [points] of each method on each dataset, (datasets, methods).
 
-    A dataset's figure is the mean over those of its problems that every method has run on, so devices that share accuracies count once.
+    It is the mean over the problems of the dataset on which all methods have run, so that devices with shared accuracies count once.
     """
     complete, _ = _complete(table)
     rows: dict[str, list[list[float]]] = {}

@@ -1,1 +1,1 @@
-"""Pages of runs whose searches trained networks."""
+"""Pages for runs whose searches trained networks."""

@@ -1,4 +1,4 @@
-"""How searches went: loss, entropy and expected costs step by step, the median and the range over seeds."""
+"""Pictures of search histories: loss, entropy and expected costs step by step, as median and range over seeds."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LABELS = {
 
 
 def over_seeds(histories: Sequence[Steps], figure: str) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return the steps, and the median, lowest and highest of a figure over seeds, shape (steps,); steps where none knows it are left out.
+    """Return the steps, and the median, lowest and highest value of a figure over seeds at each step, (steps,) each.
 
-    Each history has the steps that it kept: those of one study are the same ones, up to where a search ended.
+    Steps at which no history has the figure are left out. All histories of a study have the same steps, up to the end of each search.
     """
     values: dict[int, list[float]] = {}
     for steps in histories:
@@ -39,7 +39,7 @@ def over_seeds(histories: Sequence[Steps], figure: str) -> tuple[Floats, Floats,
 
 
 def figures_of(histories: Sequence[Steps], resources: Sequence[str]) -> list[str]:
-    """Return which figures are drawn of these histories: the losses, entropy, and the expectations of the limited resources."""
+    """Return the figures to draw: losses, entropy, and expected costs of the limited resources, if the histories have them."""
     known = {name for steps in histories for row in steps for name, value in row.items() if value is not None}
     return [name for name in ("loss", "training_loss", "entropy", *(f"expected_{resource}" for resource in resources)) if name in known]
 
@@ -47,9 +47,14 @@ def figures_of(histories: Sequence[Steps], resources: Sequence[str]) -> list[str
 def history_picture(
     by_problem: Mapping[str, Sequence[Steps]], figures: Sequence[str], bounds: Mapping[str, Sequence[float]], title: str, path: Path
 ) -> None:
-    """Write one panel a figure: for each problem the median over its searches and, as a band, their range.
+    """Write the picture of histories: one panel per figure, with the median over the searches of each problem, and their range as a band.
 
-    `bounds` are the limits on a resource, drawn dashed in the panel of its expectation.
+    Args:
+        by_problem: the histories of each problem.
+        figures: the figures to draw.
+        bounds: the limits by resource; they are dashed lines in the panel of the expected cost.
+        title: the title.
+        path: the file.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What the page of searches that trained says: what was searched, how it went, and how far it can be believed."""
+"""The texts and tables on the page of searches that trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from budgetnas.leaderboards.shared.statistics import difference_estimate
 from budgetnas.leaderboards.shared.tables import NO_INTERVAL, csv_text, escape, estimate, markdown_table, number, percent, several
 
 MIB = 2.0**20
-# A tenth of the images that DARTS's search sees (50 epochs of 50,000): below it a page says that it shows little.
+# A fifth of the images of DARTS's search (50 epochs of 25,000). With fewer, the page has a warning.
 FEW_IMAGES_SEEN = 250_000
 _DECIMALS = {"latency_ms": 4, "energy_mj": 4}
 
@@ -32,14 +32,14 @@ def searched_text(context: Mapping[str, Any]) -> str:
     of = f"of {training['images_of_training_set']:,} training images"
     if training.get("shares_weights", training["evaluator"] == "supernet"):  # contexts of version 0.2 have the name alone
         how = (
-            f"Each search trains a supernet, whose weights all architectures share ({schedule}): weights on "
-            f"{training['images_trained']:,} and architecture variables on {training['images_judged']:,} {of}. No method was told the "
-            "accuracy of any architecture, and none paid for queries of a table."
+            f"Each search trains a supernet, in which all architectures share weights ({schedule}): the weights on "
+            f"{training['images_trained']:,} and the architecture variables on {training['images_judged']:,} {of}. Methods get no "
+            "accuracies of single architectures, and do not query a table."
         )
     else:
         how = (
-            f"Each search trains every candidate that it asks about from scratch and stops early ({schedule}): on "
-            f"{training['images_trained']:,} {of}, judged by {training['images_judged']:,} others. No method paid for queries of a table."
+            f"Each search trains its candidates from scratch with early stopping ({schedule}): on {training['images_trained']:,} {of}, "
+            f"with {training['images_judged']:,} others for validation. Methods do not query a table."
         )
     return f"{place} {how}"
 
@@ -53,26 +53,26 @@ def warnings_of(context: Mapping[str, Any]) -> list[str]:
     found = []
     if seen < FEW_IMAGES_SEEN:
         found.append(
-            f"**A brief training.** Weights saw {seen:,} images ({several(training['epochs'], 'epoch')} of "
-            f"{training['images_trained']:,}); DARTS's search sees 1,250,000. Such a run shows that everything "
-            "works, and little of how good a method is."
+            f"**Short training.** The weights were trained on {seen:,} images ({several(training['epochs'], 'epoch')} of "
+            f"{training['images_trained']:,}); DARTS's search uses 1,250,000. Such a run shows that everything works, but little about the "
+            "quality of methods."
         )
     return found
 
 
 def problem_section(context: Mapping[str, Any], problem: Mapping[str, Any], table: pd.DataFrame) -> dict[str, str]:
-    """Return heading, text and table of one problem."""
+    """Return heading, text and tables of one problem."""
     return {
         "heading": escape(problem["problem"]),
-        "text": f"Limit: `{problem['limits_text']}`, which {percent(problem['share'])} of the connected, supported ones among "
-        f"{several(context['counted_over'], 'architecture')} keep.",
+        "text": f"Limit: `{problem['limits_text']}`, kept by {percent(problem['share'])} of the connected, supported networks among "
+        f"{several(context['counted_over'], 'architecture')}.",
         "table": _problem_table(search_rows(table, context["chance"])),
         "against": _against_random_search(table),
     }
 
 
 def _against_random_search(table: pd.DataFrame) -> str:
-    """Return by how much each method's accuracy is above random search's, with interval, whichever way it falls; '' without it."""
+    """Return sentences with each method's mean accuracy minus that of random search, with interval; '' without random search."""
     samples: dict[str, dict[str, list[float]]] = {}
     for row in table.to_dict("records"):
         of_method = samples.setdefault(str(row["method"]), {"early-stopped validation": [], "retrained test": []})
@@ -91,13 +91,13 @@ def _against_random_search(table: pd.DataFrame) -> str:
 
 
 def _problem_table(rows: Sequence[SearchRow]) -> str:
-    """Return the Markdown table of a problem's methods, with only those columns that hold something."""
+    """Return the Markdown table of a problem's methods, without empty columns."""
     columns: dict[str, list[str]] = {
         "method": [escape(row.method) for row in rows],
         "searches": [f"{row.searches}" for row in rows],
         "networks": [f"{row.distinct}" for row in rows],
         "feasible": [percent(row.feasible_share) for row in rows],
-        "violation of the others": [NO_INTERVAL if math.isnan(row.violation) else percent(row.violation) for row in rows],
+        "violation if infeasible": [NO_INTERVAL if math.isnan(row.violation) else percent(row.violation) for row in rows],
         **{COSTS[name]: [number(row.costs[name], _DECIMALS.get(name, 0)) for row in rows] for name in RESOURCES},
         "early-stopped validation [%]": [number(row.early_stopped) for row in rows],
         "queried test [%]": [estimate(row.queried) for row in rows],
@@ -106,8 +106,8 @@ def _problem_table(rows: Sequence[SearchRow]) -> str:
         "retrained test [%]": [estimate(row.test) for row in rows],
         "seconds": [number(row.seconds, 0 if row.seconds >= 100 else 1) for row in rows],
         "memory [MiB]": [number(row.memory / MIB, 0) for row in rows],
-        "searches of its graph": [number(row.looked_up, 0) for row in rows],
-        "its share of graphs [s]": [number(row.graph_seconds, 0 if row.graph_seconds >= 100 else 1) for row in rows],
+        "graph searches": [number(row.looked_up, 0) for row in rows],
+        "graph seconds per search": [number(row.graph_seconds, 0 if row.graph_seconds >= 100 else 1) for row in rows],
     }
     always = ("method", "searches", "networks", "feasible")
     kept = {name: cells for name, cells in columns.items() if name in always or any(cell != NO_INTERVAL for cell in cells)}
@@ -115,35 +115,35 @@ def _problem_table(rows: Sequence[SearchRow]) -> str:
 
 
 def flag_table(table: pd.DataFrame) -> str:
-    """Return the Markdown table of what went wrong with single searches; '' if nothing did."""
+    """Return the Markdown table of failed, collapsed and disconnected searches; '' if there are none."""
     rows = [[escape(method), escape(problem), f"{seed}", escape(text)] for method, problem, seed, text in flags(table)]
     return markdown_table(["method", "problem", "seed", "what happened"], rows, left=(0, 1, 3)) if rows else ""
 
 
 def retrained_text(comparison: Mapping[str, Any], table: pd.DataFrame, command: str) -> str:
-    """Return by which recipe and how often what was found was retrained, and what was not yet; or how to have it done."""
+    """Return sentences about the retraining of the delivered networks: recipe, seeds, missing networks, and the command for it."""
     networks = comparison["networks"]
     waiting = {row["network"] for row in table.to_dict("records") if row["connected"] and not len(row["retrained_test"])}
     if not networks:
-        return f"What was found has not been retrained yet; `{' '.join(command.split())}` does it, and these pages then show it."
+        return f"The networks have not been retrained yet. `{' '.join(command.split())}` retrains them; then these pages show the result."
     seeds = max(len(each["seeds"]) for each in networks)
     diverged = sum(each["diverged"] for each in networks)
-    epochs = max(each["epochs"] for each in networks)  # 0 where a table's own trainer keeps none
+    epochs = max(each["epochs"] for each in networks)  # 0 for the trainer of a table, which does not keep epochs
     stated = f" ({several(epochs, 'epoch')})" if epochs else ""
     text = (
         f"{several(len(networks), 'network')} retrained from scratch by the recipe {escape(comparison['recipe'])}"
-        f"{stated}, each with {several(seeds, 'evaluation seed')}; "
-        "queried and retrained accuracies side by side are in `compare.md`."
+        f"{stated}, each with {several(seeds, 'evaluation seed')}. `compare.md` has the queried and retrained accuracies of each network."
     )
     if diverged:
-        text += f" {several(diverged, 'training')} diverged and count with the accuracy of guessing."
+        text += f" {several(diverged, 'training')} diverged and count with chance accuracy."
     if waiting:
-        text += f" **{several(len(waiting), 'network')} found since then** have not been retrained: `{' '.join(command.split())}` does it."
+        command = " ".join(command.split())
+        text += f" **Not retrained yet: {several(len(waiting), 'network')}** found later; `{command}` retrains them."
     return text
 
 
 def own_table(table: pd.DataFrame) -> str:
-    """Return the Markdown table of the figures that methods report of their searches: means."""
+    """Return the Markdown table of the figures that methods report, as means over searches."""
     from budgetnas.leaderboards.boards.findings import own_figures
 
     rows = [[escape(method), escape(figure), number(mean, 4), f"{count:,}"] for method, figure, mean, count in own_figures(table)]
@@ -151,7 +151,7 @@ def own_table(table: pd.DataFrame) -> str:
 
 
 def quoted_table(context: Mapping[str, Any]) -> str:
-    """Return the Markdown table of published results; '' if the space quotes none for the dataset."""
+    """Return the Markdown table of published results; '' if there are none for the dataset."""
     rows = [
         [
             escape(row["method"]),
@@ -165,7 +165,7 @@ def quoted_table(context: Mapping[str, Any]) -> str:
 
 
 def searches_csv(table: pd.DataFrame) -> str:
-    """Return one row a search as CSV, full precision: accuracies in percent, costs in the unit of their names, memory in bytes."""
+    """Return CSV with one row per search in full precision: accuracies in percent, costs in the units of their names, memory in bytes."""
     plain = (
         "identity", "space", "dataset", "device", "problem", "method", "settings", "seed", "status", "failure", "network", "connected",
         "feasible", "violation", *RESOURCES, "skip_share", "early_stopped", "queried", "regret",

@@ -1,4 +1,4 @@
-"""Pages of searches that trained, in a supernet or candidate by candidate: an index with tables and pictures, and a CSV of all searches."""
+"""Pages for searches that trained a supernet or candidates: an index with tables and pictures, and a CSV file of all searches."""
 
 from __future__ import annotations
 
@@ -42,12 +42,22 @@ def write_search_pages(
     compare: str,
     graphs: str = "",
 ) -> list[Path]:
-    """Return the files written under `out`: README.md, searches.csv and the pictures of every space, dataset and device.
+    """Write the pages, and return the written files: README.md, searches.csv and the pictures of each space, dataset and device.
 
-    `table` has one row a search, with the columns of `outcomes.COLUMNS` and `search_rows.SEARCH_COLUMNS`; `contexts` are the harness's
-    files; `comparison` says how networks were retrained (`recipe`, `networks`); `command` made the pages and `compare` would retrain;
-    `graphs` is the file of a picture in `out` of the look-up graphs that the searches read.
-    Equal input gives equal bytes. `LeaderboardError` if they do not fit together, and if `out` cannot be written.
+    Equal input gives equal bytes.
+
+    Args:
+        table: one row per search, with the columns of `outcomes.COLUMNS` and `rows.SEARCH_COLUMNS`.
+        contexts: the context files of the run.
+        comparison: the retraining of networks, with the keys `recipe` and `networks`.
+        out: the folder of the pages.
+        title: the title of the index.
+        command: the command that makes the pages.
+        compare: the command that retrains networks.
+        graphs: the name of a picture of look-up graphs in `out`, or ''.
+
+    Raises:
+        LeaderboardError: table and contexts do not fit together, or `out` cannot be written.
     """
     check(table)
     known = [_read(path) for path in contexts]
@@ -80,10 +90,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         context = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
-        raise LeaderboardError(f"{path}: {error}; run the study again: what is there is kept") from None
+        raise LeaderboardError(f"{path}: {error}; run the study again, which keeps existing results") from None
     missing = [name for name in _NEEDED if name not in context]
     if missing:
-        raise LeaderboardError(f"{path}: the key '{missing[0]}' is missing; run the study again: what is there is kept")
+        raise LeaderboardError(f"{path}: the key '{missing[0]}' is missing; run the study again, which keeps existing results")
     return context
 
 
@@ -95,7 +105,7 @@ def _of(table: pd.DataFrame, context: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures: list[Path]) -> dict[str, Any]:
-    """Return what the template prints of one space, dataset and device; its pictures are written and added to `pictures`."""
+    """Return the template's values for one space, dataset and device. Its pictures are written, and added to `pictures`."""
     stem = file_part("-".join(part for part in (context["space"], context["dataset"], context["device"]) if part))
     cost, path = out / f"{stem}-cost.png", out / f"{stem}-path.png"
     kind = cost_picture(context, table, cost)
@@ -127,7 +137,10 @@ def _board(context: Mapping[str, Any], table: pd.DataFrame, out: Path, pictures:
 
 
 def _curve_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> tuple[str, str]:
-    """Draw methods over the limits on one resource, where there are several; return the kind of accuracy and the cost, or two ''."""
+    """Draw the methods at each limit on the most limited resource, if it has several limits.
+
+    Return the kind of accuracy and the label of the cost, or ('', '') if there is no picture.
+    """
     kind = kind_of_accuracy(table)
     resource, problems = most_limited(context["problems"])
     if not resource:

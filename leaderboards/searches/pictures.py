@@ -1,4 +1,4 @@
-"""The pictures of searches that trained: accuracy against limited costs, how each method's searches went, a search path's curve."""
+"""The pictures of searches that trained: accuracy against limited costs, histories of searches, search paths."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGARITHMIC_FROM = 15.0
 
 
 def bounds_of(context: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Return every bound of a context's problems, by resource, ascending."""
+    """Return all bounds of a context's problems by resource, ascending."""
     found: dict[str, set[float]] = {}
     for problem in context["problems"]:
         for limit in problem["limits"]:
@@ -30,9 +30,9 @@ def bounds_of(context: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def cost_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> str:
-    """Return what kind of accuracy was drawn against each limited cost, or '' if none is known of any search.
+    """Draw accuracy against each limited cost, and return the kind of accuracy; '' if no accuracy is known.
 
-    A mark is a search, hollow where it broke a limit; only searches of which that kind is known are drawn.
+    A mark is a search; it is hollow if the search broke a limit. Searches without this kind of accuracy are not drawn.
     """
     kind = kind_of_accuracy(table)
     shown = [row for row in table.to_dict("records") if not kind.startswith("retrained") or len(row["retrained_test"])]
@@ -76,7 +76,7 @@ def cost_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) ->
 
 
 def history_pictures(context: Mapping[str, Any], table: pd.DataFrame, stem: str, out: Path) -> list[tuple[str, Path]]:
-    """Return each method that has histories with its picture's path, written."""
+    """Draw the histories of each method that has some, and return methods and paths of pictures."""
     written = []
     bounds = bounds_of(context)
     for method, searches in table.groupby("method", sort=True):
@@ -92,7 +92,7 @@ def history_pictures(context: Mapping[str, Any], table: pd.DataFrame, stem: str,
 
 
 def search_path_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> bool:
-    """Draw all that searches by training recommended, against parameters, MACs and limited costs; False if none recommended a path."""
+    """Draw the search paths against parameters, MACs and limited costs. Return False, without a picture, if no search has a path."""
     if not any(len(front) > 1 for front in table["front"]):
         return False
     paths = {str(method): _recommended(list(searches["front"])) for method, searches in table.groupby("method", sort=True)}
@@ -106,7 +106,7 @@ def search_path_picture(context: Mapping[str, Any], table: pd.DataFrame, path: P
 
 
 def _recommended(fronts: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
-    """Return the feasible recommendations of some searches with a validation accuracy, each point once."""
+    """Return the feasible recommendations that have a validation accuracy, without duplicates."""
     points = [point for front in fronts for point in front if point["feasible"] and point["validation"] is not None]
     columns = ["validation", *COSTS]
     return pd.DataFrame([{name: point[name] for name in columns} for point in points], columns=columns).drop_duplicates()

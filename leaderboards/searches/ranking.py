@@ -1,4 +1,4 @@
-"""Methods over all problems of a board of searches: what was delivered within the limits counts, everything else as guessing."""
+"""The ranking of methods over all problems of a board of searches. A search without a feasible network counts with chance accuracy."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from budgetnas.leaderboards.shared.tables import NO_INTERVAL, escape, estimate, 
 
 @dataclass(frozen=True, slots=True)
 class SearchStanding:
-    """A method over a board's problems: `score` in percent, `rank` the average over problems of its rank by mean score, 1 the best."""
+    """A method over a board's problems: `rank` is its average rank by mean score, where 1 is the best, and `score` is in percent."""
 
     method: str
     rank: float
     score: Estimate
     feasible_share: float
     searches: int
-    seconds: float  # a search, on average
-    graph_seconds: float  # a search's share of the look-up graphs on top, NaN without one
+    seconds: float  # mean of a search
+    graph_seconds: float  # seconds of the look-up graphs per search, not included in `seconds`; NaN without graphs
 
 
 def score_of(row: Mapping[Any, Any], chance: float, retrained: bool) -> float:
-    """Return what a search counts with [%]: the accuracy of its network within all limits, else `chance`; NaN where it is not known yet.
+    """Return the score of a search [%]: the accuracy of its network if it is feasible, else `chance`. NaN if it is not known yet.
 
-    With `retrained` nothing but a retrained accuracy will do, so that kinds are not mixed.
+    With `retrained`, only retrained accuracies are used, so that kinds are not mixed.
     """
     if not row["feasible"]:
         return chance
@@ -39,9 +39,10 @@ def score_of(row: Mapping[Any, Any], chance: float, retrained: bool) -> float:
 
 
 def search_standings(table: pd.DataFrame, chance: float) -> list[SearchStanding]:
-    """Return the methods of one board that searched on all its problems, best average rank first; those with unknown scores left out.
+    """Return the standings of the methods that searched on all problems of a board, the best average rank first.
 
-    The interval of a score is Student's t over seeds: each gives the mean of its searches over the problems.
+    Methods with unknown scores are left out. The interval of a score is by Student's t over seeds, with the mean of a seed's searches over
+    the problems as its value.
     """
     retrained = any(len(seeds) for seeds in table["retrained_test"])
     scored = table.assign(score=[score_of(row, chance, retrained) for row in table.to_dict("records")])
@@ -69,7 +70,7 @@ def _standing(method: str, rank: float, searches: pd.DataFrame, problems: int, c
 
 
 def ranking_table(table: pd.DataFrame, chance: float) -> str:
-    """Return the Markdown table of the standings; '' with a single problem or method, or where no accuracy is known."""
+    """Return the Markdown table of the standings; '' for a single problem or method, or if no accuracy is known."""
     kind = kind_of_accuracy(table)
     if not kind or table["problem"].nunique() < 2 or table["method"].nunique() < 2:
         return ""
@@ -90,10 +91,10 @@ def ranking_table(table: pd.DataFrame, chance: float) -> str:
     header = [
         "method",
         "average rank",
-        f"{kind}, guessing where a limit is broken [%]",
+        f"{kind}, chance if infeasible [%]",
         "feasible",
         "searches",
-        "seconds a search",
-        "its share of graphs [s]",
+        "seconds per search",
+        "graph seconds per search",
     ]
     return markdown_table(header[: len(rows[0])], rows) if rows else ""

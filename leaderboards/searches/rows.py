@@ -1,4 +1,4 @@
-"""Searches that trained, as they count: one row a problem and method, and what went wrong with single searches."""
+"""The figures of searches that trained: one row per problem and method, and flags of single searches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, COLUMNS
 from budgetnas.leaderboards.shared.documents import LeaderboardError
 from budgetnas.leaderboards.shared.statistics import LEVEL, Estimate, Interval
 
-# What the harness adds to the columns of every record.
+# The columns that the harness adds to those of every record.
 SEARCH_COLUMNS = (
     "search_seconds", "search_memory_bytes", "machine", "history", "early_stopped", "queried", "network", "connected", "skip_share",
     "retrained_test", "retrained_validation",
@@ -22,26 +22,29 @@ SEARCH_COLUMNS = (
 RESOURCES = ("latency_ms", "energy_mj", "params", "macs", "cycles")
 # From this share of skip connections among kept edges on, a cell has collapsed, as flags say.
 COLLAPSED = 0.5
-# Of two figures Student's t gives an interval as wide as the scale.
+# With two values, the interval by Student's t would be as wide as the scale.
 FEWEST_FIGURES = 3
 
 
 def check(table: pd.DataFrame) -> None:
-    """Raise `LeaderboardError` if a column is missing, or there is nothing to show."""
+    """Raise LeaderboardError if a column is missing, or if there are no rows."""
     missing = [name for name in (*COLUMNS, *SEARCH_COLUMNS) if name not in table.columns]
     if missing:
-        raise LeaderboardError(f"the searches lack the columns {', '.join(missing)}; read them with this version of the command")
+        raise LeaderboardError(f"the searches lack the columns {', '.join(missing)}; read them with this version of budgetnas")
     if table.empty:
         raise LeaderboardError("there are no searches to show; run the study first")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRow:
-    """A method on one problem: means over its searches. Accuracies in percent, costs in the unit of their names, memory in bytes.
+    """A method on one problem, as means over its searches. Accuracies are in percent, costs in the units of their names, memory in bytes.
 
-    `violation` is the mean sum of relative excesses of recommendations that break a limit, disconnected and unsupported ones left out.
-    `regret` is of the feasible ones. `distinct` counts networks, identical ones once. `looked_up` is how many searches the look-up graph
-    that they read took, and `graph_seconds` a search's share of its seconds; both NaN without one.
+    Attributes:
+        distinct: the number of different networks; identical ones count once.
+        violation: sum of relative excesses, over searches that break a limit, without disconnected and unsupported networks.
+        regret: over feasible recommendations [points].
+        looked_up: the searches for the look-up graph that the searches read; NaN without one.
+        graph_seconds: the seconds of those searches, divided among the method's searches; NaN without a graph.
     """
 
     method: str
@@ -62,7 +65,7 @@ class SearchRow:
 
 
 def search_rows(table: pd.DataFrame, chance: float) -> list[SearchRow]:
-    """Return a row for each method of one problem, by retrained test accuracy, then queried, then early-stopped; the best first."""
+    """Return a row per method of one problem, the best first, by retrained test accuracy, then queried, then early-stopped."""
     rows = [_row(str(method), searches, chance) for method, searches in table.groupby("method", sort=True)]
     return sorted(rows, key=lambda row: [-_number(value) for value in (row.test.value, row.queried.value, row.early_stopped)])
 
@@ -94,7 +97,7 @@ def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
 
 
 def _trainable(row: Mapping[Any, Any]) -> str:
-    """Return the network that a search delivered; '' if there is none, or one whose output does not depend on the image."""
+    """Return the network that a search delivered; '' if there is none, or if it is disconnected."""
     return str(row["network"]) if row["connected"] else ""
 
 
@@ -108,12 +111,16 @@ def _mean(values: Any) -> float:
 
 
 def over_searches(figures: Sequence[tuple[str, Sequence[float]]], chance: float) -> Estimate:
-    """Return the mean over searches of the means over seeds [%], with its 95 % interval by Student's t.
+    """Return the mean over searches of the means over seeds [%], with its 95 % interval by Student's t, cut at 0 and 100.
 
-    `figures` has, for every search, its network and the accuracies with each evaluation seed. The spread of the searches' means holds that
-    of the seeds; where all searches found one network, whose trainings they share, the interval is over its seeds. A search without a
-    network ('') counts with `chance`; one of whose network nothing is known is left out. No value where nothing is known of any, and no
-    interval from fewer than `FEWEST_FIGURES`; it is cut at 0 and 100.
+    The spread over searches includes that of the evaluation seeds. If all searches found the same network, they share its trainings, and
+    the interval is over evaluation seeds. There is no interval for fewer than `FEWEST_FIGURES` values. The value is NaN if no network has
+    an accuracy.
+
+    Args:
+        figures: for each search, its network and the accuracies with each evaluation seed. A search without a network ('') counts with
+            `chance`. A search with a network but without accuracies is left out.
+        chance: chance accuracy [%].
     """
     known = [(network, [float(value) for value in seeds] or [chance]) for network, seeds in figures if len(seeds) or not network]
     if not any(network for network, _ in known):
@@ -129,11 +136,11 @@ def _interval(sample: Sequence[float], mean: float) -> Interval | None:
     if len(sample) < FEWEST_FIGURES:
         return None
     half = float(t.ppf(0.5 + LEVEL / 2, len(sample) - 1) * np.std(sample, ddof=1) / math.sqrt(len(sample)))
-    return Interval(max(mean - half, 0.0), min(mean + half, 100.0))  # of a percentage
+    return Interval(max(mean - half, 0.0), min(mean + half, 100.0))  # it is a percentage
 
 
 def accuracy_of(row: Mapping[Any, Any]) -> float:
-    """Return the accuracy [%] that pictures show of a search: retrained on test images, else queried, else early-stopped; NaN if none."""
+    """Return the accuracy [%] of a search in pictures: retrained test accuracy, or queried, or early-stopped; NaN if all are unknown."""
     if len(row["retrained_test"]):
         return float(np.mean(row["retrained_test"]))
     queried = float(row["queried"])
@@ -141,7 +148,7 @@ def accuracy_of(row: Mapping[Any, Any]) -> float:
 
 
 def kind_of_accuracy(table: pd.DataFrame) -> str:
-    """Return what `accuracy_of` is for these searches, '' where nothing is known of any; a picture must not mix kinds."""
+    """Return the kind of accuracy for a picture of these searches, which must not mix kinds; '' if no accuracy is known."""
     if any(len(seeds) for seeds in table["retrained_test"]):
         return "retrained test accuracy"
     if table["queried"].notna().any():
@@ -150,7 +157,7 @@ def kind_of_accuracy(table: pd.DataFrame) -> str:
 
 
 def flags(table: pd.DataFrame) -> list[tuple[str, str, int, str]]:
-    """Return (method, problem, seed, what is wrong) of every search that failed, collapsed, or delivered nothing that is connected."""
+    """Return (method, problem, seed, what happened) for each search that failed, collapsed, or delivered no connected network."""
     found = []
     for row in table.sort_values([*BOARD_COLUMNS, "problem", "method", "seed"]).to_dict("records"):
         place = row["problem"] + (f" on {row['device']}" if row["device"] else "")

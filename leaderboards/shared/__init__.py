@@ -1,1 +1,1 @@
-"""Statistics, tables and drawing that all pages share."""
+"""Statistics, tables and drawing for all pages."""

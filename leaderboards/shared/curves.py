@@ -1,4 +1,4 @@
-"""Curves: what methods reach at each limit, a panel a device (after DCA-NAS, figure 3), and what one search path reaches at each cost."""
+"""Curves: accuracy of methods at each limit, with a panel per device (as in DCA-NAS, figure 3), and accuracy along a search path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COSTS = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A method at one limit: mean cost and accuracy of what its runs delivered, with their standard deviations over seeds."""
+    """A method at one limit: mean cost and accuracy of the delivered networks, with standard deviations over seeds."""
 
     cost: float
     cost_deviation: float
@@ -30,7 +30,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class CurvePanel:
-    """One device. `curves` has a method's points, one a limit, ascending by cost; `limits` are the bounds on the cost shown."""
+    """The panel of a device. `curves` has the points of each method, one per limit, by ascending cost; `limits` are bounds on the cost."""
 
     title: str
     cost: str
@@ -39,9 +39,12 @@ class CurvePanel:
 
 
 def most_limited(problems: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Return the resource that most problems limit, and the labels of these; of equals the first named. ('', []) without limits.
+    """Return the resource that most problems limit, and the labels of those problems. Without limits, return ('', []).
 
-    `problems` are those of a context: each with `problem`, its label, and `limits`.
+    Ties go to the resource that comes first.
+
+    Args:
+        problems: the problems of a context, each with its label `problem` and its `limits`.
     """
     by_resource: dict[str, list[str]] = {}
     for problem in problems:
@@ -51,7 +54,7 @@ def most_limited(problems: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]
 
 
 def curve(trials: pd.DataFrame, cost: str, accuracy: str) -> list[Point]:
-    """Return a method's point for each of its problems, by cost; runs whose cost or accuracy is not known are left out."""
+    """Return a method's points, one per problem, by ascending cost. Runs of unknown cost or accuracy are left out."""
     points = []
     for _, runs in trials.dropna(subset=[cost, accuracy]).groupby("problem", sort=True):
         figures = runs[[cost, accuracy]].to_numpy(np.float64)
@@ -61,7 +64,7 @@ def curve(trials: pd.DataFrame, cost: str, accuracy: str) -> list[Point]:
 
 
 def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> None:
-    """Write the methods' curves, a panel a device: a point a limit, bars of one standard deviation over seeds, limits dashed."""
+    """Write the picture of the methods' curves: a panel per device, a point per limit, bars of one standard deviation, dashed limits."""
     from matplotlib.figure import Figure
 
     methods = sorted({method for panel in panels for method in panel.curves})
@@ -80,7 +83,7 @@ def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> No
                 axes.axvline(bound, color=LIMIT, linewidth=0.8, linestyle=DASHED, zorder=1)
             for place, (method, points) in enumerate(panel.curves.items()):
                 last = len(panel.curves) - 1
-                size = 6.0 + min(1.2, 6.0 / max(last, 1)) * (last - place)  # a smaller mark on a larger one leaves both to be seen
+                size = 6.0 + min(1.2, 6.0 / max(last, 1)) * (last - place)  # later marks are smaller, so that all are visible
                 axes.errorbar(
                     [point.cost for point in points], [point.accuracy for point in points],
                     xerr=[point.cost_deviation for point in points], yerr=[point.accuracy_deviation for point in points],
@@ -97,7 +100,7 @@ def curve_picture(panels: Sequence[CurvePanel], accuracy: str, path: Path) -> No
 
 
 def best_so_far(costs: Sequence[float], accuracies: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return the corners of the best accuracy reached at each cost: the non-dominated points, ascending.
+    """Return the costs and accuracies of the non-dominated points, by ascending cost.
 
     >>> best_so_far([3.0, 1.0, 2.0], [70.0, 60.0, 50.0])
     ([1.0, 3.0], [60.0, 70.0])
@@ -110,9 +113,13 @@ def best_so_far(costs: Sequence[float], accuracies: Sequence[float]) -> tuple[li
 
 
 def path_picture(paths: Mapping[str, pd.DataFrame], resources: Mapping[str, str], accuracy: str, path: Path) -> None:
-    """Write what searches went through: a panel for each resource, a mark a network, and a step line along the best at each cost.
+    """Write the picture of search paths: a panel per resource, a mark per network, and a step line for the best at each cost.
 
-    `paths` has, for each method, the columns of `resources` (name to label) and `validation` [%].
+    Args:
+        paths: for each method, a table of networks with the columns `validation` [%] and those of `resources`.
+        resources: the label of each resource.
+        accuracy: the label of the accuracy.
+        path: the file.
     """
     from matplotlib.figure import Figure
 

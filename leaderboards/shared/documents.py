@@ -1,4 +1,4 @@
-"""Pages as files: templates filled in, texts written the same on every machine."""
+"""Renders templates, and writes pages with the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ INDEX = "README.md"
 
 
 class LeaderboardError(ValueError):
-    """Records or contexts that no page can be made of; the message names the fault and the remedy."""
+    """Records or contexts that cannot be made into pages; the message names the error and the remedy."""
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
-    """Return a template of this room filled in; a name that the context lacks is an error."""
+    """Return a template of `leaderboards/templates` with the values of `context`. A missing value is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -24,13 +24,13 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the output is Markdown: every cell is escaped for it where it is made
+        autoescape=False,  # the output is Markdown, and values are escaped for Markdown where they are created
     )
     return environment.get_template(template).render(context)
 
 
 def file_part(text: str) -> str:
-    """Return a text as a part of a file's name: what a link or a file system may trip over becomes a hyphen.
+    """Return a text as a part of a file name. Characters that are special in links or file systems become hyphens.
 
     >>> file_part("DCA-NAS (size 0.5)")
     'DCA-NAS-size-0.5'
@@ -39,6 +39,6 @@ def file_part(text: str) -> str:
 
 
 def write(path: Path, text: str) -> Path:
-    """Return the path, having written the text with plain line ends."""
+    """Write the text with Unix line ends, and return the path."""
     path.write_text(text, encoding="utf-8", newline="\n")
     return path

@@ -1,4 +1,4 @@
-"""Where relaxed searches lost their limits: the expected cost of the mixture at the end, and that of the network read off it."""
+"""Where relaxed searches lost their limits: the expected cost of the mixture at the end, and the cost of the delivered network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _EXPECTED = "expected_"
 
 
 def upper_limits(space: str, dataset: str, device: str, bounds: Iterable[tuple[str, str, float]]) -> dict[Place, dict[str, float]]:
-    """Return the upper limit on each resource of every problem of a board, from its (problem, resource, upper limit)."""
+    """Return the upper limits by resource for each problem of a board.
+
+    Args:
+        space: the board's space.
+        dataset: its dataset.
+        device: its device.
+        bounds: (problem, resource, upper limit) of all limits on the board; an infinite or zero upper limit is left out.
+    """
     found: dict[Place, dict[str, float]] = {}
     for problem, resource, upper in bounds:
         if 0.0 < upper < math.inf:
@@ -25,10 +32,10 @@ def upper_limits(space: str, dataset: str, device: str, bounds: Iterable[tuple[s
 
 
 def expectation_table(table: pd.DataFrame, uppers: Mapping[Place, Mapping[str, float]]) -> str:
-    """Return a row a method: expected and delivered cost over the limit, median [least, largest], and how often each kept it.
+    """Return the Markdown table with a row per method: expected and delivered cost over the limit, and the shares that kept it.
 
-    A pair is one upper limit of one search that reported its expected cost (`expected_RESOURCE`). A disconnected network keeps no limit.
-    '' if no search reported one.
+    It counts each upper limit of each search that reported its expected cost (`expected_RESOURCE`). A disconnected network keeps no limit.
+    If no search reported an expected cost, the result is ''.
     """
     pairs: dict[str, list[tuple[float, float, bool]]] = {}
     for row in table.to_dict("records"):
@@ -49,7 +56,7 @@ def expectation_table(table: pd.DataFrame, uppers: Mapping[Place, Mapping[str, f
         ]
         for method, each in sorted(pairs.items())
     ]
-    header = ["method", "searches and limits", "expected cost / limit", "within", "network's cost / limit", "within, connected"]
+    header = ["method", "searches x limits", "expected cost / limit", "kept limit", "delivered cost / limit", "kept limit and connected"]
     return markdown_table(header, rows) if rows else ""
 
 

@@ -1,4 +1,4 @@
-"""Figures about point sets of (cost, test accuracy): cost is minimised, accuracy [%] maximised. The work is moocore's."""
+"""Hypervolume and attainment of points (cost, test accuracy [%]), computed by moocore. Cost is minimised, accuracy maximised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 Floats = NDArray[np.float64]
 
-# Rounding may lift a ratio of two equal areas above 1 by this much, and no more.
+# By rounding, the ratio of two equal areas may exceed 1 by at most this.
 TOLERANCE = 1e-9
 
 
@@ -20,16 +20,18 @@ def _points(points: ArrayLike) -> Floats:
     if array.size == 0:
         return np.empty((0, 2))
     if array.ndim != 2 or array.shape[1] != 2:
-        raise LeaderboardError(f"points of shape {array.shape} were given; (n, 2) with columns cost and accuracy is expected")
+        raise LeaderboardError(f"the points have the shape {array.shape}; give (n, 2) with the columns cost and accuracy")
     if not np.isfinite(array).all():
-        raise LeaderboardError("a point has a cost or an accuracy that is not finite; leave such points out")
+        raise LeaderboardError("a point has a cost or an accuracy that is not finite; leave out such points")
     return array
 
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
-    """Return the area that `points`, shape (n, 2) of (cost, accuracy [%]), dominate up to `reference`, in cost unit times percent.
+    """Return the area dominated by `points` up to `reference`, in the unit of cost times percent. Without points it is 0.
 
-    Points beyond the reference add nothing; no points give 0. ValueError on another shape or a value that is not finite.
+    Args:
+        points: (n, 2), with the columns cost and accuracy [%]. Points beyond the reference add nothing.
+        reference: (cost, accuracy [%]).
     """
     import moocore
 
@@ -38,37 +40,50 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
 
 
 def normalised_hypervolume(points: ArrayLike, front: ArrayLike, reference: tuple[float, float]) -> float:
-    """Return the share, 0 to 1, of the exact front's hypervolume that `points` reach; both of shape (n, 2), NaN if the front's is 0.
+    """Return the hypervolume of `points` divided by that of the exact front, from 0 to 1. NaN if that of the front is 0.
 
-    Raises ValueError if the share exceeds 1 by more than rounding: then some point lies beyond the front, so one of the two is wrong.
+    Args:
+        points: (n, 2), with the columns cost and accuracy [%].
+        front: the exact front, in the same form.
+        reference: (cost, accuracy [%]).
+
+    Raises:
+        LeaderboardError: the result is above 1 by more than rounding. Some point is then better than the front, so one of the two is wrong.
     """
     whole = hypervolume(front, reference)
     if whole == 0.0:
         return math.nan
     share = hypervolume(points, reference) / whole
     if share > 1.0 + TOLERANCE:
-        raise LeaderboardError(f"a hypervolume of {share:.12g} times the exact front's, where at most 1 is possible: run the study again")
+        raise LeaderboardError(f"the hypervolume is {share:.12g} times the exact front's, which cannot exceed 1; run the study again")
     return min(share, 1.0)
 
 
 def attainment_levels(
     points: ArrayLike, runs: ArrayLike, total_runs: int, percents: tuple[float, ...] = (25.0, 50.0, 75.0)
 ) -> list[Floats]:
-    """Return, for each percentage, the best front that at least that share of runs attains, shape (m, 2) by ascending cost.
+    """Return, for each percentage, the best front that at least so many of the runs attain, (m, 2), by ascending cost.
 
-    `points` is (n, 2) of (cost, accuracy [%]); `runs`, shape (n,), says which run each came from. `total_runs` counts runs that found
-    nothing as well; a share that too few runs reach gives an empty front. The empirical attainment function of Grunert da Fonseca et al.,
-    2001. ValueError if there are more runs with points than `total_runs`.
+    It is the empirical attainment function of Grunert da Fonseca et al., 2001. If too few runs have points, the front is empty.
+
+    Args:
+        points: (n, 2), with the columns cost and accuracy [%].
+        runs: the run of each point, (n,).
+        total_runs: the number of runs, including those without points.
+        percents: the percentages of runs.
+
+    Raises:
+        LeaderboardError: more than `total_runs` runs have points.
     """
     import moocore
 
     array = _points(points)
     labels, sets = np.unique(np.asarray(runs), return_inverse=True)
     if len(labels) > total_runs:
-        raise LeaderboardError(f"points of {len(labels)} runs were given but total_runs is {total_runs}; count every run")
+        raise LeaderboardError(f"{len(labels)} runs have points, but total_runs is {total_runs}; count every run")
     if not len(array):
         return [np.empty((0, 2)) for _ in percents]
-    # moocore knows only runs that have points, and minimises; its last column is 100 * level / runs with points.
+    # moocore minimises, and counts only runs with points; its last column is 100 * level / (number of runs with points).
     table = moocore.eaf(np.column_stack([array[:, 0], -array[:, 1]]), sets)
     level = np.rint(table[:, 2] * len(labels) / 100.0).astype(int)
     fronts = []

@@ -1,7 +1,7 @@
-"""Intervals, ranks and paired tests. Pure functions of arrays; nothing here knows what a record is.
+"""Intervals, ranks and paired tests, as pure functions of arrays.
 
-Intervals are percentile bootstrap intervals. The random generator of each is seeded with a constant, so equal data give equal intervals.
-Lower scores are better wherever a function ranks: a score is a regret.
+Intervals are percentile bootstrap intervals. Each uses a random generator with a constant seed, so equal data give equal intervals.
+Scores are regrets: lower is better.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 RESAMPLES = 5000
 BOOTSTRAP_SEED = 20211
-# An interval from fewer blocks than this says nothing.
+# Fewer blocks than this give no meaningful interval.
 FEWEST_BLOCKS = 5
-# Two means that differ by less than this are a tie: they differ only in the order in which the same figures were added up.
+# Means that are equal to so many decimals are a tie: the same values, added in another order, may differ by rounding.
 TIE_DECIMALS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval, both ends in the unit of what it is about."""
+    """A confidence interval, in the unit of its value."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its interval; None where a single run, or a method without randomness, leaves nothing to resample."""
+    """A value and its interval. The interval is None for a single run, for example of a deterministic method."""
 
     value: float
     interval: Interval | None = None
@@ -59,9 +59,9 @@ def _generator() -> np.random.Generator:
 def _sample(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
-        raise LeaderboardError(f"a sample of shape {array.shape} was given; one dimension with at least one value is expected")
+        raise LeaderboardError(f"the sample has the shape {array.shape}; give one dimension with at least one value")
     if not np.isfinite(array).all():
-        raise LeaderboardError("a sample holds a value that is not finite; fill failed trials before resampling")
+        raise LeaderboardError("the sample has a value that is not finite; replace the values of failed trials before resampling")
     return array
 
 
@@ -72,9 +72,15 @@ def _interval(resampled: Floats) -> Interval:
 
 
 def resampled_means(values: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
-    """Return the means of `resamples` draws with replacement, shape (resamples,), in the unit of `values`, shape (runs,).
+    """Return the means of bootstrap resamples, (resamples,).
 
-    Raises ValueError for an empty sample or one with a value that is not finite.
+    Args:
+        values: the sample, (runs,).
+        rng: draws the resamples.
+        resamples: the number of resamples.
+
+    Raises:
+        LeaderboardError: the sample is empty or has a value that is not finite.
     """
     sample = _sample(values)
     if sample.size == 1:
@@ -84,17 +90,16 @@ def resampled_means(values: ArrayLike, rng: np.random.Generator, resamples: int 
 
 
 def mean_estimate(values: ArrayLike) -> Estimate:
-    """Return the mean of `values`, shape (runs,), with its 95 % bootstrap interval; no interval for a single run. ValueError if empty."""
+    """Return the mean of `values`, (runs,), with its 95 % bootstrap interval. A single run has no interval."""
     sample = _sample(values)
     interval = _interval(resampled_means(sample, _generator())) if sample.size > 1 else None
     return Estimate(float(sample.mean()), interval)
 
 
 def difference_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
-    """Return mean(first) - mean(second) with its 95 % interval, in their unit. The samples, shapes (m,) and (n,), are independent.
+    """Return mean(first) - mean(second) with its 95 % bootstrap interval, for independent samples of shapes (m,) and (n,).
 
-    Each is resampled within itself (stratified); one of a single run is held fixed. No interval where both hold one run. ValueError if
-    either is empty.
+    The samples are resampled separately. A sample of one run is not resampled, and if both have one run, there is no interval.
     """
     left, right = _sample(first), _sample(second)
     value = float(left.mean() - right.mean())
@@ -105,13 +110,15 @@ def difference_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
 
 
 def pooled_difference_estimate(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Estimate:
-    """Return the mean over strata of mean(first) - mean(second), with its stratified 95 % interval, in the samples' unit.
+    """Return the mean over problems of mean(first) - mean(second), with its stratified 95 % bootstrap interval.
 
-    `pairs` holds two independent samples a problem, shapes (m,) and (n,); each is resampled within itself, as in `difference_estimate`.
-    The interval speaks of these problems only. ValueError if there is no pair, or an empty sample.
+    The interval applies to these problems only.
+
+    Args:
+        pairs: two independent samples per problem, of shapes (m,) and (n,). Each is resampled separately, as in `difference_estimate`.
     """
     if not pairs:
-        raise LeaderboardError("no pair of samples was given; at least one is expected")
+        raise LeaderboardError("there are no pairs of samples; give at least one")
     value = float(np.mean([_sample(first).mean() - _sample(second).mean() for first, second in pairs]))
     if all(len(_sample(sample)) == 1 for pair in pairs for sample in pair):
         return Estimate(value)
@@ -121,17 +128,19 @@ def pooled_difference_estimate(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> 
 
 
 def interquartile_mean(values: ArrayLike) -> float:
-    """Return the mean of the middle half of `values`, shape (runs,): a quarter of the runs is cut at either end. ValueError if empty."""
+    """Return the mean of the middle half of `values`, (runs,), without the lowest and the highest quarter."""
     from scipy.stats import trim_mean
 
     return float(trim_mean(_sample(values), 0.25))
 
 
 def interquartile_mean_estimate(strata: Sequence[ArrayLike]) -> Estimate:
-    """Return the interquartile mean over all runs of all strata, with its stratified 95 % bootstrap interval.
+    """Return the interquartile mean over the runs of all problems, with its stratified 95 % bootstrap interval.
 
-    `strata` holds one sample a problem, shape (runs,) each; runs are resampled within their problem (Agarwal et al., 2021, section 4).
-    No interval where every problem has one run. ValueError if there is no stratum, or an empty one.
+    Runs are resampled within their problem (Agarwal et al., 2021, section 4). If all problems have one run, there is no interval.
+
+    Args:
+        strata: one sample per problem, (runs,).
     """
     from scipy.stats import trim_mean
 
@@ -146,17 +155,17 @@ def interquartile_mean_estimate(strata: Sequence[ArrayLike]) -> Estimate:
 
 
 def ranks(scores: ArrayLike) -> Floats:
-    """Return the ranks within each row of `scores`, shape (blocks, methods): 1 is the lowest score, ties share the average rank."""
+    """Return the ranks within each row of `scores`, (blocks, methods). The lowest score has rank 1, and ties share the average rank."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS), axis=1), dtype=np.float64)
 
 
 def average_rank_estimates(scores: ArrayLike) -> list[Estimate]:
-    """Return each method's average rank over the blocks of `scores`, shape (blocks, methods), with a 95 % interval that resamples blocks.
+    """Return the average rank of each method over the blocks of `scores`, (blocks, methods), with a 95 % bootstrap interval.
 
-    Blocks, not seeds: resampling seeds adds noise to every score, which draws all ranks towards the middle. No interval below
-    `FEWEST_BLOCKS` blocks. ValueError if there is no block.
+    Blocks are resampled, not seeds: resampling seeds adds noise to the scores, which moves all ranks towards the middle. For fewer than
+    `FEWEST_BLOCKS` blocks there is no interval.
     """
     table = ranks(scores)
     if len(table) < FEWEST_BLOCKS:
@@ -165,15 +174,15 @@ def average_rank_estimates(scores: ArrayLike) -> list[Estimate]:
 
 
 def friedman(scores: ArrayLike) -> Friedman | None:
-    """Return Friedman's test of `scores`, shape (blocks, methods); None with fewer than three methods or two blocks, where there is none.
+    """Return Friedman's test of `scores`, (blocks, methods), or None for fewer than three methods or two blocks.
 
-    The p-value is the chi-squared approximation, which is rough below about ten blocks. Scores that tie in every block give p = 1.
+    The p-value uses the chi-squared approximation, which is rough for fewer than about ten blocks. If all scores tie in all blocks, p = 1.
     """
     from scipy.stats import friedmanchisquare
 
     table = np.round(np.asarray(scores, dtype=np.float64), TIE_DECIMALS)
     if table.ndim != 2:
-        raise LeaderboardError(f"scores of shape {table.shape} were given; (blocks, methods) is expected")
+        raise LeaderboardError(f"the scores have the shape {table.shape}; give (blocks, methods)")
     blocks, methods = table.shape
     if methods < 3 or blocks < 2:
         return None
@@ -184,32 +193,37 @@ def friedman(scores: ArrayLike) -> Friedman | None:
 
 
 def pairwise_wilcoxon(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return two-sided Wilcoxon signed-rank p-values between all columns, Holm-adjusted over all pairs, shape (methods, methods).
+    """Return two-sided Wilcoxon signed-rank p-values for all pairs of methods, Holm-adjusted over all pairs, (methods, methods).
 
-    `scores` has one row a problem and one column a method: the pairs are problems, never seeds. Problems on which two methods tie are left
-    out of their comparison (Wilcoxon's own rule); two that tie on all have p = 1. One problem alone can show nothing: all are 1. The
-    diagonal is 1. `LeaderboardError` on a missing score.
+    Problems on which two methods tie are left out of their comparison, as in Wilcoxon's original test. If they tie on all problems, or
+    there is one problem, p = 1. The diagonal is 1.
+
+    Args:
+        scores: one row per problem and one column per method. The pairs of the test are problems, never seeds.
+
+    Raises:
+        LeaderboardError: a score is missing.
     """
     from scikit_posthocs import posthoc_wilcoxon
 
     if scores.isna().to_numpy().any():
-        raise LeaderboardError("a score is missing; compare only problems that every method has run on")
+        raise LeaderboardError("a score is missing; compare only problems on which all methods have run")
     names = list(scores.columns)
     if len(names) < 2 or len(scores) < 2:
         return pd.DataFrame(np.ones((len(names), len(names))), index=names, columns=names)
     rounded = scores.round(TIE_DECIMALS)
     rounded.columns = pd.RangeIndex(len(names))
     with warnings.catch_warnings():
-        # Two methods that tie everywhere: scipy divides 0 by 0 on its way to p = 1.
+        # For two methods that tie on all problems, scipy divides 0 by 0 and warns.
         warnings.simplefilter("ignore", RuntimeWarning)
         table = posthoc_wilcoxon(rounded.melt(), val_col="value", group_col="variable", p_adjust="holm")
     return pd.DataFrame(np.nan_to_num(table.to_numpy(dtype=np.float64), nan=1.0), index=names, columns=names)
 
 
 def rank_biserial(first: ArrayLike, second: ArrayLike) -> float:
-    """Return the matched-pairs rank-biserial correlation, -1 to 1: -1 if every difference first - second is negative; 0 if all tie.
+    """Return the matched-pairs rank-biserial correlation, the effect size of Wilcoxon's signed-rank test (Kerby, 2014).
 
-    It is (W+ - W-) / (W+ + W-) of Wilcoxon's signed ranks: the direction and size of what the test is about (Kerby, 2014).
+    It is (W+ - W-) / (W+ + W-), from -1 if all differences first - second are negative to 1 if all are positive; 0 if all tie.
     """
     from scipy.stats import wilcoxon
 
@@ -225,5 +239,5 @@ def rank_biserial(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def smallest_p(blocks: int, comparisons: int) -> float:
-    """Return the smallest Holm-adjusted p-value that a two-sided signed-rank test can reach: min(1, comparisons * 2^(1 - blocks))."""
+    """Return the smallest possible Holm-adjusted p-value of a two-sided signed-rank test: min(1, comparisons * 2^(1 - blocks))."""
     return min(1.0, comparisons * 2.0 ** (1 - blocks))

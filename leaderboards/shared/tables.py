@@ -1,4 +1,4 @@
-"""Markdown and CSV: escaping, figures with their intervals, tables."""
+"""Markdown and CSV: escaping, numbers with intervals, tables."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NO_INTERVAL = "—"
 LONGEST_CELL = 200
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~#$])")
-# An underscore within a word is text to GitHub; at a word's edge it would start or end emphasis.
+# GitHub shows an underscore within a word as it is. At the edge of a word it starts or ends emphasis.
 _EDGE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 
 
 def escape(text: str) -> str:
-    """Return `text` as Markdown that GitHub shows as it is, on one line and in a table cell too; long text is cut with an ellipsis."""
+    """Return Markdown that GitHub shows as `text`, on one line, also in table cells. Long text is cut with an ellipsis."""
     line = " ".join(str(text).split())
     if len(line) > LONGEST_CELL:
         line = line[: LONGEST_CELL - 1] + "…"
@@ -32,7 +32,7 @@ def escape(text: str) -> str:
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """Return `value` with that many decimals and thousands separated by commas; a dash for None and NaN."""
+    """Return `value` with so many decimals and commas between thousands; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return NO_INTERVAL
     text = f"{value:,.{decimals}f}"
@@ -41,7 +41,7 @@ def number(value: float | None, decimals: int = 2) -> str:
 
 
 def estimate(figure: Estimate | None, decimals: int = 2) -> str:
-    """Return a figure with its interval, such as `93.12 [93.01, 93.25]`; the interval is a dash where there is none."""
+    """Return a value with its interval, such as `93.12 [93.01, 93.25]`. A missing interval is a dash."""
     if figure is None or math.isnan(figure.value):
         return NO_INTERVAL
     interval = figure.interval
@@ -50,7 +50,7 @@ def estimate(figure: Estimate | None, decimals: int = 2) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share, 0 to 1, in percent: whole where it is whole, else one decimal."""
+    """Return a share from 0 to 1 as a percentage, with one decimal unless it is 0."""
     text = f"{100.0 * share:.1f}"
     return text.removesuffix(".0") + " %"
 
@@ -61,14 +61,20 @@ def p_value(p: float | None) -> str:
 
 
 def several(count: int, noun: str) -> str:
-    """Return a count with its noun, plural where it is not one: `1 problem`, `4 problems`."""
+    """Return a count with its noun, in the plural if needed: `1 problem`, `4 problems`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """Return a table; the columns in `left` (counted from 0) are set flush left, the others right. Cells must be escaped already.
+    """Return a Markdown table. Cells must be escaped already.
 
-    Raises ValueError if a row is not as long as the header.
+    Args:
+        header: the header.
+        rows: rows of the same length.
+        left: the columns, from 0, that are aligned to the left; the others are aligned to the right.
+
+    Raises:
+        LeaderboardError: a row has another length than the header.
     """
     for row in rows:
         if len(row) != len(header):
@@ -78,7 +84,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: C
 
 
 def p_table(p_values: pd.DataFrame) -> str:
-    """Return the table of pairwise p-values, methods by methods, with the upper half left empty."""
+    """Return the table of pairwise p-values, (methods, methods), with an empty upper half."""
     names = [escape(str(name)) for name in p_values.columns]
     values = p_values.to_numpy(dtype=np.float64)
     rows = [[name, *map(p_value, values[i, :i]), NO_INTERVAL, *[""] * (len(names) - i - 1)] for i, name in enumerate(names)]
@@ -86,7 +92,7 @@ def p_table(p_values: pd.DataFrame) -> str:
 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows as CSV with a header, full precision, and empty cells for None and NaN."""
+    """Return rows as CSV, with a header, in full precision, and with empty cells for None and NaN."""
     stream = io.StringIO()
     if rows:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
@@ -97,7 +103,7 @@ def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def estimate_columns(name: str, figure: Estimate | None) -> dict[str, float | None]:
-    """Return a figure as three CSV columns: `name`, `name_low`, `name_high`; None where there is no interval."""
+    """Return a value as three CSV columns: `name`, `name_low`, `name_high`. A missing interval is None."""
     interval = figure.interval if figure is not None else None
     return {
         name: figure.value if figure is not None else None,

@@ -1,4 +1,4 @@
-"""A small closed world: forty cells whose accuracy, cost and therefore front and optima are known by formula."""
+"""A toy space of forty cells with accuracies and costs by formula, so that the front and the optima are known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cost_of(cell: int) -> float:
 
 
 def test_of(cell: int) -> float:
-    """Even cells lie on the front 50, 51, ...; odd cells fall short of it by 5."""
+    """Even cells are on the front (50, 51, ...); odd cells are 5 below it."""
     return 50.0 + cell / 2 - (5.0 if cell % 2 else 0.0)
 
 
@@ -69,7 +69,7 @@ def board_entry(dataset: str = "cifar10", device: str = "edgegpu", limits: Mappi
 
 
 def trial(method: str, seed: int, cell: int | None, problem: str = "latency_ms@q25", **changes: Any) -> dict[str, Any]:
-    """One record: `cell` is what was recommended (None: nothing)."""
+    """Return one record, in which `cell` is recommended (None: no recommendation)."""
     upper = LIMITS.get(problem, math.inf)
     feasible = cell is not None and cost_of(cell) <= upper
     best = max((other for other in range(CELLS) if cost_of(other) <= upper), key=test_of)
@@ -121,7 +121,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def world(
     methods: Mapping[str, Sequence[int]], boards: Sequence[tuple[str, str]] = (("cifar10", "edgegpu"),), **changes: Any
 ) -> list[dict[str, Any]]:
-    """Trials of every method on both limits of every board: seed i recommends the i-th cell listed, both limits admit cells 0 to 9."""
+    """Return trials of all methods under both limits on all boards. Seed i recommends the i-th cell; both limits admit cells 0 to 9."""
     return [
         trial(method, seed, cell, problem, dataset=dataset, device=device, **changes)
         for dataset, device in boards
@@ -133,7 +133,7 @@ def world(
 
 @dataclass(frozen=True)
 class Toy:
-    """What tests need of the closed world."""
+    """Functions that tests need to create boards and trials of the toy space."""
 
     board_entry: Callable[..., dict[str, Any]]
     trial: Callable[..., dict[str, Any]]
@@ -144,7 +144,7 @@ class Toy:
     folder: Path
 
     def write(self, *entries: dict[str, Any]) -> list[Path]:
-        """Write context files, one a board."""
+        """Write context files, one per board, and return their paths."""
         paths = []
         for index, entry in enumerate(entries or (self.board_entry(),)):
             path = self.folder / f"board{index}.json"

@@ -1,4 +1,4 @@
-"""A relaxation in closed form, small enough to work out by hand: loss and costs are sums over edges."""
+"""A small relaxation in closed form, in which loss and costs are sums over edges and can be computed by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from budgetnas.spaces.task import task_of
 
 @dataclass
 class ClosedFormSpace:
-    """Genes are the operations of all edges, cell after cell."""
+    """A space whose genes are the operations of all edges, cell after cell."""
 
     cells: tuple[SearchedCell, ...]
     name: str = "closed-form"
@@ -43,7 +43,10 @@ class ClosedFormSpace:
 
 @dataclass
 class ClosedForm:
-    """The evaluator and its relaxation in one: loss 1 - sum of p gain, costs fixed + sum of p cost, the same for both networks."""
+    """An evaluator that is its own relaxation.
+
+    The loss is 1 - the sum of p gain, and a cost is fixed + the sum of p cost, for the search network and the evaluation network alike.
+    """
 
     cells: tuple[SearchedCell, ...]
     gains: list[Any]
@@ -131,7 +134,7 @@ Search = tuple[list[Architecture], Mapping[str, float]]
 
 
 class Conductor:
-    """Makes closed forms, and runs methods to their end."""
+    """Creates closed forms, and runs methods to their end."""
 
     closed_form = ClosedForm
 
@@ -141,5 +144,5 @@ class Conductor:
 
 @pytest.fixture
 def conduct() -> Conductor:
-    """Run a method on a problem; return what it recommended, in order, and its figures."""
+    """A function that runs a method on a problem and returns its recommendations, in order, and its figures."""
     return Conductor()

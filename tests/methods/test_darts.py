@@ -1,4 +1,4 @@
-"""DARTS on the exact relaxation: Adam's steps, what it recommends, that it ignores limits, and repair."""
+"""DARTS on the exact relaxation: Adam's steps, its recommendations, it ignores limits, and repair."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def settled(tabulated: TabulatedSpace, decay: float, count: int, seed: int = 0) 
     return relaxation
 
 
-def test_it_is_adam_on_the_exact_gradient() -> None:
+def test_a_search_is_adam_on_the_exact_gradient() -> None:
     reference = settled(DIGITS, 1e-3, 60)
     found, figures = relax(DARTS(steps=60))
     assert found[-1] == reference.discretise()
@@ -102,7 +102,7 @@ def test_figures_say_loss_entropy_and_skips() -> None:
     assert figures["loss"] == pytest.approx(1.0 - DIGITS.validation.mean() / 100.0, abs=1e-3)
 
 
-def test_settings_that_make_no_search_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     for wrong in ({"steps": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}, {"deviation": -1.0}):
         with pytest.raises(ValueError, match=r"of DARTS|DARTS needs"):
             DARTS(**wrong)

@@ -1,4 +1,4 @@
-"""DCA-NAS: multipliers as by hand, algorithm 1 as printed, look-up graphs that are monotone and conservative and know their range."""
+"""DCA-NAS: multipliers by hand, algorithm 1 as printed, and look-up graphs: monotone, conservative, with a known range."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def closed_form(conduct: Any, **changes: Any) -> Any:
 # --- multipliers ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_multiplier_over_three_steps_by_hand_and_back_to_exactly_0_under_slack() -> None:
+def test_multipliers_over_steps_by_hand_and_back_to_exactly_0_within_the_limit() -> None:
     multipliers = Multipliers(2)
     seen = []
     for excesses in ([0.4, -0.2], [0.2, 0.1], [-0.1, -0.3], [-0.9, 0.0]):
@@ -58,7 +58,7 @@ def test_multipliers_are_restored_from_their_state() -> None:
 
 
 def as_printed(conduct: Any, method: DCANAS, eta: float, limit: float, steps: int) -> tuple[list[Any], float]:
-    """Algorithm 1 line by line, for one upper limit on latency_ms: alphas, then k_s, then lambda."""
+    """Run algorithm 1 line by line, for one upper limit on latency_ms: alphas, then k_s, then lambda. Return the alphas and lambda."""
     relaxation = closed_form(conduct).relaxation(None, np.random.default_rng(0))
     optimizer = torch.optim.Adam(relaxation.alphas, method.learning_rate, method.momentum, weight_decay=method.weight_decay)
     multiplier = 0.0
@@ -74,7 +74,7 @@ def as_printed(conduct: Any, method: DCANAS, eta: float, limit: float, steps: in
 
 @pytest.mark.parametrize("eta", [0.3, None])
 @pytest.mark.parametrize("steps", [1, 2, 3, 40])
-def test_a_search_does_what_algorithm_1_says(conduct: Any, steps: int, eta: float | None) -> None:
+def test_a_search_equals_algorithm_1(conduct: Any, steps: int, eta: float | None) -> None:
     method = DCANAS(eta=eta, learning_rate=0.05, steps=steps)
     evaluator = closed_form(conduct)
     _, figures = conduct(method, evaluator.problem(Limit("latency_ms", 2.0)), evaluator)
@@ -86,7 +86,7 @@ def test_a_search_does_what_algorithm_1_says(conduct: Any, steps: int, eta: floa
     assert figures["size_over_limit_latency_ms"] == pytest.approx(float(evaluator.expected_cost("latency_ms").detach()) / 2.0)
 
 
-def test_a_limit_that_is_met_early_leaves_a_multiplier_of_exactly_0(conduct: Any) -> None:
+def test_the_multiplier_of_a_limit_that_holds_ends_at_exactly_0(conduct: Any) -> None:
     evaluator = closed_form(conduct, gains=[np.zeros((2, 3)), np.zeros((1, 3))])
     method = DCANAS(eta=0.05, learning_rate=0.05, weight_decay=0.0, steps=400)
     found, figures = conduct(method, evaluator.problem(Limit("latency_ms", 4.0)), evaluator)
@@ -102,9 +102,9 @@ def test_without_limits_it_is_darts_and_finds_the_most_accurate(conduct: Any) ->
     assert not [name for name in figures if name.startswith("multiplier")]
 
 
-def test_descending_the_multiplier_finds_the_slowest_network_and_ascending_it_one_within_the_limit(conduct: Any) -> None:
+def test_minimising_over_the_multiplier_finds_the_slowest_network_and_maximising_finds_one_within_the_limit(conduct: Any) -> None:
     limit = Limit("latency_ms", 3.0)
-    harmful = [np.array([[0.3, 0.2, 0.0], [0.3, 0.1, 0.0]]), np.array([[0.2, 0.1, 0.0]])]  # the slowest is the worst, too
+    harmful = [np.array([[0.3, 0.2, 0.0], [0.3, 0.1, 0.0]]), np.array([[0.2, 0.1, 0.0]])]  # the slowest network also has the greatest loss
     descended = closed_form(conduct, gains=harmful).relaxation(None, np.random.default_rng(0))
     multiplier = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([*descended.alphas, multiplier], 0.05, (0.5, 0.999))
@@ -118,7 +118,7 @@ def test_descending_the_multiplier_finds_the_slowest_network_and_ascending_it_on
     assert evaluator.cost(found[-1])["latency_ms"] <= limit.upper
 
 
-def test_every_side_of_every_limit_has_a_multiplier_of_its_own(conduct: Any) -> None:
+def test_each_bound_of_each_limit_has_its_own_multiplier(conduct: Any) -> None:
     evaluator = closed_form(conduct)
     limits = (Limit("params", 500.0, 400.0), Limit("latency_ms", upper=30.0))
     _, figures = conduct(DCANAS(eta=0.02, learning_rate=0.02, weight_decay=0.0, steps=600), evaluator.problem(*limits), evaluator)
@@ -128,7 +128,7 @@ def test_every_side_of_every_limit_has_a_multiplier_of_its_own(conduct: Any) -> 
     assert max(note["multiplier_params"] for note in evaluator.notes) > 0.0 == figures["multiplier_latency_ms"]
 
 
-def test_a_lower_bound_keeps_a_network_large_that_would_be_small(conduct: Any) -> None:
+def test_a_lower_bound_keeps_a_network_large_that_would_otherwise_be_small(conduct: Any) -> None:
     small = [-np.array(table) for table in GAINS]
     evaluator = closed_form(conduct, gains=small)
     method = DCANAS(eta=0.02, learning_rate=0.02, weight_decay=0.0, steps=600)
@@ -151,7 +151,7 @@ def test_the_unit_of_a_resource_does_not_matter(conduct: Any) -> None:
 # --- k_s --------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_size_of_one_hot_alphas_is_the_exact_size_and_of_the_search_network(conduct: Any) -> None:
+def test_the_size_of_one_hot_alphas_is_the_exact_size_of_the_search_network(conduct: Any) -> None:
     class Smaller(conduct.closed_form):  # type: ignore[misc,name-defined]
         def edge_costs(self, resource: str, network: str = "evaluation") -> list[Any]:
             return [each / 10 if network == "search" else each for each in super().edge_costs(resource)]
@@ -183,15 +183,15 @@ def test_the_envelope_is_monotone_and_conservative(nodes: list[tuple[float, floa
     assert {value for _, value in graph} <= {delivered for _, delivered in nodes}
 
 
-def test_a_search_limit_under_which_half_of_the_searches_delivered_nothing_is_no_answer() -> None:
+def test_a_search_limit_under_which_half_of_the_searches_delivered_nothing_is_left_out() -> None:
     nodes = [(1.0, 2.0), (1.0, 2.5), (2.0, 4.0), (3.0, 3.0), (3.0, 3.0)]
-    assert envelope(nodes, [1.0, 2.0, 2.0, 4.0]) == [(1.0, 2.5), (3.0, 4.0)]  # the cost delivered under 2 still counts for 3
+    assert envelope(nodes, [1.0, 2.0, 2.0, 4.0]) == [(1.0, 2.5), (3.0, 4.0)]  # the cost delivered under 2 still counts under 3
     assert search_limit(nodes, 3.9, left_out=[2.0]) == 1.0 and search_limit(nodes, 4.0, left_out=[2.0]) == 3.0
     assert envelope([(1.0, 2.0)], [1.0]) == []
 
 
 @given(NODES, st.integers(2, 62).map(lambda half: half / 2), st.sampled_from(["steps", "linear"]))
-def test_no_search_under_the_answer_or_less_delivered_more_than_the_limit(
+def test_no_search_under_the_returned_search_limit_or_a_smaller_one_delivered_more_than_the_limit(
     nodes: list[tuple[float, float]], limit: float, shape: Any
 ) -> None:
     graph = envelope(nodes)
@@ -201,12 +201,12 @@ def test_no_search_under_the_answer_or_less_delivered_more_than_the_limit(
         assert limit < graph[0][1] or (limit > graph[-1][1] and (len(graph) == 1 or graph[-2][1] < graph[-1][1]))
         return
     assert all(delivered <= limit for there, delivered in nodes if there <= answer)
-    # The largest such answer: at the next search limit the envelope promises more than the limit, or there is no next.
+    # It is the largest such search limit: at all larger ones the envelope is above the limit.
     assert all(promised > limit for there, promised in graph if there > answer)
     assert shape == "linear" or answer in dict(graph)
 
 
-def test_both_shapes_are_exact_at_the_nodes_and_linear_is_straight_between_them() -> None:
+def test_both_shapes_are_exact_at_the_nodes_and_linear_interpolates_between_them() -> None:
     nodes = [(1.0, 2.0), (2.0, 4.0), (3.0, 10.0), (3.0, 8.0)]
     for shape in ("steps", "linear"):
         assert [search_limit(nodes, limit, shape) for limit in (2.0, 4.0, 10.0)] == [1.0, 2.0, 3.0]  # type: ignore[arg-type]
@@ -214,7 +214,7 @@ def test_both_shapes_are_exact_at_the_nodes_and_linear_is_straight_between_them(
     assert search_limit(nodes, 7.0, "steps") == 2.0
 
 
-def test_outside_its_range_it_refuses_and_says_what_it_covers() -> None:
+def test_outside_its_range_a_graph_raises_an_error_that_names_the_range() -> None:
     nodes = [(1.0, 2.0), (2.0, 4.0)]
     with pytest.raises(OutsideLookupGraph, match=r"graph of macs covers limits from 2 to 4, not 1.5; choose a looser limit"):
         search_limit(nodes, 1.5, resource="macs")
@@ -222,11 +222,11 @@ def test_outside_its_range_it_refuses_and_says_what_it_covers() -> None:
         search_limit(nodes, 4.5)
     with pytest.raises(OutsideLookupGraph, match="empty"):
         search_limit([], 1.0)
-    # Levelled off: a larger search limit delivers the same, so that every larger limit is met.
+    # The graph has levelled off: a larger search limit delivers the same cost, so every larger limit holds.
     assert search_limit([*nodes, (3.0, 4.0)], 4.5) == 3.0
 
 
-def test_a_search_takes_the_looked_up_limit_and_says_what_the_graph_cost(conduct: Any) -> None:
+def test_a_search_uses_the_looked_up_limit_and_reports_the_cost_of_the_graph(conduct: Any) -> None:
     evaluator = closed_form(conduct)
     rows = (("latency_ms", 1.5, 2.0), ("latency_ms", 1.5, 2.5), ("latency_ms", 2.5, 4.0), ("params", 100.0, 200.0), ("latency_ms", 9.0))
     _, figures = conduct(DCANAS(lookup=rows, steps=7), evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
@@ -238,13 +238,13 @@ def test_a_search_takes_the_looked_up_limit_and_says_what_the_graph_cost(conduct
     assert (figures["search_limit_latency_ms"], figures["lookup_searches"]) == (3.0, 0)
 
 
-def test_a_graph_that_is_missing_is_refused_before_anything_is_searched(conduct: Any) -> None:
+def test_a_missing_or_empty_graph_is_an_error_before_the_search_starts(conduct: Any) -> None:
     evaluator = closed_form(conduct)
     method = DCANAS(lookup=(("params", 1.0, 2.0),))
     with pytest.raises(OutsideLookupGraph, match="lookup has no graph of latency_ms, only of params"):
         conduct(method, evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
     strayed = DCANAS(lookup=(("latency_ms", 1.0), ("latency_ms", 2.0)))
-    with pytest.raises(OutsideLookupGraph, match="graph of latency_ms is empty, since under no search limit most searches delivered"):
+    with pytest.raises(OutsideLookupGraph, match="graph of latency_ms is empty, because under each search limit half or more of the"):
         conduct(strayed, evaluator.problem(Limit("latency_ms", 3.0)), evaluator)
     assert not hasattr(evaluator, "alphas")
 
@@ -265,20 +265,20 @@ def test_a_graph_that_is_missing_is_refused_before_anything_is_searched(conduct:
     ],
     ids=str,
 )
-def test_settings_that_mean_nothing_are_refused(settings: Any) -> None:
+def test_invalid_settings_are_refused(settings: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         DCANAS(**settings)
 
 
 @pytest.mark.parametrize("every", [1, 2])
-def test_derived_cells_are_derived_again_at_the_start_of_every_so_many_epochs(conduct: Any, every: int) -> None:
+def test_cells_are_derived_at_the_start_of_every_derive_epochs_epochs(conduct: Any, every: int) -> None:
     evaluator = closed_form(conduct, epoch_steps=5)
     conduct(DCANAS(steps=23, derive_epochs=every, shared=False), evaluator.problem(), evaluator)
     assert evaluator.derived_at == [0, 5, 10, 15, 20][::every]
     assert (evaluator.options.shared, evaluator.options.bottleneck, evaluator.options.derived) == (False, 4, True)
 
 
-def test_optimizer_and_multipliers_are_handed_to_the_loop_as_state(conduct: Any) -> None:
+def test_the_state_given_to_the_steps_is_the_optimizer_and_the_multipliers(conduct: Any) -> None:
     evaluator = closed_form(conduct)
     conduct(DCANAS(steps=3, eta=1.0), evaluator.problem(Limit("latency_ms", 2.0)), evaluator)
     optimizer, multipliers = evaluator.state

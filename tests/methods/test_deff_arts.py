@@ -1,4 +1,4 @@
-"""DEff-ARTS: the power's gradient as in closed form, the paper's cycles, and what a large Gamma does."""
+"""DEff-ARTS: the gradient of the penalty in closed form, the paper's cycles, and the effect of a large Gamma."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_the_gradient_of_the_weighted_power_equals_its_closed_form(conduct: Any)
     for alphas in relaxation.alphas:
         p = torch.softmax(alphas.detach(), dim=1)
         costs = torch.tensor(CYCLES)
-        # d L_com / d alpha_ij = p_ij (cost_j - sum of p_ik cost_k): the softmax's derivative with all of its terms.
+        # d L_com / d alpha_ij = p_ij (cost_j - sum over k of p_ik cost_k): the full derivative of the softmax.
         of_cost = p * (costs - (p * costs).sum(dim=1, keepdim=True))
         expected = gamma * beta * cost.detach() ** (beta - 1.0) * of_cost
         assert torch.allclose(alphas.grad, expected, rtol=1e-10, atol=0)
 
 
-def test_where_nothing_costs_anything_the_penalty_is_0_and_no_gradient_is_lost(conduct: Any) -> None:
+def test_at_cost_0_the_penalty_and_its_gradient_are_0(conduct: Any) -> None:
     alphas = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
     penalty = weighted((torch.softmax(alphas, 1) * 0.0).sum(), 0.04, 0.27)
     penalty.backward()
@@ -66,8 +66,9 @@ def test_where_nothing_costs_anything_the_penalty_is_0_and_no_gradient_is_lost(c
 # --- equation 4 -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_one_hot_alphas_cost_the_papers_cycles_separable_convolutions_counted_twice(conduct: Any) -> None:
-    # DARTS (second order): its eight kept edges a cell; published as (5 + 1) x 184,320 + 5 x 27,648 = 1,244,160, counted once.
+def test_one_hot_alphas_cost_the_papers_cycles_with_separable_convolutions_counted_twice(conduct: Any) -> None:
+    # DARTS (second order) has eight kept edges per cell. The paper counts separable convolutions once:
+    # (5 + 1) x 184,320 + 5 x 27,648 = 1,244,160.
     normal = ["sep_conv_3x3"] * 5 + ["skip_connect"] * 2 + ["dil_conv_3x3"]
     reduce = ["max_pool_3x3"] * 5 + ["skip_connect"] * 3
     relaxation = relaxed(conduct)
@@ -78,7 +79,7 @@ def test_one_hot_alphas_cost_the_papers_cycles_separable_convolutions_counted_tw
     assert found == 5 * 368_640 + 184_320 + 5 * 27_648 == 1_244_160 + 5 * 184_320
 
 
-def test_uniform_alphas_cost_the_mean_of_table_2_on_every_edge(conduct: Any) -> None:
+def test_uniform_alphas_cost_the_mean_of_table_2_on_each_edge(conduct: Any) -> None:
     relaxation = relaxed(conduct)
     for alphas in relaxation.alphas:
         alphas.data.zero_()
@@ -87,7 +88,7 @@ def test_uniform_alphas_cost_the_mean_of_table_2_on_every_edge(conduct: Any) -> 
         assert found == pytest.approx(28 * (CYCLES[1:].sum() + zero_cost) / 8, rel=1e-12)
 
 
-def test_any_other_resource_counts_the_papers_scale_at_its_bound(conduct: Any) -> None:
+def test_any_other_resource_at_its_bound_costs_as_much_as_the_cells_of_darts(conduct: Any) -> None:
     relaxation = relaxed(conduct)
     expected = float(relaxation.expected_cost("latency_ms").detach())
     nothing = sum(float(p.detach()[:, 0].sum()) for p in relaxation.strengths())
@@ -95,7 +96,7 @@ def test_any_other_resource_counts_the_papers_scale_at_its_bound(conduct: Any) -
     for resource in ("latency_ms", "limited"):
         found = float(computing_cost(problem, relaxation, resource, 999_999.0)().detach())
         assert found == pytest.approx(expected / 10.0 * BOUND_CYCLES + nothing * 999_999.0, rel=1e-12)
-    # Several limits weigh the same; units fall out.
+    # Several limits have equal weights, and units cancel.
     both = relaxation.problem(Limit("latency_ms", 10.0), Limit("params", 100.0))
     found = float(computing_cost(both, relaxation, "limited", 0.0)().detach())
     size = float(relaxation.expected_cost("params").detach())
@@ -115,7 +116,7 @@ def test_the_unit_of_a_limited_resource_does_not_matter(conduct: Any) -> None:
     assert found[0] == found[1]
 
 
-def test_without_a_limit_a_resource_is_measured_against_operations_that_weigh_the_same(conduct: Any) -> None:
+def test_without_a_limit_a_resource_is_divided_by_its_cost_at_equal_weights(conduct: Any) -> None:
     relaxation = relaxed(conduct)
     cost = computing_cost(relaxation.problem(), relaxation, "latency_ms", 0.0)
     for alphas in relaxation.alphas:
@@ -124,13 +125,13 @@ def test_without_a_limit_a_resource_is_measured_against_operations_that_weigh_th
 
 
 @pytest.mark.parametrize("limits", [(), (Limit("latency_ms", lower=3.0),)], ids=["none", "a lower one"])
-def test_what_is_limited_costs_nothing_where_nothing_is_and_that_is_said(conduct: Any, limits: tuple[Limit, ...]) -> None:
+def test_the_cost_of_limited_resources_is_refused_without_an_upper_limit(conduct: Any, limits: tuple[Limit, ...]) -> None:
     evaluator = darts_like(conduct)
-    with pytest.raises(NothingLimited, match=r"resource = 'limited' .* give the problem one, or name a resource such as 'cycles'"):
+    with pytest.raises(NothingLimited, match=r"resource = 'limited' .* add an upper limit, or set resource to 'cycles', 'paper_cycles' or"):
         conduct(DEffARTS(steps=3, resource="limited"), evaluator.problem(*limits), evaluator)
 
 
-def test_a_space_without_the_papers_costs_counts_its_networks_cycles_and_says_so(conduct: Any) -> None:
+def test_a_space_without_the_papers_costs_counts_the_cycles_of_its_network_and_reports_it(conduct: Any) -> None:
     class Without(conduct.closed_form):  # type: ignore[misc,name-defined]
         def edge_costs(self, resource: str, network: str = "evaluation") -> list[Any]:
             raise ValueError(f"unknown resource {resource}")
@@ -147,7 +148,7 @@ def test_a_space_without_the_papers_costs_counts_its_networks_cycles_and_says_so
 # --- the search -------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_large_gamma_gives_all_skips_and_cost_0(conduct: Any) -> None:
+def test_a_large_gamma_gives_skip_connections_only_and_cost_0(conduct: Any) -> None:
     evaluator = darts_like(conduct)
     found, figures = conduct(DEffARTS(gamma=1.0, learning_rate=0.05, steps=600), evaluator.problem(), evaluator)
     assert set(found[-1].genes) == {OPERATIONS.index("skip_connect")}
@@ -171,7 +172,7 @@ def test_more_gamma_never_costs_more(conduct: Any) -> None:
     assert costs == sorted(costs, reverse=True) and costs[0] > 0
 
 
-def test_without_a_cost_of_the_zero_operation_a_cell_that_may_keep_it_empties(conduct: Any) -> None:
+def test_with_a_zero_operation_of_cost_0_a_cell_that_may_keep_it_becomes_empty(conduct: Any) -> None:
     cell = SearchedCell("cell", ((0, 1), (0, 2)), OPERATIONS)
     evaluator = darts_like(conduct, (cell,))
     evaluator.gains = [np.zeros((2, 8))]
@@ -183,7 +184,7 @@ def test_without_a_cost_of_the_zero_operation_a_cell_that_may_keep_it_empties(co
     assert {OPERATIONS[gene] for gene in kept[-1].genes} == {"skip_connect"}
 
 
-def test_it_asks_for_the_second_order_unless_told_otherwise(conduct: Any) -> None:
+def test_the_gradient_is_second_order_by_default(conduct: Any) -> None:
     evaluator = darts_like(conduct)
     conduct(DEffARTS(steps=2), evaluator.problem(), evaluator)
     assert evaluator.unrolled == {True}
@@ -192,7 +193,7 @@ def test_it_asks_for_the_second_order_unless_told_otherwise(conduct: Any) -> Non
 
 
 @pytest.mark.parametrize("settings", [{"gamma": -1.0}, {"beta": 0.0}, {"beta": 1.5}, {"zero_cost": -1.0}, {"learning_rate": 0.0}], ids=str)
-def test_settings_that_mean_nothing_are_refused(settings: Any) -> None:
+def test_invalid_settings_are_refused(settings: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         DEffARTS(**settings)
 
@@ -213,7 +214,7 @@ def test_on_digits201_a_large_gamma_gives_skips_and_nothing_but_them(conduct: An
     assert ("not_modelled_paper_cycles" in figures) == (resource == "paper_cycles")
 
 
-def test_the_darts_space_knows_table_2_as_it_stands_here() -> None:
+def test_the_costs_of_table_2_are_those_of_the_darts_space() -> None:
     space: Any = space_of("darts")
     for costs in space.edge_costs("paper_cycles", task_of("cifar10")):
         assert costs.tolist() == [CYCLES.tolist()] * 14

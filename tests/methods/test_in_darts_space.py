@@ -1,4 +1,4 @@
-"""What the constrained methods measure and find in DARTS's own space, with its real search network on a few digits."""
+"""The costs and results of the constrained methods in DARTS's space, with its real search network on a few digits."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def drawn(seed: int) -> Architecture:
 
 
 def certain(arch: Architecture, seed: int) -> list[Any]:
-    """Alphas of which every edge has one operation for certain, those that the architecture drops too; it is the one that they stand for.
+    """Return alphas whose discrete architecture is `arch`, with one certain operation on each edge, including the edges that it drops.
 
-    In single precision a kept edge's operation has the strength 1 and a dropped one's 1 - 1e-6, so that which are kept is not open.
+    In single precision the operation of a kept edge has strength 1, and that of a dropped edge 1 - 1e-6, so that there are no ties.
     """
     rng, found = np.random.default_rng(seed), []
     for cell, hot in zip(SPACE.searched, SPACE.one_hot(arch), strict=True):
@@ -59,7 +59,7 @@ def certain(arch: Architecture, seed: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("resource", ["params", "macs", "cycles"])
-def test_equation_6_of_certain_alphas_is_the_exact_cost_though_dropped_edges_are_as_certain(resource: str) -> None:
+def test_equation_6_of_certain_alphas_is_the_exact_cost_and_leaves_out_dropped_edges(resource: str) -> None:
     problem = Problem(SPACE, TASK, None, (Limit(resource, 1.0),), Allowance(None))
     relaxation = relaxation_of()
     costs = _costs(problem, relaxation, "auto")
@@ -72,11 +72,11 @@ def test_equation_6_of_certain_alphas_is_the_exact_cost_though_dropped_edges_are
         dropped = sum(
             float(rows[~edges].max(dim=1).values.sum()) for rows, edges in zip(alphas, relaxation.kept_edges(alphas), strict=True)
         )
-        assert dropped > 0.0  # the test would not see an indicator that is left out otherwise
+        assert dropped > 0.0  # otherwise the test would also pass without the indicator of kept edges
 
 
 @pytest.mark.parametrize("resource", ["params", "macs"])
-def test_the_size_of_dca_nas_is_that_of_the_search_network_its_fixed_part_too(resource: str) -> None:
+def test_the_size_in_dca_nas_is_that_of_the_search_network_including_its_fixed_part(resource: str) -> None:
     relaxation = relaxation_of()
     small: Any = space_of("darts[cells=3,channels=4]")  # the recipe's search network as an evaluation network
     alphas = certain(drawn(1), 1)
@@ -91,7 +91,7 @@ def test_the_size_of_dca_nas_is_that_of_the_search_network_its_fixed_part_too(re
     assert small.fixed_cost(resource, TASK) != SPACE.fixed_cost(resource, TASK)
 
 
-def test_edge_weights_are_shared_out_among_the_edges_into_a_node() -> None:
+def test_edge_weights_are_normalised_over_the_edges_into_a_node() -> None:
     relaxation = relaxation_of(edge_weights=True)
     with torch.no_grad():
         for place, weights in enumerate(relaxation.parameters()[len(relaxation.alphas) :]):
@@ -109,13 +109,13 @@ def test_edge_weights_are_shared_out_among_the_edges_into_a_node() -> None:
 
 
 class Evaluator:
-    """Nothing but the relaxation."""
+    """An evaluator with a relaxation only."""
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Any:
         return relaxation_of()
 
 
-def test_a_large_gamma_gives_cells_of_skip_connections_that_cost_nothing() -> None:
+def test_a_large_gamma_gives_cells_of_skip_connections_of_cost_0() -> None:
     problem = Problem(SPACE, TASK, None, (), Allowance(None))
     method = DEffARTS(gamma=10.0, learning_rate=0.5, unrolled=False)
     (*_, (arch,)) = list(method.search(problem, cast(Any, Evaluator()), np.random.default_rng(0)))

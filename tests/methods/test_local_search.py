@@ -1,4 +1,4 @@
-"""Local search: climbs to local optima, descends violations for free, restarts, ends, and beats chance."""
+"""Local search: it climbs to local optima, reduces violations without queries, restarts, ends, and beats random search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from budgetnas.spaces.space import neighbours, sample
 
 
 @pytest.mark.parametrize("first_improvement", [True, False])
-def test_a_climb_ends_where_no_feasible_neighbour_is_better(first_improvement: bool) -> None:
+def test_a_climb_ends_when_no_feasible_neighbour_is_better(first_improvement: bool) -> None:
     problem, meter = ask(LIMITS["one"], None)
     admitted, validation = LANDSCAPE.admitted(problem.limits), LANDSCAPE.validation
     for seed, start in enumerate(np.flatnonzero(admitted)[::200]):
@@ -40,7 +40,7 @@ def test_without_first_improvement_a_climb_takes_the_steepest_step() -> None:
     assert {SPACE.index(other) for other, _ in walk.climb(start, first_improvement=False)} == asked
 
 
-def test_a_descent_costs_nothing_and_ends_feasible_or_where_no_neighbour_violates_less() -> None:
+def test_a_descent_costs_no_query_and_ends_feasible_or_when_no_neighbour_has_a_smaller_violation() -> None:
     problem, meter = ask(LIMITS["several"], None)
     rng = np.random.default_rng(0)
     walk, ends = _Walk(problem, meter, rng), []

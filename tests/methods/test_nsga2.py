@@ -1,4 +1,4 @@
-"""NSGA-II: within its allowance, feasible, repeatable, a true front, better than chance."""
+"""NSGA-II: it stays within its allowance, queries feasible architectures only, is repeatable, returns a true front, and beats random."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-def test_it_recommends_the_front_of_the_feasible_ones_asked(limits: tuple[Limit, ...]) -> None:
+def test_it_recommends_the_front_of_the_evaluated_architectures(limits: tuple[Limit, ...]) -> None:
     resource = limits[0].resource if limits else "params"
     searched = run(NSGA2(), limits, seed=5)
 
@@ -27,7 +27,7 @@ def test_it_recommends_the_front_of_the_feasible_ones_asked(limits: tuple[Limit,
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40))
-def test_a_front_is_the_non_dominated_points_in_order(points: list[tuple[int, int]]) -> None:
+def test_a_front_has_the_non_dominated_points_in_order(points: list[tuple[int, int]]) -> None:
     front, members = _Front(), set()
     for number, point in enumerate(points):
         before = front.members

@@ -1,4 +1,4 @@
-"""PC-DARTS: what it asks of a supernet, alphas that rest at first, and that a table has nothing for it."""
+"""PC-DARTS: the supernet options that it uses, the warm-up of its alphas, and that it does not run on a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPOCHS, STEPS_AN_EPOCH = 50, 4
 
 
 class Weighted:
-    """A relaxation that has edge weights, and epochs of several steps, around the table's."""
+    """The relaxation of a table, with edge weights and with epochs of several steps."""
 
     def __init__(self, options: SupernetOptions, rng: np.random.Generator, deviation: float):
         self.options = options
@@ -67,18 +67,18 @@ def run(method: PCDARTS, limits: tuple[Limit, ...] = ()) -> tuple[list[Any], Any
     return *relax(method, limits, evaluator=evaluator), evaluator.made
 
 
-def test_it_asks_for_a_quarter_of_the_channels_and_for_edge_weights() -> None:
+def test_its_supernet_has_a_quarter_of_the_channels_and_edge_weights() -> None:
     *_, relaxation = run(PCDARTS(channels=8))
     assert relaxation.options == SupernetOptions(channels=8, partial=4, edge_weights=True)
 
 
-def test_alphas_and_betas_rest_for_fifteen_of_fifty_epochs_and_are_trained_from_then_on() -> None:
+def test_alphas_and_betas_do_not_change_for_fifteen_of_fifty_epochs_and_are_trained_afterwards() -> None:
     *_, relaxation = run(PCDARTS())
     assert sorted(set(relaxation.asked)) == list(range(15, EPOCHS))
     still, moving = relaxation.trajectory[: 15 * STEPS_AN_EPOCH], relaxation.trajectory[15 * STEPS_AN_EPOCH :]
     assert all(torch.equal(a, b) for each in still for a, b in zip(each, still[0], strict=True))
     assert all(not torch.equal(a, b) for a, b in zip(still[-1], moving[0], strict=True))
-    # Adam's first step is the learning rate, whatever the gradient.
+    # Adam's first step has the size of the learning rate for any gradient.
     assert torch.allclose(moving[0][1], torch.full((6,), -6e-4, dtype=torch.float64), rtol=1e-6)
 
 
@@ -92,22 +92,22 @@ def test_it_recommends_by_alphas_and_edge_weights_together() -> None:
     found, figures, relaxation = run(PCDARTS())
     assert found[-1] == relaxation.discretise()
     assert set(figures) == {"loss", "entropy", "skip_share"}
-    assert 0.0 < figures["entropy"] < np.log(5) + 1e-9  # of an edge's operations, the edge's weight divided out
+    assert 0.0 < figures["entropy"] < np.log(5) + 1e-9  # over the operations of an edge, divided by the edge's weight
 
 
 @pytest.mark.slow
-def test_repair_makes_it_feasible() -> None:
+def test_repair_makes_the_recommendation_feasible() -> None:
     limits = (Limit("params", 2000.0),)
     assert not DIGITS.admitted(limits)[DIGITS.space.index(run(PCDARTS(), limits)[0][-1])]
     found, figures, _ = run(PCDARTS(repair=True), limits)
     assert DIGITS.admitted(limits)[DIGITS.space.index(found[-1])] and figures["repaired"] == 1.0
 
 
-def test_it_needs_trained_weights_which_a_table_has_not() -> None:
+def test_it_needs_trained_weights_which_a_table_does_not_have() -> None:
     assert PCDARTS.needs - TableEvaluator(DIGITS).offers == {Need.WEIGHTS}
 
 
 @pytest.mark.parametrize("wrong", [{"partial": 0}, {"warm_up": 1.0}, {"warm_up": -0.1}])
-def test_settings_that_make_no_search_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} of PC-DARTS is"):
         PCDARTS(**wrong)

@@ -1,4 +1,4 @@
-"""Random search: uniform over the feasible architectures, none twice, and an end to it."""
+"""Random search: it samples the feasible architectures uniformly without repetition, and it ends."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ def test_every_feasible_architecture_is_as_likely_as_any_other() -> None:
     for place in ("first", "last"):
         seen = [count for (where, _), count in counts.items() if where == place]
         assert len(seen) == 12
-        assert chisquare(seen).pvalue > 1e-4  # of uniform draws, one set of seeds in 10,000 would fail
+        assert chisquare(seen).pvalue > 1e-4  # uniform draws fail for one set of seeds in 10,000

@@ -1,4 +1,4 @@
-"""RC-DARTS: the projection of equations 7 and 8 by hand and by brute force, phases, lambda, the exact ending, repair."""
+"""RC-DARTS: the projection of equations 7 and 8 by hand and by brute force, phases, lambda, `exact`, repair."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def relaxation_of(limits: tuple[Limit, ...], seed: int = 0, scale: float = 1.0, 
 
 
 def linear(weights: Sequence[float]) -> Any:
-    """A resource that is linear in alphas."""
+    """Return the costs of a resource that is linear in the alphas."""
     return lambda theta: {"macs": (torch.tensor(weights, dtype=torch.float64) * theta[0]).sum()}
 
 
@@ -46,7 +46,7 @@ def theta_of(*values: float) -> list[Any]:
 
 
 @pytest.mark.parametrize("resource", ["params", "macs", "cycles"])
-def test_certain_alphas_cost_what_their_cell_costs(resource: str) -> None:
+def test_one_hot_alphas_have_the_cost_of_their_cell(resource: str) -> None:
     _, costs = relaxation_of((Limit(resource, 1.0),), kind="edges")
     for index in range(0, 15_625, 1500):
         certain = [torch.tensor(1000.0 * hot) for hot in cast(Any, DIGITS.space).one_hot(DIGITS.space.at(index))]
@@ -67,7 +67,7 @@ def test_in_the_darts_space_only_kept_predecessors_count(name: str, resource: st
     hot = [torch.tensor(each) for each in space.one_hot(arch)]
     exact = getattr(space.complexity(arch, task), resource)
     assert space.fixed_cost(resource, task) + kept_cost(kept, costs, hot).item() == pytest.approx(exact, rel=1e-12)
-    # By hand: the mean of the operations of kept edges, and nothing of the others.
+    # By hand: the mean over the operations of each kept edge; the other edges do not count.
     expected = sum(
         float((each[edge] * weights[edge]).sum())
         for each, weights, edges in zip(costs, [torch.tensor(s) for s in strengths], kept, strict=True)
@@ -77,7 +77,7 @@ def test_in_the_darts_space_only_kept_predecessors_count(name: str, resource: st
     assert kept_cost(kept, costs, [torch.tensor(s) for s in strengths]).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_what_is_no_sum_over_edges_is_expected_exactly() -> None:
+def test_a_resource_that_is_not_a_sum_over_edges_has_its_expected_cost() -> None:
     limits = (Limit("latency_ms", 1.0), Limit("params", 1.0))
     relaxation, costs = relaxation_of(limits)
     found = costs(relaxation.alphas)
@@ -95,20 +95,20 @@ def test_what_is_no_sum_over_edges_is_expected_exactly() -> None:
 
 
 @pytest.mark.parametrize("limits", [NO_LIMIT, (Limit("latency_ms", 1.0),), (Limit("params", 1e9, 10.0), Limit("latency_ms", 1.0))])
-def test_what_is_within_its_limits_comes_back_bit_for_bit(limits: tuple[Limit, ...]) -> None:
+def test_alphas_within_their_limits_are_returned_bit_for_bit(limits: tuple[Limit, ...]) -> None:
     relaxation, costs = relaxation_of(limits)
     moved, made = project(relaxation.alphas, costs, limits, 10.0)
     assert made == 0 and torch.equal(moved[0], relaxation.alphas[0])
 
 
-def test_lambda_zero_is_the_identity_whatever_is_exceeded() -> None:
+def test_with_lambda_zero_alphas_beyond_their_limits_are_returned_unchanged() -> None:
     limits = (Limit("params", 1.0), Limit("latency_ms", 1.0, 0.9))
     relaxation, costs = relaxation_of(limits)
     moved, _ = project(relaxation.alphas, costs, limits, 0.0, steps=60)
     assert torch.equal(moved[0], relaxation.alphas[0])
 
 
-def test_the_alphas_given_are_left_alone() -> None:
+def test_the_given_alphas_are_not_modified() -> None:
     limits = (Limit("params", 1.0),)
     relaxation, costs = relaxation_of(limits)
     before = relaxation.alphas[0].detach().clone()
@@ -137,7 +137,7 @@ def test_it_stops_as_soon_as_all_limits_hold() -> None:
     assert any(costs(before)[limit.resource].item() > limit.upper for limit in limits)
 
 
-def test_equation_8_descends() -> None:
+def test_a_projection_reduces_equation_8() -> None:
     limits = (Limit("latency_ms", 0.01), Limit("params", 1e9, 4000.0))
     relaxation, costs = relaxation_of(limits)
     theta = relaxation.alphas[0].detach()
@@ -152,16 +152,16 @@ def test_equation_8_descends() -> None:
     assert all(later < earlier for earlier, later in pairwise(values))
 
 
-def test_its_minimum_is_that_of_equation_8_by_hand() -> None:
-    # 0.5 (x^2 + y^2) + lambda (3 + 2 x + y) / 3 has its minimum at (x, y) = -lambda (2, 1) / 3, still outside the limit of 3.
+def test_a_projection_ends_at_the_minimum_of_equation_8_computed_by_hand() -> None:
+    # 0.5 (x^2 + y^2) + lambda (3 + 2 x + y) / 3 has its minimum at (x, y) = -lambda (2, 1) / 3, which is outside the limit of 3.
     moved, _ = project(theta_of(0.0, 0.0), lambda theta: {"macs": 6.0 + linear([2.0, 1.0])(theta)["macs"]}, (Limit("macs", 3.0),), 0.01)
     assert moved[0][0].tolist() == pytest.approx([-0.02 / 3.0, -0.01 / 3.0], abs=1e-5)
 
 
-def test_with_a_heavy_lambda_it_ends_at_the_edge_of_the_limit() -> None:
+def test_with_a_large_lambda_a_projection_ends_at_the_limit() -> None:
     moved, made = project(theta_of(1.0, 1.0), linear([1.0, 1.0]), (Limit("macs", 1.9),), 100.0)
     assert 0 < made < 500
-    # The nearest point of x + y <= 1.9 to (1, 1), within one of Adam's steps.
+    # The point of x + y <= 1.9 nearest to (1, 1), up to one step of Adam.
     assert moved[0][0].tolist() == pytest.approx([0.95, 0.95], abs=3.1e-4)
 
 
@@ -184,7 +184,7 @@ def ends(method: RCDARTS, total: int) -> list[int]:
     return [index + 1 for index in range(total) if method.projects_after(Step(index, total, 0, 1))]
 
 
-def test_phases_have_so_many_steps_and_the_first_is_longer() -> None:
+def test_phases_have_free_steps_steps_and_the_first_is_longer() -> None:
     assert ends(RCDARTS(), 5000) == [*range(600, 5000, 150), 5000]
     assert ends(RCDARTS(free_steps=10, warm_up=1), 200) == [*range(10, 201, 10)]
 
@@ -195,13 +195,13 @@ def test_a_short_search_has_phases_too() -> None:
     assert ends(RCDARTS(warm_up=100), 400) == [400]
 
 
-def test_a_shortened_phase_has_projections_shortened_alike() -> None:
+def test_projections_are_shortened_in_the_same_proportion_as_phases() -> None:
     method = RCDARTS()
     assert [method.phase_of(total) for total in (1, 100, 3000, 19_550)] == [1, 5, 150, 150]
     assert [method.most_projected(total) for total in (1, 100, 3000, 19_550)] == [4, 17, 500, 500]
 
 
-def test_lambda_falls_exponentially_to_its_share() -> None:
+def test_lambda_falls_exponentially_to_the_given_share() -> None:
     method = RCDARTS(lambda_start=8.0, lambda_end=0.001)
     weights = [method.weight_at(Step(index, 101, 0, 1)) for index in range(101)]
     assert weights[0] == 8.0 and weights[-1] == pytest.approx(0.008)
@@ -210,8 +210,8 @@ def test_lambda_falls_exponentially_to_its_share() -> None:
     assert method.weight_at(Step(0, 1, 0, 1)) == 8.0
 
 
-def test_a_search_is_free_steps_and_projections_in_turn() -> None:
-    """Against a plain loop: Adam on the loss, and after every fourth step the projection, lambda falling."""
+def test_a_search_alternates_free_steps_and_projections() -> None:
+    """The reference is a plain loop: Adam on the loss, and after each phase a projection with a falling lambda."""
     limits = resolve(DIGITS, ["latency_ms@q25"]).limits
     settings = {"free_steps": 4, "warm_up": 2, "most_of_search": 1.0, "projection_steps": 30, "lambda_start": 5.0, "lambda_end": 0.5}
     found, figures = relax(RCDARTS(steps=14, **cast(Any, settings)), limits)
@@ -236,14 +236,14 @@ def test_a_search_is_free_steps_and_projections_in_turn() -> None:
 
 
 def nearest_squared(values: list[float], operation: int) -> float:
-    """The least squared distance to alphas of which `operation` is the greatest, by a general minimiser."""
+    """Return the least squared distance to alphas whose greatest is `operation`, by a general minimiser."""
     start = np.array(values)
     constraints = [{"type": "ineq", "fun": lambda x, j=j: x[operation] - x[j]} for j in range(len(values)) if j != operation]
     return float(minimize(lambda x: ((x - start) ** 2).sum(), start, constraints=constraints, method="SLSQP", tol=1e-12).fun)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nearness_is_by_the_least_squared_distance(seed: int) -> None:
+def test_nearness_uses_the_least_squared_distance(seed: int) -> None:
     alphas = np.random.default_rng(seed).normal(0.0, 1.0, (6, 5))
     found = -2.0 * np.log(
         nearness(torch.tensor(alphas)).numpy() / torch.softmax(torch.tensor(alphas), 1).numpy().max(axis=1, keepdims=True)
@@ -253,7 +253,7 @@ def test_nearness_is_by_the_least_squared_distance(seed: int) -> None:
 
 
 def test_nearness_by_hand() -> None:
-    # To put the last on top of (0, 1, 1, -1): the two 1 and the -1 meet at 1/3.
+    # For the last of (0, 1, 1, -1) to be the greatest, both 1 and the -1 move to 1/3.
     (row,) = -2.0 * torch.log(nearness(torch.tensor([[0.0, 1.0, 1.0, -1.0]], dtype=torch.float64)))
     squared = row - row.min()
     assert squared.tolist() == pytest.approx([6.0 / 9.0, 0.0, 0.0, 24.0 / 9.0])
@@ -263,7 +263,7 @@ LIMITS = ("latency_ms@q10", "latency_ms@q25", "latency_ms@q50", "params<=2000")
 
 
 @pytest.mark.parametrize("text", LIMITS)
-def test_the_exact_ending_is_the_feasible_cell_at_the_least_distance(text: str) -> None:
+def test_with_exact_it_ends_with_the_nearest_feasible_cell(text: str) -> None:
     limits = resolve(DIGITS, [text]).limits
     plain, figures = relax(RCDARTS(**SHORT), limits)
     found, exact = relax(RCDARTS(**SHORT, exact=True), limits)
@@ -278,7 +278,7 @@ def test_the_exact_ending_is_the_feasible_cell_at_the_least_distance(text: str) 
             return theta["made"]
 
     problem = Problem(DIGITS.space, DIGITS.task, DIGITS.device, limits, Allowance(200))
-    # Without projection steps at the very end theta and theta_p are one.
+    # Without projection steps, theta_p equals theta.
     list(RCDARTS(steps=200, projection_steps=0).search(problem, Watched(DIGITS), np.random.default_rng(0)))
     alphas = theta["made"].alphas[0].detach()
     squared = np.array([[nearest_squared(row, operation) for operation in range(5)] for row in alphas.tolist()])
@@ -288,7 +288,7 @@ def test_the_exact_ending_is_the_feasible_cell_at_the_least_distance(text: str) 
     assert squared[np.arange(6), list(free[-1].genes)].sum() == pytest.approx(min(distances), abs=1e-5)
 
 
-def test_feasibility_is_told_before_and_after_and_the_last_projection_does_nothing() -> None:
+def test_figures_have_feasibility_before_and_after_the_last_projection_which_changes_nothing() -> None:
     limits = resolve(DIGITS, ["latency_ms@q10"]).limits
     _, figures = relax(RCDARTS(**SHORT), limits)
     assert figures["feasible_before_projection"] == figures["feasible_after_projection"] == 0.0
@@ -297,7 +297,7 @@ def test_feasibility_is_told_before_and_after_and_the_last_projection_does_nothi
     assert figures["feasible_after_projection"] == float(DIGITS.admitted(limits)[DIGITS.space.index(strong[-1])])
 
 
-def test_the_last_projection_of_the_paper_s_lambda_moves_next_to_nothing() -> None:
+def test_with_the_final_lambda_a_projection_hardly_moves_the_alphas() -> None:
     limits = resolve(DIGITS, ["latency_ms@q10"]).limits
     relaxation, costs = relaxation_of(limits, scale=1e-3)
     method = RCDARTS()
@@ -308,8 +308,8 @@ def test_the_last_projection_of_the_paper_s_lambda_moves_next_to_nothing() -> No
     assert float((moved[0] - relaxation.alphas[0]).detach().abs().max()) > 0.05
 
 
-def test_a_projection_that_makes_the_cell_feasible_is_told_from_one_that_found_it_so() -> None:
-    """A search of one projection, at its very end: heavy, it reaches the limit; with lambda 0 it does nothing."""
+def test_figures_show_whether_the_last_projection_made_the_cell_feasible() -> None:
+    """A search with one projection, at its end: with a large lambda it reaches the limit, with lambda 0 it changes nothing."""
     settings: dict[str, Any] = {
         "steps": 60,
         "most_of_search": 1.0,
@@ -334,7 +334,7 @@ def test_without_limits_it_is_darts() -> None:
     assert {name: figures[name] for name in of_darts} == of_darts
 
 
-def test_where_nothing_is_feasible_the_recommendation_stays() -> None:
+def test_if_nothing_is_feasible_the_recommendation_is_unchanged() -> None:
     limits = (Limit("params", 1.0),)
     found, figures = relax(RCDARTS(steps=20, exact=True), limits)
     assert found == relax(RCDARTS(steps=20), limits)[0] and figures["repaired"] == 0.0
@@ -362,7 +362,7 @@ def test_the_exact_ending_is_feasible_on_real_devices(real_tables: Path, device:
     "wrong",
     [{"free_steps": 0}, {"warm_up": 0}, {"projection_steps": -1}, {"lambda_start": -1.0}, {"lambda_end": 0.0}, {"most_of_search": 2.0}],
 )
-def test_settings_that_make_no_search_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}.* of RC-DARTS"):
         RCDARTS(**wrong)
     assert RCDARTS.needs == {Need.RELAXATION}

@@ -1,4 +1,4 @@
-"""RC-DARTS's exact ending in DARTS's space, against every architecture, and what it says of costs that are no sum over edges."""
+"""RC-DARTS with `exact` in DARTS's space, compared with all architectures, and its figures of costs that are not a sum over edges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONNECTED: Any = space_of("darts[cells=5,channels=8,connection=true]")
 
 @dataclass(frozen=True)
 class Known:
-    """The costs of a space and its relaxation at alphas that a search ended with."""
+    """The costs of a space, and the part of its relaxation that `nearest_feasible` needs at given alphas."""
 
     space: Any
 
@@ -40,7 +40,7 @@ class Known:
         return {"params": float(self.space.complexity(arch, TASK).params)}
 
     def discretise(self, alphas: Any) -> Architecture:
-        # Double precision: in single, edges that are all but equal are ranked by how a softmax was rounded.
+        # Double precision: in single precision, rounding of the softmax would rank almost equal edges.
         found: Architecture = self.space.strongest([torch.softmax(each.double(), dim=1).numpy() for each in alphas])
         return found
 
@@ -51,7 +51,7 @@ class Known:
 
 
 def alphas_of(space: Any, seed: int, scale: float, none: float, dtype: Any = torch.float64) -> list[Any]:
-    """Return random alphas, to those of `none` something added."""
+    """Return random alphas of standard deviation `scale`, with `none` added to those of the operation none."""
     rng, found = np.random.default_rng(seed), []
     for cell in space.searched:
         values = rng.normal(0.0, scale, (len(cell.edges), len(cell.operations)))
@@ -68,17 +68,17 @@ def test_only_none_in_darts_cells_is_never_kept() -> None:
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1e-4, 1e-2, 1.0]), st.sampled_from([0.0, 0.5, 5.0]), st.booleans())
-def test_without_a_limit_it_ends_where_darts_does(seed: int, scale: float, none: float, connection: bool) -> None:
+def test_without_a_limit_it_ends_with_the_architecture_of_darts(seed: int, scale: float, none: float, connection: bool) -> None:
     known = Known(CONNECTED if connection else PLAIN)
     alphas = alphas_of(known.space, seed, scale, none, torch.float32)
     assert known.ended(alphas) == known.discretise(alphas)
-    # The order that a limit goes down begins there too.
+    # The search for a feasible architecture starts from the same one.
     strengths = [nearness(each.double(), cell.choosable).numpy() for each, cell in zip(alphas, known.cells, strict=True)]
     assert known.space.strongest(strengths) == known.discretise(alphas)
 
 
-def test_what_may_not_be_kept_does_not_compete() -> None:
-    # (9, 0, 1, 1): without the 9, the first of the others rises to the mean of all three, 2/3.
+def test_an_operation_that_cannot_be_kept_does_not_compete() -> None:
+    # (9, 0, 1, 1) without the 9: to be the strongest, the 0 and both 1 move to their mean, 2/3.
     alphas = torch.tensor([[9.0, 0.0, 1.0, 1.0]], dtype=torch.float64)
     (row,) = nearness(alphas, (1, 2, 3))
     assert row[0] == 0.0 and row[2] == row[3] == torch.softmax(alphas, dim=1)[0, 2]
@@ -86,7 +86,10 @@ def test_what_may_not_be_kept_does_not_compete() -> None:
 
 
 def least_lost(space: Any, strengths: list[np.ndarray], upper: float) -> float:
-    """Return the least -log of the product of strengths within `upper` parameters, of all cells: node by node, what is beaten dropped."""
+    """Return the least -log of the product of strengths over all networks of at most `upper` parameters.
+
+    It goes through the nodes of all cells, and keeps the non-dominated (parameters, -log) of what was chosen so far.
+    """
     costs = space.edge_costs("params", TASK)
     front = [(space.fixed_cost("params", TASK), 0.0)]
     for cell, each, of_cell in zip(space.searched, strengths, costs, strict=True):
@@ -102,7 +105,7 @@ def least_lost(space: Any, strengths: list[np.ndarray], upper: float) -> float:
 
 
 def undominated(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that no other one is at most as dear as, with less lost."""
+    """Return the points (cost, lost) that no other point dominates."""
     found: list[tuple[float, float]] = []
     for cost, lost in sorted(points):
         if not found or lost < found[-1][1]:
@@ -117,18 +120,18 @@ def test_under_a_limit_it_is_the_nearest_of_all_feasible_networks(seed: int, non
     known, alphas = Known(PLAIN), alphas_of(PLAIN, seed, 0.3, none)
     own = known.cost(known.discretise(alphas))["params"]
     strengths = [nearness(each, cell.choosable).numpy() for each, cell in zip(alphas, known.cells, strict=True)]
-    for share in (0.99, 0.97):  # near enough for the answer to be among the strongest that are gone through in order
+    for share in (0.99, 0.97):  # tight enough to exclude the strongest, loose enough for the answer to be among those tried in order
         found = known.ended(alphas, share * own)
         assert found is not None and known.cost(found)["params"] <= share * own
         kept = zip(strengths, PLAIN.one_hot(found), strict=True)
         lost = -sum(float(np.log(each[hot > 0.0]).sum()) for each, hot in kept)
         assert lost == pytest.approx(least_lost(PLAIN, strengths, share * own), rel=1e-9)
-    # Far below, single changes find the way.
+    # Under a much tighter limit, changes of one gene lead to a feasible network.
     cheap = known.ended(alphas, 0.6 * own)
     assert cheap is not None and known.cost(cheap)["params"] <= 0.6 * own
 
 
-def test_the_error_of_a_device_s_additive_costs_is_among_the_figures() -> None:
+def test_the_figures_have_the_error_of_a_device_s_additive_costs() -> None:
     from budgetnas.harness.evaluators.table import TableEvaluator
 
     tabulated = tabulated_space_of("nasbench201", "digits201", "amd-epyc")

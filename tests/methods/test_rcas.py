@@ -1,4 +1,4 @@
-"""RCAS: the lazy greedy equals the eager one, saves what it should, keeps its bound, and works as a search under any limits."""
+"""RCAS: the lazy greedy equals the eager one, saves evaluations, keeps its bound, and works as a search under any limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SetFunction = Callable[[Chosen], float]
 
 @dataclass
 class Counted:
-    """A set function that keeps the sets that it was asked about."""
+    """A set function that records the evaluated sets."""
 
     function: SetFunction
     asked: list[Chosen] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Counted:
 def eager_greedy(
     elements: Sequence[Element], values: Counted, fits: Callable[[Chosen, Element], bool], cost: Callable[[Element], float]
 ) -> Chosen:
-    """Algorithm 1 as written down, slowly: every element is evaluated at every pick."""
+    """Return the picks of algorithm 1, which evaluates all elements at every pick."""
     chosen: Chosen = ()
     values([()])
     while True:
@@ -66,7 +66,7 @@ def uniform(element: Element) -> float:
 
 @st.composite
 def coverage(draw: st.DrawFn, blocks: int) -> tuple[list[Element], SetFunction, Callable[[Element], float], float]:
-    """Elements with `blocks` values a position, the weight they cover together (nondecreasing, submodular, integer), costs and a budget."""
+    """Draw elements with `blocks` values per position, a weighted coverage (nondecreasing, submodular, integer), costs and a budget."""
     positions = draw(st.integers(1, 8 if blocks == 1 else 4))
     elements = [Element(position, value) for position in range(positions) for value in range(blocks)]
     points = draw(st.lists(st.integers(0, 9), min_size=1, max_size=10))
@@ -83,7 +83,7 @@ def coverage(draw: st.DrawFn, blocks: int) -> tuple[list[Element], SetFunction, 
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([1, 3]).flatmap(coverage), st.booleans())
-def test_lazy_picks_what_eager_picks_and_never_asks_more(problem: Any, by_ratio: bool) -> None:
+def test_the_lazy_greedy_has_the_picks_of_the_eager_one_and_never_more_evaluations(problem: Any, by_ratio: bool) -> None:
     elements, function, cost, budget = problem
     fits, rule = within(budget, cost), cost if by_ratio else uniform
     lazy, eager = Counted(function), Counted(function)
@@ -99,7 +99,7 @@ def test_lazy_picks_what_eager_picks_and_never_asks_more(problem: Any, by_ratio:
 
 @settings(max_examples=300, deadline=None)
 @given(coverage(blocks=1))
-def test_the_better_of_both_rules_keeps_the_bound_of_theorem_1(problem: Any) -> None:
+def test_the_better_of_both_rules_satisfies_the_bound_of_theorem_1(problem: Any) -> None:
     elements, function, cost, budget = problem
     fits = within(budget, cost)
     found = max(list(lazy_greedy(elements, Counted(function), fits, rule))[-1].value for rule in (None, cost))
@@ -110,16 +110,16 @@ def test_the_better_of_both_rules_keeps_the_bound_of_theorem_1(problem: Any) -> 
 
 @pytest.mark.parametrize("weights", [[5, 3, 8, 1, 6], [2, 2, 2, 2, 2], [9, 9, 1, 1, 4]])
 @pytest.mark.parametrize("taken", range(1, 6))
-def test_a_modular_function_needs_one_evaluation_an_element_and_one_a_further_pick(weights: list[int], taken: int) -> None:
+def test_a_modular_function_takes_one_evaluation_per_element_and_one_per_further_pick(weights: list[int], taken: int) -> None:
     elements = [Element(position, 1) for position in range(5)]
     values = Counted(lambda chosen: float(sum(weights[v.position] for v in chosen)))
     picks = list(lazy_greedy(elements, values, within(taken, uniform)))
     assert len(picks[-1].chosen) == taken
-    assert len(values.asked) - 1 == len(elements) + taken - 1  # the empty set's is the one more
+    assert len(values.asked) - 1 == len(elements) + taken - 1  # one evaluation is that of the empty set
     assert list(picks[-1].chosen) == sorted(elements, key=lambda v: (-weights[v.position], v))[:taken]
 
 
-def test_growing_returns_are_reported_with_their_growth() -> None:
+def test_the_growth_of_increasing_returns_is_reported() -> None:
     elements = [Element(position, 1) for position in range(3)]
     picks = list(lazy_greedy(elements, Counted(lambda chosen: float(len(chosen) ** 2)), lambda chosen, v: True))
     # Gains are 1 at the first pick, 3 at the second, 5 at the third.
@@ -127,7 +127,7 @@ def test_growing_returns_are_reported_with_their_growth() -> None:
     assert [dict(pick.changes) for pick in picks] == [{}, {}, {Element(1, 1): 2.0}, {Element(2, 1): 4.0}]
 
 
-def test_the_first_pass_is_one_batch_and_leaves_out_what_does_not_fit_alone() -> None:
+def test_the_first_batch_has_the_empty_set_and_all_fitting_single_elements() -> None:
     batches = []
 
     def values(sets: Sequence[Chosen]) -> list[float]:
@@ -140,7 +140,7 @@ def test_the_first_pass_is_one_batch_and_leaves_out_what_does_not_fit_alone() ->
     assert all(len(batch) == 1 for batch in batches[1:])
 
 
-def test_what_does_not_fit_now_is_tried_again_later() -> None:
+def test_an_element_that_does_not_fit_is_tried_again_later() -> None:
     saver, heavy, other = Element(0, 1), Element(1, 1), Element(2, 1)
     costs = {saver: -2.0, heavy: 3.0, other: 1.0}
     gain = {saver: 1.0, heavy: 9.0, other: 0.5}
@@ -156,7 +156,7 @@ def test_a_position_holds_one_block() -> None:
     assert picks[-1].chosen == (Element(0, 1), Element(1, 0))
 
 
-def test_the_queue_ranks_what_is_free_and_gains_first_and_what_has_no_known_cost_last() -> None:
+def test_the_queue_starts_with_free_gains_and_ends_with_unknown_costs() -> None:
     ranked = [
         (0.1, -1.0),
         (0.05, 0.0),
@@ -203,8 +203,8 @@ def weighed(weights: Sequence[float]) -> Callable[[tuple[int, ...]], dict[str, f
     return lambda genes: {"params": sum(weight for weight, gene in zip(weights, genes, strict=True) if gene)}
 
 
-def test_the_trap_of_section_3_catches_the_ratio_rule_but_not_rcas() -> None:
-    """Two blocks, cost epsilon with accuracy 3 epsilon and cost p with accuracy 2 p, under a budget below p + epsilon."""
+def test_the_example_of_section_3_defeats_the_ratio_rule_but_not_rcas() -> None:
+    """Two blocks under a budget below p + epsilon: one has cost epsilon and accuracy 3 epsilon, the other cost p and accuracy 2 p."""
     epsilon, p = 0.01, 20.0
     values = Counted(lambda chosen: sum((3.0 * epsilon, 2.0 * p)[v.position] for v in chosen))
     elements, cost = [Element(0, 1), Element(1, 1)], lambda v: (epsilon, p)[v.position]
@@ -214,12 +214,12 @@ def test_the_trap_of_section_3_catches_the_ratio_rule_but_not_rcas() -> None:
     assert found[-1] == (0, 1)
 
 
-def test_the_runs_share_what_they_asked_and_figures_count_it() -> None:
-    """Both rules, eagerly, would ask: 4 singles and the identity, then 3, 2, 1 sets along the one path and 3, 2 others along the second."""
+def test_runs_share_their_evaluations_and_figures_count_them() -> None:
+    """An eager greedy with both rules evaluates the identity and 4 single elements, then 3, 2, 1 sets on one path and 3, 2 on the other."""
     gains, weights = (10.0, 8.0, 3.0, 1.0), (8.0, 4.0, 1.0, 1.0)
     evaluator = Rated(lambda genes: 20.0 + sum(g for g, gene in zip(gains, genes, strict=True) if gene), weighed(weights))
     found, figures = run(Blocks((2, 2, 2, 2)), evaluator)
-    # By accuracy: 0, 1, 2, 3. By the ratio (1.25, 2, 3, 1): 2, 1, 0, 3. Modular, so every further pick takes one evaluation, unless known.
+    # Picks by accuracy: 0, 1, 2, 3. By ratio (1.25, 2, 3, 1): 2, 1, 0, 3. F is modular, so a further pick takes at most one new evaluation.
     lazily = {(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (1, 1, 0, 0), (1, 1, 1, 0), (1, 1, 1, 1), (0, 1, 1, 0)}
     assert set(evaluator.asked) == lazily
     assert len(evaluator.asked) == len(lazily)
@@ -240,18 +240,18 @@ def test_rises_are_counted_and_measured_in_percentage_points() -> None:
 
 def test_a_disconnected_network_scores_chance_without_a_query_and_is_never_recommended() -> None:
     cut = frozenset({(1, 0), (1, 1)})
-    evaluator = Rated(lambda genes: 5.0, weighed([0.0, 1.0]))  # worse than chance, so that chance is what the greedy runs after
+    evaluator = Rated(lambda genes: 5.0, weighed([0.0, 1.0]))  # worse than chance, so that the greedy prefers disconnected networks
     found, figures = run(Blocks((2, 2), cut), evaluator)
     assert set(evaluator.asked) == {(0, 0), (0, 1)}
     assert found == [(0, 0)]
-    assert (figures["evaluations"], figures["reevaluations"]) == (2, 0)  # a run that is cut off has nothing left to compare
+    assert (figures["evaluations"], figures["reevaluations"]) == (2, 0)  # the run ends at once, so nothing is evaluated again
 
 
 @pytest.mark.parametrize("rule", ["params", "macs", "energy_mj"])
-def test_every_ratio_has_its_run(rule: str) -> None:
-    """The two small blocks together are best, and only the ratio to the one resource that tells them apart finds them.
+def test_there_is_a_run_for_every_ratio(rule: str) -> None:
+    """The two small blocks together are the best. Only the ratio to the resource in which blocks differ finds them.
 
-    The limit on latency admits them and the big block alone, but each alone takes as long.
+    The limit on latency allows the two small blocks together, and the big block only alone. All single blocks have the same latency.
     """
     limit = Limit(rule, 4.0) if rule == "energy_mj" else Limit("latency_ms", 4.0)
 
@@ -266,7 +266,7 @@ def test_every_ratio_has_its_run(rule: str) -> None:
 
 
 def test_an_identity_beyond_the_limits_is_brought_within_them() -> None:
-    """Value 1 saves one unit, value 2 two; the first pick has to be one that comes closest, whatever its accuracy."""
+    """Value 1 saves one unit, value 2 saves two. The first pick must come closest to the limit, even if its accuracy is not the best."""
     evaluator = Rated(lambda genes: 50.0 - sum(genes) - genes[0], lambda genes: {"latency_ms": 10.0 - sum(genes)})
     found, _ = run(Blocks((3, 3, 2)), evaluator, [Limit("latency_ms", 7.0)])
     assert found[0] == (0, 2, 1)
@@ -274,20 +274,20 @@ def test_an_identity_beyond_the_limits_is_brought_within_them() -> None:
     assert (0, 0, 1) not in evaluator.asked
 
 
-def test_with_no_way_into_the_limits_there_is_no_recommendation() -> None:
+def test_if_no_network_is_within_the_limits_there_is_no_recommendation() -> None:
     evaluator = Rated(lambda genes: 50.0, lambda genes: {"latency_ms": 10.0 - sum(genes)})
     found, figures = run(Blocks((2, 2)), evaluator, [Limit("latency_ms", 7.0)])
     assert found == []
     assert figures["evaluations"] <= 4
 
 
-def test_a_lower_limit_does_not_steer_but_decides_what_is_recommended() -> None:
+def test_a_lower_limit_does_not_affect_the_picks_but_the_recommendation() -> None:
     evaluator = Rated(lambda genes: 50.0 - 1.0 * sum(genes), weighed([1.0, 1.0, 1.0]))
     found, _ = run(Blocks((2, 2, 2)), evaluator, [Limit("params", upper=2.0, lower=2.0)])
     assert found == [(1, 1, 0)]
 
 
-def test_unsupported_networks_do_not_fit_and_an_element_unknown_alone_still_joins_later() -> None:
+def test_unsupported_networks_do_not_fit_and_an_element_unsupported_alone_can_join_later() -> None:
     def cost(genes: tuple[int, ...]) -> dict[str, float]:
         return {"latency_ms": math.nan if genes == (0, 1) else 1.0 + sum(genes)}
 
@@ -298,13 +298,13 @@ def test_unsupported_networks_do_not_fit_and_an_element_unknown_alone_still_join
 
 
 def test_a_space_without_identity_is_refused() -> None:
-    with pytest.raises(ValueError, match="the space 'blocks' has none; leave RCAS out"):
+    with pytest.raises(ValueError, match="starts from an identity network, and the space 'blocks' has none; use another method"):
         run(Unfillable((2, 2)), Rated(lambda genes: 50.0, lambda genes: {}))
 
 
 @pytest.mark.parametrize("covered", range(1, 5))
 @pytest.mark.parametrize("in_seconds", [False, True])
-def test_an_allowance_that_ends_in_the_first_pass_leaves_the_best_one_asked(covered: int, in_seconds: bool) -> None:
+def test_if_the_allowance_ends_in_the_first_batch_the_best_evaluated_network_is_recommended(covered: int, in_seconds: bool) -> None:
     evaluator = Rated(
         lambda genes: 50.0 + 4 * genes[0] + 3 * genes[1] + 9 * genes[2], lambda genes: {}, covered if in_seconds else math.inf
     )
@@ -313,11 +313,11 @@ def test_an_allowance_that_ends_in_the_first_pass_leaves_the_best_one_asked(cove
     )
     assert len(set(evaluator.asked)) == figures["evaluations"] == covered
     assert found[-1] == [(0, 0, 0), (1, 0, 0), (1, 0, 0), (0, 0, 1)][covered - 1]
-    # A batch that the seconds did not cover is asked again one by one, for free, as its answers were lost.
+    # A batch that the seconds did not cover returned no answers, so its charged questions are repeated one by one, for free.
     assert len(evaluator.asked) == covered * (2 if in_seconds and covered < 4 else 1)
 
 
-# RCAS on cells.
+# RCAS on NAS-Bench-201.
 
 ON_CELLS = LIMITS | {"no MACs at all": (Limit("macs", 1.0),)}
 
@@ -364,7 +364,7 @@ def test_on_cells_the_best_of_its_runs_is_returned() -> None:
     assert figures["evaluations_saved"] > 0
 
 
-# RCAS's settings, and chains, whose elements have costs of their own.
+# RCAS's settings, on chains, a space that knows the cost of each element.
 
 
 CHAIN = space_of("rcnet[positions=12,width=25]")
@@ -375,7 +375,7 @@ def filled_with(*codes: int) -> tuple[int, ...]:
 
 
 def search(settings: Mapping[str, Any], space: Any, evaluator: Any, limits: Iterable[Limit] = (), queries: int = 200) -> Any:
-    """Return the recommendations' genes, fronts in full, and the figures."""
+    """Return the genes of all recommendations, as lists, and the figures."""
     problem = Problem(space, task_of("digits"), None, tuple(limits), Allowance(queries))
     running, found = RCAS(**settings).search(problem, evaluator, np.random.default_rng(0)), []
     while True:
@@ -386,7 +386,7 @@ def search(settings: Mapping[str, Any], space: Any, evaluator: Any, limits: Iter
 
 
 def chained(accuracy_of: Callable[[tuple[int, ...]], float]) -> Rated:
-    """Chains with their exact costs."""
+    """Return an evaluator of chains with their exact costs."""
 
     def cost(genes: tuple[int, ...]) -> dict[str, float]:
         complexity = CHAIN.complexity(Architecture(CHAIN.name, genes), task_of("digits"))
@@ -395,8 +395,8 @@ def chained(accuracy_of: Callable[[tuple[int, ...]], float]) -> Rated:
     return Rated(accuracy_of, cost)
 
 
-def test_the_cost_of_a_block_is_the_one_at_its_own_position() -> None:
-    """Not what it adds to the empty chain, where the last convolution reads more once a later stage is filled."""
+def test_the_cost_of_a_block_is_its_cost_at_its_position() -> None:
+    """It is not the cost added to the empty chain: a block in a later stage also makes the last convolution larger."""
     task = task_of("digits")
     evaluator = chained(lambda genes: 50.0)
     networks = _Networks.of(Problem(CHAIN, task, None, (), Allowance(1)), evaluator, RCAS())
@@ -405,13 +405,13 @@ def test_the_cost_of_a_block_is_the_one_at_its_own_position() -> None:
         assert costs == {v: CHAIN.element_cost(v.position, v.value, task)[resource] for v in networks.elements}
     added = evaluator.cost_of(filled_with(0, 1))["params"] - evaluator.cost_of(filled_with())["params"]
     assert costs[Element(1, 1)] != added
-    # A resource that the space does not know of an element alone is measured by the difference.
+    # If the space does not know an element's cost of a resource, the cost added to the identity is used.
     timed = Rated(lambda genes: 50.0, lambda genes: {"cycles": 7.0 + sum(genes)})
     networks = _Networks.of(Problem(CHAIN, task, None, (), Allowance(1)), timed, RCAS())
     assert networks.element_costs("cycles") == {v: float(v.value) for v in networks.elements}
 
 
-def test_the_cost_on_a_device_is_asked_for_with_the_device() -> None:
+def test_element_costs_are_those_of_the_problem_s_device() -> None:
     asked = []
 
     class OnDevice(type(CHAIN)):  # type: ignore[misc]
@@ -426,19 +426,19 @@ def test_the_cost_on_a_device_is_asked_for_with_the_device() -> None:
     assert set(asked) == {"pixel3"}
 
 
-def test_one_block_type_only() -> None:
+def test_values_restricts_the_search_to_given_block_types() -> None:
     evaluator = chained(lambda genes: 20.0 + sum(genes))
     limits = [Limit("params", 60_000.0)]
     found, _ = search({"values": (5,)}, CHAIN, evaluator, limits)
     assert {gene for genes in evaluator.asked for gene in genes} == {0, 5}
     assert set(found[-1][0]) == {0, 5} and evaluator.cost_of(found[-1][0])["params"] <= 60_000
     assert RCAS(values=[5]) == RCAS(values=(5,))  # type: ignore[arg-type] # as a study file has it
-    with pytest.raises(ValueError, match=r"no position of 'blocks' can be filled with one of the values \[5\]"):
+    with pytest.raises(ValueError, match=r"values of RCAS is \[5\]; positions of 'blocks' can be filled with \[1\]"):
         search({"values": (5,)}, Blocks((2, 2)), Rated(lambda genes: 50.0, lambda genes: {}))
 
 
-def test_identical_networks_are_asked_about_once() -> None:
-    """A block in either position of a stage is the same network: same picks, half the questions of the first pass."""
+def test_with_merge_identical_identical_networks_are_evaluated_once() -> None:
+    """A block in either position of a stage gives the same network: the picks are the same, the first batch has half the questions."""
     accuracy = {False: chained(lambda genes: 20.0 + sum(genes)), True: chained(lambda genes: 20.0 + sum(genes))}
     limits = [Limit("params", 30_000.0)]
     found = {merged: search({"merge_identical": merged}, CHAIN, accuracy[merged], limits, 500)[0] for merged in (False, True)}
@@ -457,7 +457,7 @@ def test_the_whole_path_is_recommended_at_the_end() -> None:
     gains = (10.0, -2.0, 3.0)
     evaluator = Rated(lambda genes: 20.0 + sum(g for g, gene in zip(gains, genes, strict=True) if gene), weighed([4.0, 2.0, 1.0]))
     found, _ = search({"keep_path": True}, Blocks((2, 2, 2)), evaluator, [Limit("params", 6.5)])
-    # By accuracy (0,0,0), (1,0,0), (1,0,1), where the last block does not fit; by the ratio to parameters the third block comes first.
+    # By accuracy: (0,0,0), (1,0,0), (1,0,1); then no block fits. By the ratio to parameters, the third block comes first.
     assert found == [[(0, 0, 0)], [(1, 0, 0)], [(1, 0, 1)], [(0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1)]]
 
 
@@ -478,7 +478,7 @@ def test_a_random_tail_replaces_the_last_blocks_within_the_limits() -> None:
 
 
 @pytest.mark.parametrize("queries", range(1, 8))
-def test_a_random_tail_keeps_a_query_for_itself(queries: int) -> None:
+def test_a_query_is_reserved_for_the_random_tail(queries: int) -> None:
     evaluator = Rated(lambda genes: 50.0 + sum(genes), weighed([1.0, 1.0]))
     found, figures = search({"random_tail": 2}, Blocks((4, 4)), evaluator, queries=queries)
     assert len(set(evaluator.asked)) == figures["evaluations"] <= queries
@@ -489,20 +489,20 @@ def test_a_random_tail_keeps_a_query_for_itself(queries: int) -> None:
         assert figures["searched_percent"] == max(50.0 + sum(genes[0]) for genes in found[:-1])
 
 
-def test_no_random_tail_where_no_other_keeps_the_limits() -> None:
+def test_there_is_no_random_tail_if_no_other_network_holds_the_limits() -> None:
     evaluator = Rated(lambda genes: 50.0 + genes[0], lambda genes: {"params": float(sum(genes))})
     found, figures = search({"random_tail": 3}, Blocks((3,)), evaluator, [Limit("params", 1.0)])
     assert found == [[(0,)], [(1,)]] and figures["random_blocks"] == 0.0
 
 
-def test_settings_that_contradict_each_other_are_refused() -> None:
+def test_invalid_and_contradicting_settings_are_refused() -> None:
     for settings_ in ({"random_tail": -1}, {"random_tail": 1, "keep_path": True}):
-        with pytest.raises(ValueError, match="random_tail of RCAS is 0 or more blocks, and 0 with keep_path"):
+        with pytest.raises(ValueError, match=r"random_tail of RCAS is -?1; give 0 or more blocks, and leave it out with keep_path"):
             RCAS(**settings_)  # type: ignore[arg-type]
 
 
-def test_chains_of_fbnet_under_a_latency_and_an_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On made-up figures of operators, the skips among the dearest: the identity breaks both limits, and the search ends within them."""
+def test_fbnet_chains_under_a_latency_and_an_energy_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operator costs are random and skips are among the most expensive: the identity breaks both limits, the result holds them."""
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
     random = np.random.default_rng(3).uniform(0.1, 3.0, (2, len(operator_keys())))
     random[:, [key.startswith("Skip_") for key in operator_keys()]] = 3.0

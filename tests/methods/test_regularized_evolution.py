@@ -1,4 +1,4 @@
-"""Regularized evolution: feasibility first, ageing, tournaments, an end to it, and better than chance."""
+"""Regularized evolution: feasibility first, ageing, tournaments, it ends, and it beats random search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_only_member_of_a_population_of_one_dies_even_for_a_worse_child() ->
 
 
 @pytest.mark.parametrize(("size", "draws"), [(10, 1), (10, 3), (100, 25), (4, 10)])
-def test_one_uniform_number_decides_a_tournament_as_all_its_draws_would(size: int, draws: int) -> None:
+def test_a_tournament_by_one_uniform_number_has_the_distribution_of_all_its_draws(size: int, draws: int) -> None:
     grid = 100_000
     places = [_winner(size, 1.0 / draws, (i + 0.5) / grid) for i in range(grid)]
     expected = [((size - j) / size) ** draws - ((size - j - 1) / size) ** draws for j in range(size)]
@@ -32,7 +32,7 @@ def test_one_uniform_number_decides_a_tournament_as_all_its_draws_would(size: in
     assert _winner(size, 1.0 / draws, 1.0 - 2.0**-53) < size  # the greatest number that a generator draws
 
 
-def test_a_mutant_differs_in_the_gene_given_and_every_other_value_is_as_likely() -> None:
+def test_a_mutant_differs_in_the_given_gene_and_all_other_values_are_equally_likely() -> None:
     mutants = [_mutant((0, 2, 1), (2, 4, 3), 1, (i + 0.5) / 300) for i in range(300)]
     assert {mutant: mutants.count(mutant) for mutant in mutants} == {(0, 3, 1): 100, (0, 0, 1): 100, (0, 1, 1): 100}
 

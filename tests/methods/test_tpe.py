@@ -1,4 +1,4 @@
-"""TPE: within its allowance, feasible, repeatable, better than chance."""
+"""TPE: it stays within its allowance, queries feasible architectures only, is repeatable, and beats random search."""
 
 from __future__ import annotations
 

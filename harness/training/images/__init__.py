@@ -1,1 +1,1 @@
-"""Sets of images: found, read, checked, split, augmented and batched. Nothing in their files is ever executed."""
+"""Image datasets: find, read, check, split, augment and batch them. Code in their files is never executed."""

@@ -1,4 +1,4 @@
-"""Augmentation and normalisation of a whole batch at once, wherever the images lie."""
+"""Augmentation and normalisation of whole batches."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from budgetnas.harness.training.images.augmentation import Augmentation
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """What chance decides about each of some images, tensors of shape (images,).
+    """The random choices for some images. Each is a tensor of shape (images,).
 
-    `row`, `column`: of the crop, in the image with its margin of zeros. `flipped`: left to right, after the crop. `cut_row`, `cut_column`:
-    the pixel around which cutout clears.
+    Attributes:
+        row: first row of the crop, in the image with its margin of zeros.
+        column: first column of the crop.
+        flipped: whether the image is mirrored from left to right, after the crop.
+        cut_row: row of the pixel at the centre of cutout.
+        cut_column: its column.
     """
 
     row: Tensor
@@ -27,12 +31,12 @@ class Draws:
     cut_column: Tensor
 
     def take(self, start: int, stop: int) -> Draws:
-        """Return those of the images `start` to `stop - 1`."""
+        """Return the choices for the images `start` to `stop - 1`."""
         return Draws(*(getattr(self, name)[start:stop] for name in self.__slots__))
 
 
 def draws(augmentation: Augmentation, images: int, side: int, rng: np.random.Generator, device: torch.device) -> Draws:
-    """Return the draws of an epoch, made on the processor, so that they are the same on every device."""
+    """Return the random choices for an epoch. They are drawn on the processor, so that they are the same for every device."""
     span = 2 * augmentation.crop + 1
     uniforms = rng.random((5, images))
     whole = (uniforms * np.array([[span], [span], [2], [side], [side]])).astype(np.int64)
@@ -41,7 +45,7 @@ def draws(augmentation: Augmentation, images: int, side: int, rng: np.random.Gen
 
 
 def augmented(pixels: Tensor, augmentation: Augmentation, drawn: Draws) -> Tensor:
-    """Return the images (N, C, S, S), uint8, each cropped out of its margin of zeros and flipped as drawn; cutout comes later."""
+    """Return the images, uint8 (N, C, S, S), after crops and flips. Cutout follows after normalisation, see `cut_out`."""
     margin, side = augmentation.crop, pixels.shape[-1]
     if margin == 0 and not augmentation.flip:
         return pixels
@@ -56,7 +60,7 @@ def augmented(pixels: Tensor, augmentation: Augmentation, drawn: Draws) -> Tenso
 
 
 def cut_out(images: Tensor, length: int, drawn: Draws) -> Tensor:
-    """Return normalised images with zeros in the square of `length` pixels a side around each drawn pixel, as far as it is inside."""
+    """Return normalised images (N, C, S, S) with a square of zeros, `length` pixels per side, around each drawn pixel."""
     if length == 0:
         return images
     line = torch.arange(images.shape[-1], device=images.device)
@@ -66,13 +70,13 @@ def cut_out(images: Tensor, length: int, drawn: Draws) -> Tensor:
 
 
 def _within(line: Tensor, centre: Tensor, length: int) -> Tensor:
-    """Return which pixels of a line lie in the square, shape (N, S): from centre - length // 2, `length` of them."""
+    """Return which pixels of a line are in the square, (N, S): `length` pixels from centre - length // 2 on."""
     start = centre[:, None] - length // 2
     return (line >= start) & (line < start + length)
 
 
 class Normalisation:
-    """Makes numbers of pixels: (value / brightest - mean) / deviation, channel by channel, as one multiplication and addition."""
+    """Normalises pixels per channel: (value / brightest - mean) / deviation, computed as one multiplication and one addition."""
 
     def __init__(self, brightest: float, mean: tuple[float, ...], deviation: tuple[float, ...], device: torch.device):
         factor = [1.0 / (brightest * each) for each in deviation]
@@ -81,5 +85,5 @@ class Normalisation:
         self._shift = torch.tensor(shift, device=device).view(1, -1, 1, 1)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return uint8 images (N, C, S, S) as float32."""
+        """Return normalised images, float32, for uint8 images (N, C, S, S)."""
         return torch.addcmul(self._shift, pixels.float(), self._factor)

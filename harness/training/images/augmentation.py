@@ -1,4 +1,4 @@
-"""What is done to training images at random, as recipes say it; the words only, so that they are read without torch."""
+"""The settings of random augmentation in recipes. They are separate from the code in `augment.py`, which needs torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ Whole = Annotated[int, Field(ge=0, le=1000)]
 
 
 class Augmentation(TomlTable):
-    """`[augmentation]`: zeros of `crop` pixels around an image, cropped back at random; `flip`, left to right, one image in two.
+    """`[augmentation]`: random changes of training images.
 
-    `cutout` clears a square of so many pixels a side around a random pixel (DeVries and Taylor 2017). For images in files only:
-    `resized_crop` takes a random part of 8 to 100 % of the area, resized to the task's side (Szegedy et al. 2015); `jitter` changes
-    brightness, contrast and saturation by up to so much, and `hue_jitter` the hue. Files of a task with 224 pixels a side are resized
-    first and cropped at random, whatever `crop` says.
+    Attributes:
+        crop: pixels of zeros that are added on each side before a random crop to the original size.
+        flip: mirrors one image in two from left to right.
+        cutout: side of a square of zeros around a random pixel (DeVries and Taylor 2017).
+        resized_crop: takes a random part of 8 to 100 % of the area and resizes it to the task's side (Szegedy et al. 2015).
+            For images in files only. Without it, files of a task with 224 pixels per side are resized and cropped at random,
+            for any `crop`.
+        jitter: largest relative change of brightness, contrast and saturation. For images in files only.
+        hue_jitter: largest change of the hue. For images in files only.
     """
 
     crop: Whole = 0

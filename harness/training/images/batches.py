@@ -1,6 +1,6 @@
-"""Batches of images on the device that trains: an epoch's order and augmentation come from (seed, epoch) and nothing else.
+"""Batches of images on the training device. The order and augmentation of an epoch depend on (seed, epoch) alone.
 
-So a training that goes on after an interruption needs no more than the number of its epoch to see the very same images.
+A resumed training therefore gets the same images if it knows the number of its epoch.
 """
 
 from __future__ import annotations
@@ -22,38 +22,50 @@ _EVALUATED_TOGETHER = 256  # images
 
 
 class CannotAugment(ValueError):
-    """An augmentation that images of this kind do not have; the message says which they have."""
+    """An augmentation that is not available for these images; the message names the available ones."""
 
 
 class Batches(Protocol):
-    """The images of a part, batch by batch: (N, channels, side, side) normalised, and labels (N,), on the device."""
+    """The images of a part in batches: normalised pixels (N, channels, side, side) and labels (N,), on the device."""
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """The number of batches per epoch."""
 
     @property
     def images(self) -> int:
-        """Images in all."""
+        """The number of images."""
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, numbered from 0; the same every time it is asked for."""
+        """Yield the batches of an epoch, numbered from 0. They are the same in every call."""
 
 
 def batches(
     dataset: Dataset, part: AnyPart, batch: int, *, seed: int, device: torch.device, augmentation: Augmentation | None = None
 ) -> Batches:
-    """Return a part's images, shuffled anew each epoch, in batches of `batch`; what is left makes a smaller one.
+    """Return the batches of a part for training, with another order in each epoch.
 
-    A single image that is left is left out that epoch: batch normalisation cannot train on one. `seed` is a whole number from 0.
+    The last batch has the remaining images. If only one remains, it is left out, because batch normalisation cannot train on one image.
+
+    Args:
+        dataset: the dataset, for its normalisation.
+        part: the part.
+        batch: images per batch.
+        seed: a whole number from 0.
+        device: the device of the batches.
+        augmentation: the augmentation, by default none.
+
+    Raises:
+        CannotSplit: the part has fewer than two images.
+        CannotAugment: the augmentation is not available for images in memory.
     """
     if len(part) < 2:
-        raise CannotSplit(f"{len(part)} images cannot be trained on; there must be two at least")
+        raise CannotSplit(f"training needs at least 2 images, and there are {len(part)}; choose a larger part")
     return _made(dataset, part, batch, augmentation or Augmentation(), device, seed)
 
 
 def in_order(dataset: Dataset, part: AnyPart, device: torch.device, batch: int = _EVALUATED_TOGETHER) -> Batches:
-    """Return a part's images as they are, all of them, in their order: for measuring an accuracy."""
+    """Return the batches of a part for measuring accuracy: all images, in their order, without augmentation."""
     return _made(dataset, part, batch, Augmentation(), device, None)
 
 
@@ -67,17 +79,17 @@ def _made(dataset: Dataset, part: AnyPart, batch: int, augmentation: Augmentatio
 
 
 class _InMemory:
-    """All images on the device as one tensor of bytes."""
+    """Batches of images that are on the device as one tensor of bytes."""
 
     def __init__(
         self, part: Part, batch: int, augmentation: Augmentation, device: torch.device, seed: int | None, normalise: Normalisation
     ):
         if augmentation.resized_crop or augmentation.jitter or augmentation.hue_jitter:
-            raise CannotAugment("resized_crop, jitter and hue_jitter are for images in files; use crop, flip and cutout here")
+            raise CannotAugment("resized_crop, jitter and hue_jitter are for images in files; use crop, flip and cutout for this dataset")
         side = part.pixels.shape[-1]
         if augmentation.cutout - augmentation.cutout // 2 >= side and augmentation.cutout // 2 >= side - 1:
             raise CannotAugment(
-                f"a cutout of {augmentation.cutout} pixels leaves nothing of images of {side} pixels a side; choose a smaller one"
+                f"a cutout of {augmentation.cutout} pixels clears images of {side} pixels per side entirely; choose a smaller one"
             )
         self._pixels = torch.from_numpy(np.require(part.pixels, requirements=["C", "W"])).to(device)
         self._labels = torch.from_numpy(part.labels).to(device)
@@ -88,16 +100,16 @@ class _InMemory:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """The number of batches per epoch."""
         return len(self._bounds)
 
     @property
     def images(self) -> int:
-        """Images in all."""
+        """The number of images."""
         return len(self._labels)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch."""
+        """Yield the batches of an epoch, numbered from 0."""
         images, side, device = len(self._labels), self._pixels.shape[-1], self._pixels.device
         if self._seed is None:
             for start, stop in self._bounds:

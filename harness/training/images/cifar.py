@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, from either of their published forms: Python's pickles or plain binary rows."""
+"""CIFAR-10 and CIFAR-100, in either of their published forms: Python pickles or binary rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNTS = (50_000, 10_000)
 
 @dataclass(frozen=True, slots=True)
 class _Edition:
-    """How one of the two sets is published; a binary row is `label_bytes` of labels, the last of which counts, and the pixels."""
+    """The published files of one of the datasets. A binary row has `label_bytes` labels, of which the last is used, and the pixels."""
 
     title: str
     classes: int
@@ -46,12 +46,18 @@ _CIFAR100 = _Edition(
 
 
 def load_cifar10(name: str, folder: Path) -> Dataset:
-    """Return CIFAR-10 from `cifar-10-batches-py` or `cifar-10-batches-bin` in a folder, or from the folder itself."""
+    """Return CIFAR-10 from `cifar-10-batches-py` or `cifar-10-batches-bin` in `folder`, or from the folder itself.
+
+    Raises MissingImages if a file is missing, DamagedImages if one cannot be read or has other contents.
+    """
     return _load(name, folder, _CIFAR10)
 
 
 def load_cifar100(name: str, folder: Path) -> Dataset:
-    """Return CIFAR-100 with its 100 fine classes from `cifar-100-python` or `cifar-100-binary` in a folder, or from the folder itself."""
+    """Return CIFAR-100, with fine labels, from `cifar-100-python` or `cifar-100-binary` in `folder`, or from the folder itself.
+
+    Raises MissingImages if a file is missing, DamagedImages if one cannot be read or has other contents.
+    """
     return _load(name, folder, _CIFAR100)
 
 
@@ -81,6 +87,6 @@ def _binary(path: Path, edition: _Edition) -> Part:
         raise DamagedImages(f"{path} cannot be read ({error.strerror}); {edition.remedy}") from None
     row = edition.label_bytes + SHAPE[0] * SHAPE[1] * SHAPE[2]
     if len(data) == 0 or len(data) % row:
-        raise DamagedImages(f"{path} has {len(data)} bytes, no whole number of rows of {row}; {edition.remedy}")
+        raise DamagedImages(f"{path} has {len(data)} bytes, which is not a whole number of rows of {row} bytes; {edition.remedy}")
     rows = data.reshape(-1, row)
     return Part(rows[:, edition.label_bytes :].reshape(-1, *SHAPE), rows[:, edition.label_bytes - 1].astype(np.int64))

@@ -1,4 +1,4 @@
-"""A set of images as all training sees it, whichever files it came from."""
+"""An image dataset, independent of the files that it was read from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Positions: TypeAlias = "NDArray[np.intp] | Sequence[int]"
 
 
 class DamagedImages(ValueError):
-    """Files of images that are cut off, edited, or of another set; the message says which and how to get them again."""
+    """Image files that are truncated, changed, or of another dataset; the message names them and how to get them again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Images held in memory: `pixels` (images, channels, side, side) from 0 to the set's brightest, `labels` (images,) from 0."""
+    """Images in memory: `pixels` (images, channels, side, side), from 0 to the dataset's `brightest`, and `labels` (images,), from 0."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Part:
         return len(self.labels)
 
     def take(self, positions: Positions) -> Part:
-        """Return the images at some positions, in that order."""
+        """Return the images at `positions`, in that order."""
         return Part(self.pixels[positions], self.labels[positions])
 
     def checksum(self) -> str:
@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderPart:
-    """Images that stay in their files below `root`, since all of them are too many for memory; `labels` (images,) from 0."""
+    """Images that stay in files below `root`, because they do not fit into memory; `labels` (images,), from 0."""
 
     root: Path
     files: tuple[str, ...]  # relative to the root, with slashes
@@ -58,14 +58,14 @@ class FolderPart:
         return len(self.labels)
 
     def take(self, positions: Positions) -> FolderPart:
-        """Return the images at some positions, in that order."""
+        """Return the images at `positions`, in that order."""
         chosen = [int(position) for position in positions]
         return FolderPart(
             self.root, tuple(self.files[i] for i in chosen), tuple(self.sizes[i] for i in chosen), self.labels[np.array(chosen, int)]
         )
 
     def checksum(self) -> str:
-        """Return the sha256 of every file's name, size and label: reading all of ImageNet for each trial would take longer than some."""
+        """Return the sha256 of the names, sizes and labels of all files. Reading all of ImageNet could take longer than a trial."""
         digest = hashlib.sha256()
         for file, size, label in zip(self.files, self.sizes, self.labels.tolist(), strict=True):
             digest.update(f"{file}\t{size}\t{label}\n".encode())
@@ -77,9 +77,9 @@ AnyPart: TypeAlias = Part | FolderPart
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A set of images: what to train on, what to report (test), and where the set has such a part, what to choose by (validation).
+    """An image dataset: its training part, its test part, and its validation part if it has one.
 
-    A pixel's value goes into a network as (value / brightest - mean) / deviation, channel by channel.
+    The input of a network is (value / brightest - mean) / deviation for each pixel value, with `mean` and `deviation` per channel.
     """
 
     name: str
@@ -93,17 +93,17 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """The sha256 of all parts as loaded: part of every identity."""
+        """The sha256 of all parts as loaded. It is part of identities."""
         parts = (self.train, self.validation, self.test)
         text = "\n".join([self.name, *("none" if part is None else part.checksum() for part in parts)])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def in_memory(name: str, train: Part, test: Part, classes: int, brightest: float = 255.0, validation: Part | None = None) -> Dataset:
-    """Return a set held in memory, normalised by the exact mean and standard deviation of its training pixels."""
+    """Return a dataset in memory, normalised by the exact mean and standard deviation of its training pixels."""
     means, deviations = [], []
     for channel in range(train.pixels.shape[1]):
-        # Counting values keeps all sums whole numbers, which every machine rounds alike: not at all.
+        # With counts all sums are whole numbers, so that no machine rounds them.
         counts = np.bincount(train.pixels[:, channel].ravel(), minlength=256).tolist()
         total = sum(counts)
         first = sum(value * count for value, count in enumerate(counts))

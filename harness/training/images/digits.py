@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: 1,797 images of 8x8 pixels, ten classes, a fixed split. Nothing is downloaded."""
+"""The handwritten digits that come with scikit-learn: 1,797 images of 8x8 pixels in ten classes, with a fixed split. No download."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 IMAGES = 1797
-BRIGHTEST = 16.0  # pixels are 0 to 16 in the original; divided by this they are 0 to 1
+BRIGHTEST = 16.0  # the original pixels are 0 to 16; they are divided by this
 _SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
 class MissingImages(ValueError):
-    """The images cannot be had, or they are not the ones that the benchmark was made of; the message says what to do."""
+    """Images that are missing, or are not those of the benchmark; the message gives the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Part of the images: `pixels` in 0 to 1, shape (images, 8, 8), and `labels` 0 to 9, shape (images,)."""
+    """A part of the images: `pixels` (images, 8, 8) from 0 to 1, and `labels` (images,) from 0 to 9."""
 
     pixels: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -29,7 +29,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The images to train on, to choose by (validation) and to report (test)."""
+    """The images for training, validation and test."""
 
     train: Images
     validation: Images
@@ -38,15 +38,17 @@ class Split:
 
 @cache
 def digits_split(train: int, validation: int, test: int, seed: int) -> Split:
-    """Return the images in three parts of the given sizes, after one shuffle by Python's generator.
+    """Return the images in three parts of the given sizes, after one shuffle by Python's generator with `seed`.
 
-    `MissingImages` without scikit-learn or if its images are others; `ValueError` unless the parts are all 1,797 images.
+    Raises:
+        MissingImages: scikit-learn is not installed, or has other images.
+        ValueError: the sizes do not add up to 1,797.
     """
     if train + validation + test != IMAGES or min(train, validation, test) < 1:
-        raise ValueError(f"parts of {train}, {validation} and {test} images; they must be positive and add up to {IMAGES}")
+        raise ValueError(f"the parts have {train}, {validation} and {test} images; give three numbers above 0 that add up to {IMAGES}")
     pixels, labels = _images()
     order = list(range(IMAGES))
-    # The standard library's shuffle is the same on every version of everything, as the order of nasbench201's cells shows.
+    # The shuffle of the standard library is the same in all versions of Python; the order of nasbench201's cells relies on it too.
     random.Random(seed).shuffle(order)
     parts = np.split(np.array(order), [train, train + validation])
     first, second, third = (Images(pixels[part], labels[part]) for part in parts)
@@ -54,7 +56,7 @@ def digits_split(train: int, validation: int, test: int, seed: int) -> Split:
 
 
 def _images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return all pixels and labels in scikit-learn's order, checked."""
+    """Return all pixels and labels in scikit-learn's order, after a check."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -64,5 +66,5 @@ def _images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     found = load_digits()
     pixels, labels = found.images.astype(np.uint8), found.target.astype(np.uint8)
     if hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest() != _SHA256:
-        raise MissingImages("scikit-learn's digits are not the 1,797 images that digits201 was made of; install another version of it")
+        raise MissingImages("scikit-learn's digits are not the 1,797 images of digits201; install another version of scikit-learn")
     return pixels.astype(np.float32) / np.float32(BRIGHTEST), labels.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Batches of images that lie in files: opened, augmented and batched by torchvision in processes beside the one that trains."""
+"""Batches of images in files. torchvision opens, augments and batches them in worker processes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from budgetnas.harness.training.images.dataset import DamagedImages, FolderPart
 from budgetnas.harness.training.images.order import bounds, generator_of, order_of, torch_seed
 from budgetnas.spaces.task import task_of
 
-_SMALLEST_RESIZED = 224  # pixels a side; smaller tasks take their images as they are, ImageNet's are of all sizes
-_MARGIN = 256 / 224  # test images are resized to this times the side, then cropped at the centre
+_SMALLEST_RESIZED = 224  # pixels per side. ImageNet's images have different sizes; images of smaller tasks are not resized
+_MARGIN = 256 / 224  # test images are resized to this multiple of the side, then cropped at the centre
 _WORKERS = 8
-_STREAM = 11  # keeps these random numbers apart from those that another use draws from the same numbers
+_STREAM = 11  # separates these random numbers from other uses of the same seeds
 
 
 class FileBatches:
-    """See `batches.Batches`. An image's random numbers come from (seed, epoch, image), whichever process handles it."""
+    """Batches (see `batches.Batches`) of images in files. The random numbers of an image depend on (seed, epoch, image) alone."""
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class FileBatches:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """The number of batches per epoch."""
         return len(self._bounds)
 
     @property
     def images(self) -> int:
-        """Images in all."""
+        """The number of images."""
         return len(self._part)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch."""
+        """Yield the batches of an epoch, numbered from 0."""
         images = len(self._part)
         if self._seed is None:
             order, rng = np.arange(images), None
@@ -66,11 +66,11 @@ class FileBatches:
             order = order_of(images, rng)
         opened = _Opened(self._part, _transform(self._augmentation, self._side, rng is not None), (self._seed or 0, number))
         loader: Any = DataLoader(
-            opened,  # type: ignore[arg-type] # it has what a loader asks for: a length and items
+            opened,  # type: ignore[arg-type] # it has a length and items, as a loader needs
             batch_sampler=[order[start:stop].tolist() for start, stop in self._bounds],
             num_workers=self._workers,
             worker_init_fn=_leave_interrupts,
-            generator=torch.Generator(),  # or the loader would draw from the global one
+            generator=torch.Generator(),  # otherwise the loader draws from the global one
             pin_memory=self._device.type == "cuda",
         )
         drawn = None if rng is None else draws(self._augmentation, images, self._side, rng, self._device)
@@ -82,7 +82,7 @@ class FileBatches:
 
 
 def _leave_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the process that trains, which ends its workers; each would print a traceback of its own."""
+    """Ignore Ctrl-C in a worker, which would print a traceback. The training process handles it and ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -103,7 +103,7 @@ def _transform(augmentation: Augmentation, side: int, training: bool) -> v2.Comp
 
 
 class _Opened:
-    """Images by number, each opened and transformed with random numbers of its own."""
+    """Images by number. Each is opened and transformed, with random numbers that depend on its number."""
 
     def __init__(self, part: FolderPart, transform: v2.Compose, stream: tuple[int, int]):
         self._part, self._transform, self._stream = part, transform, stream
@@ -117,8 +117,8 @@ class _Opened:
             with Image.open(path) as found:
                 image = found.convert("RGB")
         except (OSError, SyntaxError) as error:
-            raise DamagedImages(f"{path} is no whole image ({error}); get it again") from None
-        # Transforms draw from torch's global generator, which has one state a process: seeded for each image, workers do not matter.
+            raise DamagedImages(f"{path} is not a complete image ({error}); get it again") from None
+        # Transforms draw from torch's global generator. It is seeded for each image, so that results do not depend on the workers.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch_seed(_STREAM, *self._stream, number))
             return self._transform(image), int(self._part.labels[number])

@@ -1,4 +1,4 @@
-"""ImageNet and Tiny ImageNet, one file an image; found and listed here, opened only as they are trained on."""
+"""ImageNet and Tiny ImageNet, with one file per image. The files are listed here, and opened only during training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from budgetnas.harness.training.images.dataset import DamagedImages, Dataset, FolderPart, MissingImages
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
-# Of ImageNet's training images, as torchvision's models are normalised.
+# Mean and standard deviation of ImageNet's training pixels, the normalisation of torchvision's models.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _IMAGENET = (
     "get ImageNet (ILSVRC 2012) from https://image-net.org/download-images (an account is needed), and set BUDGETNAS_IMAGES=FOLDER with "
@@ -20,7 +20,10 @@ _TINY = "get it from http://cs231n.stanford.edu/tiny-imagenet-200.zip, unpack it
 
 
 def load_imagenet(name: str, folder: Path) -> Dataset:
-    """Return ImageNet from `imagenet/train` and `imagenet/val`, a folder a class in each; classes count in the order of their names."""
+    """Return ImageNet from `imagenet/train` and `imagenet/val`, each with one folder per class. Labels follow the order of class names.
+
+    Raises MissingImages if it is not in `folder`, DamagedImages if images of a class are missing.
+    """
     root = folder / "imagenet"
     if not (root / "train").is_dir():
         raise MissingImages(f"ImageNet is not in {folder}; {_IMAGENET}")
@@ -31,7 +34,10 @@ def load_imagenet(name: str, folder: Path) -> Dataset:
 
 
 def load_tiny_imagenet(name: str, folder: Path) -> Dataset:
-    """Return Tiny ImageNet from `tiny-imagenet-200` as it is published: its validation images, listed in a file, are the test part."""
+    """Return Tiny ImageNet from `tiny-imagenet-200`, in its published form. Its validation images, listed in a file, are the test part.
+
+    Raises MissingImages if it is not in `folder`, DamagedImages if images or lines of the list are wrong.
+    """
     root = folder / "tiny-imagenet-200"
     if not (root / "train").is_dir():
         raise MissingImages(f"Tiny ImageNet is not in {folder}; {_TINY}")
@@ -48,7 +54,7 @@ def _dataset(name: str, train: FolderPart, test: FolderPart, classes: int) -> Da
 def _classes(train: Path, remedy: str) -> dict[str, int]:
     found = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
     if not found:
-        raise DamagedImages(f"{train} has no folder of a class in it; {remedy}")
+        raise DamagedImages(f"{train} has no class folders; {remedy}")
     return {name: label for label, name in enumerate(found)}
 
 
@@ -63,17 +69,17 @@ def _by_class(root: Path, part: str, classes: dict[str, int], remedy: str) -> li
 
 
 def _annotated(root: Path, classes: dict[str, int]) -> Iterator[tuple[Path, int]]:
-    """Yield the images that `val/val_annotations.txt` lists: a name, its class, and a box that is of no use here, between tabs."""
+    """Yield the images in `val/val_annotations.txt`. A line has a file name, its class and an unused box, separated by tabs."""
     listing = root / "val" / "val_annotations.txt"
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise MissingImages(f"{listing} is missing or no text; {_TINY}") from None
+        raise MissingImages(f"{listing} is missing or not a text file; {_TINY}") from None
     for number, line in enumerate(lines, start=1):
         name, _, rest = line.partition("\t")
         label = classes.get(rest.partition("\t")[0])
         if label is None or "/" in name or Path(name).suffix.lower() not in SUFFIXES:
-            raise DamagedImages(f"{listing}, line {number}: '{line:.60}' does not begin with an image and a class; {_TINY}")
+            raise DamagedImages(f"{listing}, line {number}: '{line:.60}' does not begin with the name of an image and a class; {_TINY}")
         yield root / "val" / "images" / name, label
 
 

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn, in the parts of the benchmark digits201: 900 to train on, 400 to choose by, 497 to report."""
+"""scikit-learn's digits, in the parts of the benchmark digits201: 900 training, 400 validation and 497 test images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe
 
 
 def load_digits(name: str, folder: Path) -> Dataset:
-    """Return the digits; no files are needed. `MissingImages` without scikit-learn, or with another version's images."""
+    """Return the digits. They need no files. Raises MissingImages if scikit-learn is not installed or has other images."""
     split = digits201_recipe().images()
     train, validation, test = (_part(images) for images in (split.train, split.validation, split.test))
     return in_memory(name, train, test, classes=10, brightest=BRIGHTEST, validation=validation)

@@ -1,4 +1,4 @@
-"""ImageNet16-120: of ImageNet downsampled to 16x16 pixels, the first 120 classes, as NAS-Bench-201 (section 2.2) uses it."""
+"""ImageNet16-120: the first 120 classes of ImageNet, downsampled to 16x16 pixels, as in NAS-Bench-201 (section 2.2)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _REMEDY = (
 
 
 def load_imagenet16(name: str, folder: Path) -> Dataset:
-    """Return the images of the first 120 classes; the files number classes from 1, here they count from 0."""
+    """Return the images of the first 120 classes. Labels count from 0, while the files count from 1.
+
+    Raises MissingImages if a file is missing, DamagedImages if one cannot be read or has other contents.
+    """
     place = next((place for place in (folder / "ImageNet16", folder) if (place / TEST[0]).is_file()), None)
     if place is None:
         raise MissingImages(f"ImageNet16-120 is not in {folder}; {_REMEDY}")

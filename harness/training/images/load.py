@@ -1,4 +1,4 @@
-"""The images of every dataset: `load` finds, reads and checks them."""
+"""Loads the images of a dataset: finds, reads and checks them."""
 
 from __future__ import annotations
 
@@ -31,26 +31,31 @@ LOADERS: Mapping[str, Callable[[str, Path], Dataset]] = {
 
 
 def images_folder() -> Path:
-    """Return the folder that sets of images lie in: `$BUDGETNAS_IMAGES`, else `images` in the data home."""
+    """Return the folder of image datasets: `$BUDGETNAS_IMAGES`, or `images` in the data folder."""
     if chosen := os.environ.get("BUDGETNAS_IMAGES"):
         try:
             return Path(chosen).expanduser()
         except RuntimeError:
-            raise MissingImages(f"BUDGETNAS_IMAGES is {chosen}, the home folder of nobody here; name a folder that can be read") from None
+            raise MissingImages(f"BUDGETNAS_IMAGES is {chosen}, the home folder of an unknown user; set it to a readable folder") from None
     return data_home() / "images"
 
 
 def load(task: Task, folder: Path | None = None) -> Dataset:
-    """Return the images of a task's dataset, checked; read once in a process.
+    """Return the images of a task's dataset, after a check. A process reads a dataset once.
 
-    They are looked for in `folder`, by default `images_folder()`. `MissingImages` says how to get them, `DamagedImages` what is wrong
-    with the files, and both if the set has another image size, other channels or other classes than the task.
+    Args:
+        task: the task.
+        folder: the folder of image datasets, by default `images_folder()`.
+
+    Raises:
+        MissingImages: the images are missing; the message gives the remedy.
+        DamagedImages: the files are damaged, or their image size, channels or classes are not those of the task.
     """
     if task.dataset not in LOADERS:
         raise MissingImages(f"there are no images of {task.dataset}, so nothing can be trained on it; choose one of {', '.join(LOADERS)}")
     found = _load(task.dataset, (folder or images_folder()).absolute())
     if found.classes != task.classes:
-        raise DamagedImages(f"the images of {task.dataset} are of {found.classes} classes; its networks have {task.classes}")
+        raise DamagedImages(f"the images of {task.dataset} have {found.classes} classes; its networks have {task.classes}")
     for part in (found.train, found.test, found.validation):
         if part is not None:
             _check(task, part)
@@ -63,13 +68,16 @@ def _load(name: str, folder: Path) -> Dataset:
 
 
 def _check(task: Task, part: AnyPart) -> None:
-    """Hold a part's shape and labels to the task."""
-    if len(part) == 0 or part.labels.min() < 0 or part.labels.max() >= task.classes:
-        found = "no images" if len(part) == 0 else f"the labels {part.labels.min()} to {part.labels.max()}"
-        raise DamagedImages(f"the images of {task.dataset} have {found}; expected are labels 0 to {task.classes - 1}")
+    """Raise DamagedImages unless a part's shape and labels are those of the task."""
+    if len(part) == 0:
+        raise DamagedImages(f"a part of {task.dataset} has no images; get the dataset again")
+    if part.labels.min() < 0 or part.labels.max() >= task.classes:
+        found = f"{part.labels.min()} to {part.labels.max()}"
+        raise DamagedImages(f"the images of {task.dataset} have the labels {found}; expected 0 to {task.classes - 1}")
     expected = (task.image_channels, task.image_size, task.image_size)
     if isinstance(part, Part) and part.pixels.shape[1:] != expected:
         shapes = [" x ".join(map(str, shape)) for shape in (part.pixels.shape[1:], expected)]
         raise DamagedImages(f"the images of {task.dataset} are {shapes[0]} (channels, height, width); its networks take {shapes[1]}")
     if isinstance(part, Part) and (part.pixels.dtype != np.uint8 or len(part.pixels) != len(part.labels)):
-        raise DamagedImages(f"the images of {task.dataset} are {len(part.pixels)} of {part.pixels.dtype} for {len(part.labels)} labels")
+        found = f"{len(part.pixels)} images of type {part.pixels.dtype} and {len(part.labels)} labels"
+        raise DamagedImages(f"{task.dataset} has {found}; expected images of type uint8, each with one label")

@@ -1,4 +1,4 @@
-"""Which images a recipe trains on, judges by and reports."""
+"""The training, validation and test images of a recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from budgetnas.harness.training.recipes.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """`everything` is what a second network is trained on to be tested, where the recipe wants one."""
+    """The images of a recipe. `everything` is for training a second network, which is tested, if the recipe has `test_on_all`."""
 
     train: AnyPart
     validation: AnyPart | None
@@ -20,7 +20,7 @@ class Parts:
 
 
 def parts_of(dataset: Dataset, recipe: Recipe) -> Parts:
-    """Return the parts of a dataset as a recipe takes them; `CannotSplit` if there are not images enough."""
+    """Return the parts of a dataset that a recipe uses. Raises CannotSplit if there are too few images."""
     rule, most = recipe.validation_on(dataset.name), recipe.images
     train, validation, test = dataset.train, dataset.validation, dataset.test
     if rule.per_class:

@@ -1,4 +1,4 @@
-"""Parts of parts: halves for a search, a validation part for retraining, subsets for small machines. Every class keeps its share."""
+"""Splits of a part: halves for a search, a validation part for retraining, subsets for small machines. Classes keep their shares."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from budgetnas.harness.training.images.dataset import AnyPart, FolderPart, Part
 
 SomePart = TypeVar("SomePart", Part, FolderPart, AnyPart)
-_STREAM = 5  # keeps these random numbers apart from those that another use draws from the same seed
+_STREAM = 5  # separates these random numbers from other uses of the same seed
 
 
 class CannotSplit(ValueError):
-    """A split that leaves a side without images, or asks for more than there are; the message says what is allowed."""
+    """A split that leaves a side empty, or needs more images than there are; the message gives the allowed numbers."""
 
 
 def halves(part: SomePart, seed: int) -> tuple[SomePart, SomePart]:
-    """Return the two halves that a search trains weights and architecture variables on (DARTS, A.1.1)."""
+    """Return two halves: a search trains weights on the first and architecture variables on the second (DARTS, A.1.1)."""
     first, second = split(part, len(part) // 2, seed)
     return second, first
 
 
 def split(part: SomePart, count: int, seed: int) -> tuple[SomePart, SomePart]:
-    """Return `count` images drawn at random, every class by its share to the nearest image, and the others, both in the order of the part.
+    """Return `count` random images and the remaining ones, both in the order of the part.
 
-    `CannotSplit` unless at least one image is on either side.
+    Each class has its share of `count`, rounded up or down. Raises CannotSplit unless both sides have at least one image.
     """
     if not 0 < count < len(part):
         raise CannotSplit(f"{count} of {len(part)} images cannot be split off; choose 1 to {len(part) - 1}")
@@ -34,12 +34,15 @@ def split(part: SomePart, count: int, seed: int) -> tuple[SomePart, SomePart]:
 
 
 def subset(part: SomePart, count: int | None, seed: int) -> SomePart:
-    """Return `count` images drawn at random, every class by its share; all of them if there are no more, or None is asked for."""
+    """Return `count` random images, in which classes keep their shares. If `count` is None, or there are no more images, return all."""
     return part if count is None or count >= len(part) else split(part, count, seed)[0]
 
 
 def of_each_class(part: SomePart, count: int, seed: int) -> tuple[SomePart, SomePart]:
-    """Return `count` images of every class drawn at random, and the others (RCAS, 4.1: ten a class to validate)."""
+    """Return `count` random images of each class, and the remaining images (RCAS, 4.1: ten per class for validation).
+
+    Raises CannotSplit if the smallest class does not have more than `count` images.
+    """
     sizes = np.bincount(part.labels)
     smallest = int(sizes.min())
     if not 0 < count < smallest:
@@ -50,7 +53,7 @@ def of_each_class(part: SomePart, count: int, seed: int) -> tuple[SomePart, Some
 
 
 def _quotas(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return how many of `count` images each class gives: its exact share rounded down, and one more where the remainder is largest."""
+    """Return the number of images of each class among `count`: its exact share, rounded by the largest remainders."""
     sizes = np.bincount(labels)
     quotas = sizes * count // len(labels)
     remainders = sizes * count % len(labels)

@@ -15,7 +15,7 @@ from budgetnas.harness.training.images.digits import Split, digits_split
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained: every value that its accuracy depends on. The TOML file says what each means."""
+    """All values that a trained network's accuracy depends on. The TOML file explains them."""
 
     name: str
     version: int
@@ -34,7 +34,7 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Weight steps in all."""
+        """The number of training steps."""
         return self.epochs * (self.train // self.batch)
 
     @property
@@ -43,22 +43,22 @@ class Recipe:
         return identity_of(asdict(self))
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0: half a cosine from `learning_rate` towards zero."""
+        """Return the learning rate in a step, counted from 0. It falls from `learning_rate` towards zero along half a cosine."""
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
 
     def images(self) -> Split:
-        """Return the images, split; `MissingImages` where they cannot be had."""
+        """Return the images, split. Raises MissingImages if scikit-learn is not installed or has other images."""
         return digits_split(self.train, self.validation, self.test, self.split_seed)
 
 
 @cache
 def digits201_recipe() -> Recipe:
-    """Return the recipe that the shipped table was made with."""
+    """Return the recipe of the shipped table."""
     text = files("budgetnas.harness.training").joinpath("recipes", "digits201.toml").read_text(encoding="utf-8")
     values: dict[str, Any] = tomllib.loads(text)
     split = values.pop("split")
     values |= {"split_seed": split.pop("seed"), **split, "seeds": tuple(values["seeds"])}
     unknown = sorted(set(values) ^ {field.name for field in fields(Recipe)})
     if unknown:
-        raise ValueError(f"recipes/digits201.toml: {', '.join(unknown)} is missing or unknown")
+        raise ValueError(f"recipes/digits201.toml: missing or unknown keys: {', '.join(unknown)}")
     return Recipe(**values)

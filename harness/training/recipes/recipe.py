@@ -1,4 +1,4 @@
-"""A recipe: how a network is trained from scratch. A TOML file, checked, its values hashed into every identity."""
+"""Recipes: how a network is trained from scratch. A recipe is a TOML file; its values are checked, and hashed into identities."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MOST_THREADS = 256
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be read or does not make sense; the message names the file, the key and what was expected."""
+    """A recipe that cannot be read or is invalid; the message names the file, the key and the expected value."""
 
 
 _FILES = TomlFiles(RecipeError, "recipe")
 
 
 class Optimiser(TomlTable):
-    """`[optimiser]`: stochastic gradient descent; `clip` is the largest norm of all gradients together."""
+    """`[optimiser]`: stochastic gradient descent. `clip` is the largest allowed norm of the whole gradient."""
 
     learning_rate: Annotated[float, Field(gt=0)]
     momentum: Share = 0.9
@@ -37,9 +37,10 @@ class Optimiser(TomlTable):
 
 
 class Schedule(TomlTable):
-    """`[schedule]`: half a `cosine` to zero; `steps`: times `factor` at the epochs `at`; `exponential`: times `factor` each epoch.
+    """`[schedule]`: how the learning rate falls.
 
-    The cosine moves with every `each`, a step or an epoch.
+    `cosine` falls to zero along half a cosine, and changes after each step or epoch, as given by `each`. `steps` multiplies the rate by
+    `factor` at each of the epochs `at`, and `exponential` at every epoch.
     """
 
     kind: Literal["cosine", "steps", "exponential"]
@@ -54,7 +55,13 @@ class Schedule(TomlTable):
         return self
 
     def share(self, epoch: int, epochs: int, done: float) -> float:
-        """Return the learning rate's share of its first value in an epoch, of which the share `done` is over."""
+        """Return the learning rate as a share of its first value.
+
+        Args:
+            epoch: the current epoch, from 0.
+            epochs: the number of epochs.
+            done: the part of the current epoch that is done, from 0 to 1.
+        """
         if self.kind == "cosine":
             passed = epoch + (done if self.each == "step" else 0.0)
             return 0.5 * (1.0 + math.cos(math.pi * passed / epochs))
@@ -64,11 +71,11 @@ class Schedule(TomlTable):
 
 
 class Validation(TomlTable):
-    """`[validation]`: which images a network is judged by before anybody looks at the test images.
+    """`[validation]`: the images for validation accuracy.
 
-    A `share` of the training (or test) images, or so many `per_class` of the training images; 0 is none, and then all are trained on.
-    A set that comes with a validation part of its own keeps it, unless `per_class` is asked for. With `test_on_all`, test accuracy is
-    that of a second network, trained on all training images.
+    They are a `share` of the training or test images (`part`), or `per_class` images of each class of the training images. With neither,
+    there are no validation images, and the network trains on all training images. A dataset with a validation part uses that part, unless
+    `per_class` is given. With `test_on_all`, test accuracy is that of a second network, trained on all training images.
     """
 
     part: Literal["train", "test"] = "train"
@@ -87,7 +94,7 @@ class Validation(TomlTable):
 
 
 class Subset(TomlTable):
-    """`[images]`: how many images of each part at most, every class by its share, drawn with `seed`; left out, all of them."""
+    """`[images]`: a limit on the number of images of each part, by default none. They are drawn with `seed`; classes keep their shares."""
 
     train: Count | None = None
     validation: Count | None = None
@@ -96,18 +103,21 @@ class Subset(TomlTable):
 
 
 class Override(TomlTable):
-    """`[on.DATASET.augmentation]`, `[on.DATASET.validation]`: what holds on one dataset instead of the recipe's own."""
+    """`[on.DATASET.augmentation]` and `[on.DATASET.validation]`: replace the recipe's tables for one dataset."""
 
     augmentation: Augmentation | None = None
     validation: Validation | None = None
 
 
 class Recipe(TomlTable):
-    """All that a training depends on besides the network, the images and the seed.
+    """Everything that a training depends on besides the network, the images and the seed.
 
-    `auxiliary_weight`: of the loss of an auxiliary head, where the space has one. `drop_path`: the probability that a path is dropped,
-    rising linearly from 0. `threads` of the processor, since their number decides how sums are rounded. `precision`: `bf16` is PyTorch's
-    automatic mixed precision on a GPU. `judge_each`: validation accuracy is measured after so many epochs, and after the last.
+    Attributes:
+        auxiliary_weight: weight of the loss of the auxiliary head, if the space has one.
+        drop_path: the probability that a path is dropped; it rises linearly from 0 towards this value.
+        threads: processor threads. Their number affects the rounding of sums.
+        precision: `bf16` is PyTorch's automatic mixed precision, on a GPU.
+        judge_each: validation accuracy is measured every so many epochs, and after the last.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -140,19 +150,19 @@ class Recipe(TomlTable):
 
     @property
     def checksum(self) -> str:
-        """The sha256 of all values, defaults filled in; the source, a citation, is none of them."""
+        """The sha256 of all values, including defaults, but without `source`."""
         return identity_of({name: value for name, value in self.hashed_values().items() if name != "source"})
 
     def augmentation_on(self, dataset: str) -> Augmentation:
-        """Return the augmentation of a dataset."""
+        """Return the augmentation for a dataset."""
         return (self.on.get(dataset) or Override()).augmentation or self.augmentation
 
     def validation_on(self, dataset: str) -> Validation:
-        """Return how a dataset is validated."""
+        """Return the validation rule for a dataset."""
         return (self.on.get(dataset) or Override()).validation or self.validation
 
     def rate(self, epoch: int, step: int, steps: int) -> float:
-        """Return the learning rate of a step of an epoch, both counted from 0, of `steps` an epoch."""
+        """Return the learning rate in a step of an epoch, both counted from 0, with `steps` per epoch."""
         return self.optimiser.learning_rate * self.schedule.share(epoch, self.epochs, step / steps)
 
     def path_drop(self, epoch: int) -> float:
@@ -162,7 +172,7 @@ class Recipe(TomlTable):
 
 @cache
 def own_recipes() -> tuple[str, ...]:
-    """Return the names of the training recipes that come with the project."""
+    """Return the names of the project's training recipes."""
     found = []
     for entry in _folder().iterdir():
         if entry.name.endswith(".toml"):
@@ -174,9 +184,9 @@ def own_recipes() -> tuple[str, ...]:
 
 
 def read_recipe(reference: str) -> Recipe:
-    """Return a recipe by the name of one that comes with the project, or by the path of a TOML file.
+    """Return the recipe with this name, if the project has it, or the one in the TOML file at this path.
 
-    `RecipeError` names the file, the key and what was expected there.
+    Raises RecipeError, with the file, the key and the expected value, if it cannot be read or is invalid.
     """
     if reference in own_recipes():
         return _parsed(reference, _folder().joinpath(f"{reference}.toml").read_text(encoding="utf-8"))

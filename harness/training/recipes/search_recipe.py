@@ -1,4 +1,4 @@
-"""A recipe of a search: how a supernet's weights are trained. How its architecture variables are trained is the method's affair."""
+"""Search recipes: how the weights of a supernet are trained. The method decides how its architecture variables are trained."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FILES = TomlFiles(RecipeError, "search recipe")
 
 
 class SearchRecipe(TomlTable):
-    """All that a search in a supernet depends on besides the method, the space, the images and the seed.
+    """Everything that a search in a supernet depends on besides the method, the space, the images and the seed.
 
-    `channels` and `cells` are the supernet's (nasbench201 counts cells a stage); left out, the space's own for searching. One half of the
-    training images trains weights, the other half architecture variables, each without what is left over of whole batches. The learning
-    rate falls from the optimiser's to `last_learning_rate` with half a cosine, epoch by epoch.
+    One half of the training images trains the weights, and the other half the architecture variables. Images that do not fill a batch are
+    left out of the epoch. The learning rate falls along half a cosine, epoch by epoch, from the optimiser's to `last_learning_rate`.
+    `channels` and `cells` are the size of the supernet (nasbench201: cells per stage); left out, it is the space's default.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -43,11 +43,11 @@ class SearchRecipe(TomlTable):
 
     @property
     def checksum(self) -> str:
-        """The sha256 of all values, defaults filled in; the source, a citation, is none of them."""
+        """The sha256 of all values, including defaults, but without `source`."""
         return identity_of({name: value for name, value in self.hashed_values().items() if name != "source"})
 
     def rate(self, epoch: int, epochs: int) -> float:
-        """Return the learning rate of an epoch, counted from 0, of so many."""
+        """Return the learning rate in `epoch`, counted from 0, of `epochs`."""
         share = 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
         return self.last_learning_rate + (self.optimiser.learning_rate - self.last_learning_rate) * share
 
@@ -64,9 +64,9 @@ def own_search_recipes() -> dict[str, SearchRecipe]:
 
 
 def read_search_recipe(reference: str) -> SearchRecipe:
-    """Return a search recipe by the name of one that comes with the project, or by the path of a TOML file.
+    """Return the search recipe with this name, if the project has it, or the one in the TOML file at this path.
 
-    `RecipeError` names the file, the key and what was expected there.
+    Raises RecipeError, with the file, the key and the expected value, if it cannot be read or is invalid.
     """
     if reference in own_search_recipes():
         return own_search_recipes()[reference]

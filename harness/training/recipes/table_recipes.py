@@ -1,4 +1,4 @@
-"""How a training differs from the one behind a table: why a queried and a retrained accuracy need not agree."""
+"""How a training differs from that of a table. It explains why a queried and a retrained accuracy may differ."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from budgetnas.harness.training.images.augmentation import Augmentation
 from budgetnas.harness.training.recipes.digits201_recipe import digits201_recipe
 from budgetnas.harness.training.recipes.recipe import Optimiser, Recipe, Schedule, Subset, read_recipe
 
-# Whose recipe the accuracies of a space's table on a dataset were made with.
+# The datasets of NAS-Bench-201's tables, trained with its own recipe.
 _NASBENCH201 = frozenset({"cifar10", "cifar100", "ImageNet16-120"})
 _WORDS = {
     "optimiser.learning_rate": "learning rate",
     "optimiser.weight_decay": "weight decay",
     "auxiliary_weight": "weight of the auxiliary loss",
-    "drop_path": "dropped paths",
+    "drop_path": "drop path",
     "label_smoothing": "label smoothing",
-    "images.train": "training images at most",
-    "images.validation": "validation images at most",
-    "images.test": "test images at most",
+    "images.train": "training images",
+    "images.validation": "validation images",
+    "images.test": "test images",
 }
 _COMPARED = ("epochs", "batch", "optimiser", "schedule", "label_smoothing", "auxiliary_weight", "drop_path", "augmentation", "images")
 
 
 def table_recipe(space: str, dataset: str) -> Recipe | None:
-    """Return how the networks of a space's table were trained on a dataset, or None where no table is known."""
+    """Return the recipe with which the networks of a table were trained, or None if no table is known."""
     if space == "nasbench201" and dataset in _NASBENCH201:
         return read_recipe("nasbench201-200")
     if (space, dataset) != ("nasbench201", "digits201"):
@@ -47,7 +47,7 @@ def table_recipe(space: str, dataset: str) -> Recipe | None:
 
 
 def differences(space: str, dataset: str, recipe: Recipe) -> list[str]:
-    """Return what a recipe does otherwise than a table's training did, such as `epochs 3, not 200`; empty where it is the same."""
+    """Return the differences between a recipe and that of a table, such as `epochs 3, not 200`. Empty if there is no table."""
     of_table = table_recipe(space, dataset)
     if of_table is None:
         return []
@@ -60,7 +60,7 @@ def differences(space: str, dataset: str, recipe: Recipe) -> list[str]:
 
 
 def difference_line(space: str, dataset: str, recipe: Recipe) -> str:
-    """Return one sentence for people about queried and retrained accuracies side by side."""
+    """Return a note for the user that explains why queried and retrained accuracies differ."""
     found = differences(space, dataset, recipe)
     how = "; ".join(found) if found else "by the same recipe as the table"
     return (

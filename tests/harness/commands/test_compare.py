@@ -119,7 +119,7 @@ def test_a_run_that_trains_is_selected_from_retrained_by_a_recipe_and_shown(comm
     assert "1 networks chosen, each from 2 searches" in done.stdout
     refused = command("compare", "out")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
-    assert "with --recipe: the path of a TOML file, or one of darts-cifar10, " in refused.stderr
+    assert "has no default recipe; give --recipe, the path of a TOML file or one of darts-cifar10, " in refused.stderr
     for _ in range(2):  # the second time nothing is trained, and everything is the same
         done = command("compare", "out", "--recipe", "tiny.toml", "--seeds", "2", "--workers", "1")
         assert (done.returncode, done.stderr) == (0, "") and "networks retrained by tiny" in done.stdout

@@ -94,13 +94,13 @@ def test_for_people_trained_stands_beside_queried(command: Command, trains: None
         (("nasbench201", CELL, "--seed", "-1"), "the table has no seed -1 for digits201; it has 0, 1, 2"),
         (
             ("nasbench201", CELL, "--dataset", "cifar10"),
-            "say how to train nasbench201 on cifar10 with --recipe: the path of a TOML file, or",
+            "nasbench201 on cifar10 has no default recipe; give --recipe, the path of a TOML file or one of",
         ),
         (("nasbench201", CELL, "--dataset", "cifar10", "--recipe", "smoke"), "CIFAR-10 is not in"),
         (("nasbench201", CELL, "--dataset", "mnist", "--recipe", "smoke"), "unknown dataset 'mnist'; choose one of"),
         (("nasbench201", CELL, "--dataset", "closed-form", "--recipe", "smoke"), "there are no images of closed-form"),
         (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smokes"), "there is no recipe smokes; give the path of a TOML file, or"),
-        (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smoke", "--seed", "-1"), "the seed -1 cannot be used; choose 0 to"),
+        (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smoke", "--seed", "-1"), "the seed is -1; choose 0 to 2^63 - 1"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: tuple[str, ...], message: str) -> None:
@@ -136,7 +136,7 @@ def test_a_build_without_what_it_needs_is_told_what_to_install(
 
 def test_a_table_from_nothing_trained_is_refused_and_nothing_is_written(command: Command, tmp_path: Path, trains: None) -> None:
     done = command("data", "build", "digits201", "--step", "table", "--out", str(tmp_path / "out"))
-    assert "accuracies: 328 of 328 parts are not there yet" in one_line(done)
+    assert "accuracies: 328 of 328 parts are missing; run the command again without --step" in one_line(done)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""The networks by hand against plain PyTorch modules with automatic gradients."""
+"""The hand-written networks, compared with PyTorch modules and automatic gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from budgetnas.spaces.nasbench201.space import NASBench201  # noqa: E402
 pytestmark = pytest.mark.slow
 
 RECIPE = digits201_recipe()
-# All operations, a convolution twice from one node, dead edges, a convolution of zero, no path at all; the best and two others.
+# All operations; poolings only; dead edges; a convolution of zero; no path; two convolutions from one node; all 3x3 convolutions.
 CELLS = (
     (3, 2, 4, 3, 1, 3),
     (4, 4, 4, 4, 4, 4),
@@ -37,7 +37,7 @@ CELLS = (
 
 
 class PlainCell(nn.Module):
-    """A cell as the paper's text has it: every edge that is not `none`, dead ones included."""
+    """A cell as described in the paper: all edges that are not `none`, including dead ones."""
 
     def __init__(self, genes: Sequence[int], channels: int):
         super().__init__()
@@ -69,7 +69,7 @@ def plain_network(genes: Sequence[int]) -> nn.Sequential:
 
 
 def trained_tensors(network: nn.Sequential, genes: Sequence[int]) -> Iterator[nn.Parameter]:
-    """The parameters in the order of `parameter_shapes`."""
+    """Yield the parameters in the order of `parameter_shapes`."""
     for position in (0, 5):
         yield from network[position].parameters()
         yield from network[position + 1].parameters()
@@ -94,7 +94,7 @@ def plain_layout(part):
 
 
 def flat_gradient(network: nn.Sequential, genes: Sequence[int]):
-    """The automatic gradients in the layout of `Networks.gradients`; a parameter without one has zero."""
+    """Return the automatic gradients in the layout of `Networks.gradients`, with 0 for a parameter without one."""
     parts = []
     for parameter in trained_tensors(network, genes):
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -103,11 +103,11 @@ def flat_gradient(network: nn.Sequential, genes: Sequence[int]):
 
 
 @pytest.mark.parametrize("genes", CELLS)
-def test_logits_and_gradients_are_those_of_plain_modules(genes: tuple[int, ...]) -> None:
+def test_logits_and_gradients_equal_those_of_plain_modules(genes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
     shapes = parameter_shapes(genes)
     values = torch.stack([initial_values(shapes, rng) for _ in range(2)]).double()
-    # Shifts and scales away from 0 and 1, so that an exchange of them would show.
+    # Shifts and scales other than 0 and 1, so that a mix-up of them would change the result.
     values += 0.1 * torch.from_numpy(rng.standard_normal(values.shape))
     networks = Networks(genes, values.clone(), RECIPE)
     pixels, labels = torch.from_numpy(rng.random((2, 12, 8, 8))), torch.from_numpy(rng.integers(0, 10, (2, 12)))
@@ -127,8 +127,8 @@ def test_logits_and_gradients_are_those_of_plain_modules(genes: tuple[int, ...])
 
 
 @pytest.mark.parametrize("genes", CELLS[:3])
-def test_a_training_follows_plain_pytorch(genes: tuple[int, ...]) -> None:
-    """Ten steps of the trainer against modules, autograd and torch.optim.SGD: the same losses, seed by seed."""
+def test_training_follows_plain_pytorch(genes: tuple[int, ...]) -> None:
+    """For ten steps and two seeds the losses equal those of modules, autograd and torch.optim.SGD."""
     index = NASBench201().index(NASBench201().decode(NASBench201().encode(_cell(genes))))
     images, seeds, steps = RECIPE.images().train, (0, 2), 10
     networks, generators = prepared(index, genes, seeds, RECIPE)
@@ -158,7 +158,7 @@ def _cell(genes: tuple[int, ...]):
 
 
 def test_the_same_seeds_give_the_same_bits() -> None:
-    # Cell 0 learns badly, so that the least difference in rounding would grow into another accuracy.
+    # Cell 0 learns badly: even a small difference in rounding would lead to another accuracy.
     first, second = (train_together(0, RECIPE.seeds, RECIPE) for _ in range(2))
     figures = [(network.validation, network.test) for network in first]
     assert figures == [(network.validation, network.test) for network in second]
@@ -167,27 +167,27 @@ def test_the_same_seeds_give_the_same_bits() -> None:
     assert len(set(figures)) == 3
 
 
-@pytest.mark.parametrize("company", [(1,), (2, 1)])
-def test_what_trains_beside_a_seed_changes_no_more_than_rounding(company: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("others", [(1,), (2, 1)])
+def test_seeds_trained_beside_a_seed_change_only_its_rounding(others: tuple[int, ...]) -> None:
     def losses(seeds: tuple[int, ...]):
         networks, generators = prepared(0, all_genes()[0].tolist(), seeds, RECIPE)
         steps = training_losses(networks, generators, RECIPE.images().train, RECIPE)
         return torch.stack([next(steps)[seeds.index(1)] for _ in range(14)])
 
-    torch.testing.assert_close(losses(company), losses((0, 1, 2)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(losses(others), losses((0, 1, 2)), rtol=1e-3, atol=1e-4)
 
 
-def test_identical_networks_are_one() -> None:
+def test_identical_networks_have_the_same_result() -> None:
     twin = int(np.flatnonzero((canonical_indices() == 0) & (np.arange(SIZE) != 0))[0])
     assert train_seed(twin, 2, RECIPE).test == train_seed(0, 2, RECIPE).test
 
 
-def test_a_seed_that_the_table_does_not_have_is_refused() -> None:
+def test_a_seed_that_the_recipe_does_not_have_is_refused() -> None:
     with pytest.raises(UnknownSeed, match="digits201 has no seed 3; choose one of 0, 1, 2"):
         train_seed(0, 3, RECIPE)
 
 
-def test_parameters_are_counted_as_they_are() -> None:
+def test_the_number_of_parameters_is_that_of_the_modules() -> None:
     for genes in CELLS:
         network = plain_network(genes)
         counted = sum(parameter.numel() for parameter in network.parameters())
@@ -195,7 +195,7 @@ def test_parameters_are_counted_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("genes", CELLS)
-def test_multiply_adds_are_counted_as_they_are(genes: tuple[int, ...]) -> None:
+def test_the_number_of_multiply_adds_is_that_of_the_modules(genes: tuple[int, ...]) -> None:
     counted = 0
 
     def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
@@ -207,21 +207,21 @@ def test_multiply_adds_are_counted_as_they_are(genes: tuple[int, ...]) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(count)
     network.eval()(torch.zeros(1, 1, 8, 8))
-    # A convolution that reads a zero node runs too.
+    # A convolution of a zero node counts too.
     assert complexities()[1][NASBench201().index(_cell(genes))] == counted
 
 
 def test_cycles_of_two_cells_by_hand() -> None:
     macs, space = complexities()[1], NASBench201()
     nothing, pooling = space.index(_cell((0,) * 6)), space.index(_cell((4,) * 6))
-    # 2x2 pooling to 4x4 pixels of 8 channels, five cycles each; the mean over 16 pixels of 16 channels, seventeen each.
+    # 2x2 pooling to 4x4 pixels of 8 channels takes five cycles per output; the mean over 16 pixels of 16 channels takes seventeen.
     assert cycles()[nothing] == 5 * macs[nothing] + 8 * 16 * 5 + 16 * 17
-    # Six 3x3 poolings of 8x8 pixels of 8 channels and of 4x4 pixels of 16 channels, ten cycles for each output.
+    # Six 3x3 poolings of 8x8 pixels of 8 channels and of 4x4 pixels of 16 channels, ten cycles per output.
     assert cycles()[pooling] == cycles()[nothing] + 6 * (512 + 256) * 10
 
 
 @pytest.mark.parametrize("genes", CELLS)
-def test_the_graph_for_latency_is_the_network(genes: tuple[int, ...]) -> None:
+def test_the_graph_for_latency_computes_the_network(genes: tuple[int, ...]) -> None:
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     from budgetnas.harness.digits201.graph import onnx_model
@@ -236,7 +236,7 @@ def test_the_graph_for_latency_is_the_network(genes: tuple[int, ...]) -> None:
 
 
 def copy_folded(network: nn.Sequential, genes: Sequence[int], model) -> None:
-    """Give a plain network the graph's weights, the folded normalisations as a shift alone."""
+    """Copy the graph's weights into a plain network. A folded normalisation becomes a shift only."""
     from onnx import numpy_helper
 
     weights = {held.name: torch.from_numpy(numpy_helper.to_array(held).copy()) for held in model.graph.initializer}
@@ -254,7 +254,7 @@ def copy_folded(network: nn.Sequential, genes: Sequence[int], model) -> None:
     network[12].weight.data, network[12].bias.data = weights[linear[1]].T, weights[linear[2]]
 
 
-def test_latency_is_a_time() -> None:
+def test_latency_is_positive_and_the_device_has_a_name() -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     from budgetnas.harness.digits201.latency import device_name, latency_ms
 

@@ -1,4 +1,4 @@
-"""From the results of classes to columns of cells, and what the builder computes."""
+"""The table's columns, computed from the results of classes, and the builder's computation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECIPE = digits201_recipe()
 
 
 def results() -> dict[int, dict[str, object]]:
-    """Figures that name their cell and seed."""
+    """Return results in which each figure identifies its cell and seed."""
     return {
         index: {
             "validation": [index + 0.1 * seed for seed in range(3)],
@@ -27,7 +27,7 @@ def results() -> dict[int, dict[str, object]]:
     }
 
 
-def test_every_cell_has_the_figures_of_its_representative() -> None:
+def test_each_cell_has_the_results_of_its_representative() -> None:
     columns = trained_columns(results(), RECIPE)
     canonical = canonical_indices()
     for seed in range(3):
@@ -39,20 +39,20 @@ def test_every_cell_has_the_figures_of_its_representative() -> None:
     assert len(columns) == 9
 
 
-def test_a_class_that_is_not_trained_is_said() -> None:
+def test_a_class_that_is_not_trained_is_an_error() -> None:
     partial = results()
     del partial[0]
-    with pytest.raises(BuildError, match="1 classes, that of cell 0 among them, are not trained"):
+    with pytest.raises(BuildError, match="1 classes are not trained, the first is that of cell 0; run the command again"):
         trained_columns(partial, RECIPE)
 
 
-def test_exact_columns_are_of_all_cells() -> None:
+def test_exact_columns_have_all_cells() -> None:
     columns = exact_columns()
     assert sorted(columns) == ["cycles/digits201", "macs/digits201", "params/digits201"]
     assert {column.shape for column in columns.values()} == {(15625,)}
 
 
-def test_the_builder_trains_one_cell_of_every_class() -> None:
+def test_the_builder_trains_one_cell_of_each_class() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     from budgetnas.harness.digits201.builder import accuracy_chunks
 
@@ -61,7 +61,7 @@ def test_the_builder_trains_one_cell_of_every_class() -> None:
     assert (canonical_indices()[list(chunks.items)] == chunks.items).all()
 
 
-def test_what_the_builder_keeps_is_what_training_gives() -> None:
+def test_the_builder_keeps_the_results_of_training() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     from budgetnas.harness.digits201.builder import train_class

@@ -16,7 +16,7 @@ from budgetnas.harness.problem import Allowance, Limit, Need, since
 from budgetnas.harness.problem.fields import hashed_fields
 from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.records.trial import Trial
-from budgetnas.harness.training.images.augmentation import Augmentation, RecipePart
+from budgetnas.harness.training.images.augmentation import Augmentation, TomlTable
 from budgetnas.harness.training.recipes.recipe import Recipe, read_recipe
 from budgetnas.harness.training.recipes.search_recipe import SearchRecipe, read_search_recipe
 
@@ -116,7 +116,7 @@ class GrownAugmentation(Augmentation):
     angles: list[int] = Field(default_factory=list, json_schema_extra={"since": "0.3"})
 
 
-class Blur(RecipePart):
+class Blur(TomlTable):
     size: int = 0
 
 
@@ -150,10 +150,10 @@ def test_a_recipe_with_later_keys_keeps_its_checksum() -> None:
 
 
 def test_later_keys_of_what_holds_on_one_dataset_are_left_out_too() -> None:
-    class GrownOverride(RecipePart):
+    class GrownOverride(TomlTable):
         augmentation: GrownAugmentation | None = None
 
-    class Part(RecipePart):
+    class Part(TomlTable):
         on: dict[str, GrownOverride] = Field(default_factory=dict)
 
     values = Part.model_validate({"on": {"cifar10": {"augmentation": {"flip": True}}, "fashion": {}}}).hashed_values()

@@ -1,4 +1,4 @@
-"""The words everybody shares: by how much a limit is broken, and what is feasible."""
+"""Limits and problems: relative excess, violation and feasibility."""
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ def test_the_excess_of_a_limit_is_a_share_of_its_bound(limit: Limit, value: floa
 
 @settings(deadline=None)
 @given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1e9))
-def test_there_is_no_excess_exactly_within_the_bounds(one: float, other: float, value: float) -> None:
+def test_the_excess_is_0_exactly_for_values_within_the_bounds(one: float, other: float, value: float) -> None:
     lower, upper = sorted((one, other))
     assert (Limit("latency_ms", upper, lower).excess(value) == 0) == (lower <= value <= upper)
     assert Limit("latency_ms", upper, lower).excess(value) >= 0
@@ -62,11 +62,11 @@ def test_there_is_no_excess_exactly_within_the_bounds(one: float, other: float, 
         (Limit("macs"), "macs unlimited"),
     ],
 )
-def test_a_limit_reads_as_it_is_written(limit: Limit, text: str) -> None:
+def test_a_limit_prints_as_it_is_written_in_a_study(limit: Limit, text: str) -> None:
     assert str(limit) == text
 
 
-def test_excesses_add_up() -> None:
+def test_the_violation_is_the_sum_of_excesses() -> None:
     limits = Limit("latency_ms", upper=4), Limit("params", upper=100), Limit("macs", lower=10)
     assert problem(*limits).violation(SKIPS, {"latency_ms": 5.0, "params": 150.0, "macs": 5.0}) == 0.25 + 0.5 + 0.5
     assert problem(*limits).violation(SKIPS, {"latency_ms": 4.0, "params": 150.0, "macs": 10.0}) == 0.5
@@ -75,13 +75,13 @@ def test_excesses_add_up() -> None:
     assert not problem(*limits).feasible(SKIPS, {"latency_ms": 4.0, "params": 101.0, "macs": 10.0})
 
 
-def test_a_disconnected_cell_is_never_feasible_however_cheap() -> None:
+def test_a_disconnected_cell_is_never_feasible_even_if_it_is_cheap() -> None:
     for limits in ((), (Limit("params", upper=1e9),)):
         assert problem(*limits).violation(DISCONNECTED, {"latency_ms": 0.1, "params": 1.0}) == INF
         assert not problem(*limits).feasible(DISCONNECTED, {"latency_ms": 0.1, "params": 1.0})
 
 
-def test_what_the_device_does_not_run_is_never_feasible_whatever_the_limits_are_on() -> None:
+def test_an_unsupported_network_is_never_feasible_even_if_other_resources_are_limited() -> None:
     for limits in ((), (Limit("params", upper=1e9),), (Limit("latency_ms", upper=1e9),)):
         assert problem(*limits).violation(SKIPS, {"latency_ms": NAN, "params": 1.0}) == INF
 
@@ -101,8 +101,8 @@ def test_a_method_s_view_and_the_table_s_agree_on_what_is_feasible() -> None:
         assert search.feasible(SPACE.at(index), tabulated.cost_at(index)) == admitted[index]
 
 
-def test_words_are_frozen() -> None:
-    for word in (Limit("params"), Allowance(), problem(), SKIPS):
-        for field in dataclasses.fields(word):
+def test_limit_allowance_problem_and_architecture_are_frozen() -> None:
+    for value in (Limit("params"), Allowance(), problem(), SKIPS):
+        for field in dataclasses.fields(value):
             with pytest.raises(dataclasses.FrozenInstanceError):
-                setattr(word, field.name, None)
+                setattr(value, field.name, None)

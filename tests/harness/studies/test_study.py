@@ -95,7 +95,10 @@ name = "darts"
             "'dca_nas': the look-up graph of latency_ms",
         ),
         ('name = "dca_nas"\nlookup = "g.json"', "there are no look-up graphs at"),
-        ('name = "deff_arts"\nresource = "limited"', "'deff_arts': resource = 'limited' of DEff-ARTS counts what has an upper limit"),
+        (
+            'name = "deff_arts"\nresource = "limited"',
+            "'deff_arts': resource = 'limited' of DEff-ARTS counts the resources with an upper limit",
+        ),
         ('name = "deff_arts"\nresource = "foo"', "setting 'resource' of method 'deff_arts' is 'foo'; expected one of 'paper_cycles', "),
         ('name = "darts"\nmomentum = [0.9, 1.0]', "momentum of DARTS is [0.9, 1.0]; give Adam's two betas"),
         ('name = "dca_nas"\nlearning_rate = 0', "DCA-NAS needs a learning_rate above 0"),

@@ -1,4 +1,4 @@
-"""Checkpoints: what was saved comes back to the bit, or a line says why not; the last one is never lost."""
+"""Checkpoints: the saved values are read back exactly, or an error gives the reason; the last checkpoint is never lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDENTITY = {"space": "nasbench201", "genes": [1, 2], "seed": 3}
 PAYLOAD = {"weights": {"a": torch.arange(40.0)}, "epochs": [{"loss": 0.5, "validation": None}], "epoch": 1}
 
 
-def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+def test_the_saved_payload_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "checkpoint.pt"
     assert checkpoint.load(path, IDENTITY) is None
     checkpoint.save(path, IDENTITY, PAYLOAD)
@@ -33,7 +33,7 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-def test_any_damage_is_noticed_and_the_file_is_left(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_any_damage_is_detected_and_the_file_is_unchanged(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("damaged") / "checkpoint.pt"
     checkpoint.save(path, IDENTITY, PAYLOAD)
     whole = path.read_bytes()
@@ -57,7 +57,7 @@ def test_any_damage_is_noticed_and_the_file_is_left(tmp_path_factory: pytest.Tem
         ({**IDENTITY, "method": "darts"}, "its method is None, here it is darts"),
     ],
 )
-def test_a_checkpoint_of_another_training_is_refused_by_what_differs(tmp_path: Path, other: dict[str, object], message: str) -> None:
+def test_a_checkpoint_of_another_training_is_an_error_with_the_difference(tmp_path: Path, other: dict[str, object], message: str) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, IDENTITY, PAYLOAD)
     with pytest.raises(BadCheckpoint) as raised:
@@ -65,7 +65,7 @@ def test_a_checkpoint_of_another_training_is_refused_by_what_differs(tmp_path: P
     assert message in str(raised.value)
 
 
-def test_a_write_that_fails_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_does_not_change_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, IDENTITY, {"epoch": 1})
 
@@ -95,7 +95,7 @@ class Harmful:
         return (print, ("run",))
 
 
-def test_nothing_that_a_file_names_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_code_in_a_file_is_not_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "checkpoint.pt"
     checkpoint.save(path, IDENTITY, {"harmful": Harmful()})
     with pytest.raises(BadCheckpoint, match="damaged or no checkpoint"):
@@ -103,7 +103,7 @@ def test_nothing_that_a_file_names_is_run(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadCheckpoint, match="cannot write the checkpoint"):
         checkpoint.save(tmp_path / "file" / "checkpoint.pt", IDENTITY, {})

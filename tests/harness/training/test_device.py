@@ -1,4 +1,4 @@
-"""Which device a trial trains on; the machine's GPUs are pretended."""
+"""The device that a trial trains on, with simulated GPUs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from budgetnas.harness.training.device import compute_device, peak_memory_bytes,
 
 
 def slot_of(rounds: int, item: int) -> int | None:
-    """Return the slot of the process that computes an item, after some work, so that one process does not take them all."""
+    """Return the slot of the process that computes an item, after some work, so that one process does not compute all items."""
     sum(range(rounds))
     return slot()
 
@@ -31,13 +31,13 @@ def pretend(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 
 
-def test_without_a_gpu_it_is_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_device_is_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 0)
     take_slot(3)
     assert compute_device(7) == torch.device("cpu")
 
 
-def test_workers_have_a_gpu_each_whatever_the_seeds_of_their_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gpu_of_a_worker_depends_on_its_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 4)
     chosen = []
     for worker in range(6):
@@ -47,20 +47,20 @@ def test_workers_have_a_gpu_each_whatever_the_seeds_of_their_trials(monkeypatch:
     assert chosen == [0, 1, 2, 3, 0, 1]
 
 
-def test_trials_of_no_worker_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_workers_trials_are_spread_over_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, 3)
     assert slot() is None
     assert [compute_device(seed).index for seed in range(5)] == [0, 1, 2, 0, 1]
 
 
-def test_processes_that_compute_side_by_side_are_numbered() -> None:
+def test_parallel_processes_are_numbered() -> None:
     found = {worker for _, worker in map_in_processes(partial(slot_of, 100_000), list(range(8)), 2)}
     assert found <= {0, 1} and found
-    assert slot() is None  # this process is none of them
+    assert slot() is None  # this process is not a worker
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can begin the peak of a process anew")
-def test_the_peak_of_a_search_is_not_that_of_a_larger_one_before_it_in_the_same_process() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can reset the peak of a process")
+def test_after_a_reset_the_peak_does_not_include_earlier_work_of_the_process() -> None:
     processor, mib = torch.device("cpu"), 2**20
     large = torch.ones(200 * mib // 4)
     before = peak_memory_bytes(processor)

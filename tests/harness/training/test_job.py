@@ -1,4 +1,4 @@
-"""A training asked for by name: what its identity is made of, that it is done once, and what stops it."""
+"""Trainings by name: their identity, they are done once, and their errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def interrupting(progress: Progress) -> None:
         raise Interrupted
 
 
-def test_it_is_trained_once_and_resumed_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_is_trained_once_and_a_resumed_training_has_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = retrain("nasbench201", ARCH, "digits201", tiny(), 3, tmp_path / "straight")
     with pytest.raises(Interrupted):
         retrain("nasbench201", ARCH, "digits201", tiny(), 3, tmp_path / "broken", interrupting)
@@ -67,7 +67,7 @@ def test_it_is_trained_once_and_resumed_to_the_same_result(tmp_path: Path, monke
     assert again.kept and (again.epochs, again.test, again.identity) == (second.epochs, second.test, second.identity)
 
 
-def test_identical_networks_are_one_training() -> None:
+def test_identical_networks_have_the_same_identity() -> None:
     other = SPACE.decode("|avg_pool_3x3~0|+|nor_conv_1x1~0|none~1|+|none~0|avg_pool_3x3~1|skip_connect~2|")
     same = SPACE.decode("|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|none~0|none~1|skip_connect~2|")
     assert SPACE.canonical(same) == SPACE.canonical(SPACE.decode("|none~0|+|nor_conv_1x1~0|none~1|+|none~0|none~1|skip_connect~2|"))
@@ -75,7 +75,7 @@ def test_identical_networks_are_one_training() -> None:
     assert jobs[0].identity == jobs[1].identity != jobs[2].identity
 
 
-def test_everything_that_decides_is_in_the_identity() -> None:
+def test_the_identity_has_everything_that_affects_the_result() -> None:
     jobs = [
         job_of("nasbench201", ARCH, "digits201", tiny(), 0),
         job_of("nasbench201", ARCH, "digits201", tiny(), 1),
@@ -88,7 +88,7 @@ def test_everything_that_decides_is_in_the_identity() -> None:
     assert set(jobs[0].identity) == {"schema", "space", "arch", "genes", "dataset", "images", "recipe", "recipe_values", "seed"}
 
 
-def test_the_table_s_recipe_is_the_table_s_trainer(tmp_path: Path) -> None:
+def test_the_recipe_of_the_table_uses_the_trainer_of_the_table(tmp_path: Path) -> None:
     assert default_recipe("nasbench201", "digits201") == "digits201"
     found = retrain("nasbench201", ARCH, "digits201", "digits201", 1, tmp_path)
     index = SPACE.index(SPACE.canonical(ARCH))
@@ -97,7 +97,7 @@ def test_the_table_s_recipe_is_the_table_s_trainer(tmp_path: Path) -> None:
     assert retrain("nasbench201", ARCH, "digits201", "digits201", 1, tmp_path).kept
 
 
-def test_a_second_network_trained_on_all_is_the_one_that_is_tested(tmp_path: Path) -> None:
+def test_with_test_on_all_a_second_network_is_trained_and_tested(tmp_path: Path) -> None:
     chosen = tiny(validation=Validation(part="train", share=0.1, per_class=3, test_on_all=True))
     seen: list[Progress] = []
     with pytest.raises(Interrupted):
@@ -114,7 +114,7 @@ def interrupting_third(progress: Progress) -> None:
         raise Interrupted
 
 
-def test_a_folder_of_another_training_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_of_another_training_is_refused_and_unchanged(tmp_path: Path) -> None:
     job, other = (job_of("nasbench201", ARCH, "digits201", tiny(), seed) for seed in (0, 1))
     with pytest.raises(Interrupted):
         run_job(job, tmp_path, interrupting)
@@ -122,9 +122,9 @@ def test_a_folder_of_another_training_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match="is the checkpoint of another training: its seed is 0, here it is 1; choose another folder"):
         run_job(other, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
-    told: list[float] = []
-    assert run_job(job, tmp_path, silent, told.append, keep=True).epochs
-    assert (tmp_path / "checkpoint.pt").exists() and len(told) == 1 and told[0] > 0
+    announced: list[float] = []
+    assert run_job(job, tmp_path, silent, announced.append, keep=True).epochs
+    assert (tmp_path / "checkpoint.pt").exists() and len(announced) == 1 and announced[0] > 0
     with pytest.raises(BadResult, match=r"result.json is the result of another training: its seed is 0, here it is 1"):
         run_job(other, tmp_path)
     for text in ("", "{}", "[]", '{"identity": {}, "epochs": 3}'):
@@ -134,7 +134,7 @@ def test_a_folder_of_another_training_is_left_alone(tmp_path: Path) -> None:
         assert (tmp_path / "result.json").read_text() == text
 
 
-def test_two_that_ask_at_once_train_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simultaneous_requests_for_a_training_train_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, trained = stages.fit, []
 
     def counted(*arguments: object) -> object:
@@ -164,14 +164,14 @@ def test_a_diverged_training_is_a_result(tmp_path: Path) -> None:
     assert again.kept and again.diverged and again.epochs[-1].loss != again.epochs[-1].loss
 
 
-def test_what_cannot_be_trained_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(CannotRetrain, match="the seed -1 cannot be used; choose 0 to"):
+def test_impossible_trainings_are_one_line_errors(tmp_path: Path) -> None:
+    with pytest.raises(CannotRetrain, match=r"the seed is -1; choose 0 to 2\^63 - 1"):
         job_of("nasbench201", ARCH, "digits201", tiny(), -1)
     with pytest.raises(MissingImages, match="CIFAR-10 is not in"):
         job_of("nasbench201", ARCH, "cifar10", "nasbench201-200", 0, tmp_path)
     with pytest.raises(RecipeError, match=r"there is no recipe unheard; give the path of a TOML file, or one of .*smoke"):
         job_of("nasbench201", ARCH, "digits201", "unheard", 0)
-    with pytest.raises(RecipeError, match=r"say how to train nasbench201 on digits with --recipe: .* or one of darts-cifar10, "):
+    with pytest.raises(RecipeError, match=r"nasbench201 on digits has no default recipe; give --recipe, .* or one of darts-cifar10, "):
         default_recipe("nasbench201", "digits")
     with pytest.raises(ValueError, match="the architecture belongs to the space 'darts'"):
         job_of("nasbench201", Architecture("darts", (0,)), "digits", tiny(), 0)

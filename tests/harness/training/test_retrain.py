@@ -1,4 +1,4 @@
-"""Whether a queried accuracy is what training gives: networks drawn at random, trained again, held to the table."""
+"""Queried accuracies equal those of training: random networks are retrained and compared with the table."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ CONNECTED = np.flatnonzero(connected_mask())
 
 
 def accuracies_by_seed() -> np.ndarray:
-    """Test accuracy [%] of every connected cell with every seed of the table, shape (cells, seeds)."""
+    """Return the test accuracy [%] of all connected cells with all seeds of the table, (cells, seeds)."""
     table = open_table("nasbench201", "digits201")
     return np.stack([accuracy(table, "digits201", "test", seed=seed) for seed in SEEDS], axis=1)[CONNECTED]
 
 
 def largest_mean_difference(by_seed: np.ndarray, cells: int, rate: float) -> float:
-    """Return what a mean over `cells` random cells exceeds in size with a probability of at most `rate` if retrainings are new draws.
+    """Return a bound on the mean difference [points] between retrained and queried accuracies over `cells` random cells.
 
-    The mean is of retrained minus queried accuracy [points], each averaged over the seeds.
+    If retrainings are new draws from the same distribution, the absolute mean exceeds the bound with a probability of at most `rate`.
+    Accuracies are means over the seeds.
 
-    Chernoff's bound. For a cell, the difference of a new and an old draw has the moments of the difference of two of its seeds; that of
-    the means of s seeds is the mean of s such; and cells are drawn uniformly. So the moment generating function M of the difference for
-    a cell drawn at random follows from the table's own noise, heavy tails included, and the bound is the least (log(2 / rate) / cells +
-    log M(x)) / x over x > 0.
+    It is Chernoff's bound. For one cell, the difference between a new and an old draw is distributed like the difference between two of
+    its seeds, and the difference between means over s seeds is the mean of s such differences. Cells are drawn uniformly. The moment
+    generating function M of the difference for a random cell therefore follows from the noise in the table, including heavy tails. The
+    bound is the minimum of (log(2 / rate) / cells + log M(x)) / x over x > 0.
     """
     count = by_seed.shape[1]
     pairs = np.stack([by_seed[:, i] - by_seed[:, j] for i in range(count) for j in range(i)])
@@ -47,15 +48,15 @@ def largest_mean_difference(by_seed: np.ndarray, cells: int, rate: float) -> flo
     return min(bounds)
 
 
-def test_the_bound_is_that_of_normal_noise_where_noise_is_normal() -> None:
+def test_for_normal_noise_the_bound_is_close_to_the_exact_one() -> None:
     by_seed = np.random.default_rng(0).normal(50, 2, (200_000, 3))
     # log M = x^2 v / 2 with the variance v = 2 * 2^2 / 3 gives sqrt(2 v log(2 / rate) / cells).
     exact = math.sqrt(2 * (2 * 4 / 3) * math.log(2e6) / 30)
     assert exact <= largest_mean_difference(by_seed, 30, 1e-6) <= 1.25 * exact
 
 
-def test_new_draws_stay_within_the_bound_as_often_as_it_says() -> None:
-    # Heavy tails: one cell in ten is ten times as noisy. At a rate of 0.01 the bound may be exceeded 1,000 times in 100,000.
+def test_new_draws_exceed_the_bound_at_most_at_its_rate() -> None:
+    # Heavy tails: one cell in ten has ten times the noise. At a rate of 0.01 the bound may be exceeded 1,000 times in 100,000.
     rng = np.random.default_rng(1)
     deviation = np.where(rng.random(5_000) < 0.1, 10.0, 1.0)
     by_seed = 50 + deviation[:, None] * rng.normal(size=(5_000, 3))
@@ -65,29 +66,29 @@ def test_new_draws_stay_within_the_bound_as_often_as_it_says() -> None:
     assert (np.abs(differences.mean(axis=1)) > bound).sum() <= 1_000
 
 
-def test_the_bound_of_the_table_tells_something() -> None:
+def test_the_bound_for_the_table_is_small_enough_to_be_useful() -> None:
     assert 0.5 < largest_mean_difference(accuracies_by_seed(), CELLS, FALSE_ALARM_RATE) < 5.0
 
 
 @pytest.mark.slow
-def test_thirty_cells_trained_again_are_what_the_table_says() -> None:
+def test_thirty_retrained_cells_agree_with_the_table() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     by_seed = accuracies_by_seed()
     bound = largest_mean_difference(by_seed, CELLS, FALSE_ALARM_RATE)
     draw = int(os.environ.get("BUDGETNAS_TEST_DRAW", secrets.randbelow(2**32)))
-    said = f"{CELLS} connected cells drawn with seed {draw} (BUDGETNAS_TEST_DRAW={draw} draws them again)"
-    print(said)
+    drawn = f"{CELLS} connected cells drawn with seed {draw} (BUDGETNAS_TEST_DRAW={draw} draws them again)"
+    print(drawn)
     chosen = np.random.default_rng(draw).integers(0, len(CONNECTED), CELLS)
     trainer = trainer_of("nasbench201", "digits201")
     trained = np.array([[one.test for one in trainer.retrain(int(CONNECTED[position]))] for position in chosen])
     differences = trained.mean(axis=1) - by_seed[chosen].mean(axis=1)
     equal = int((np.abs(trained - by_seed[chosen]) < 1e-3).sum())
     print(f"mean difference {differences.mean():+.4f} points, bound {bound:.2f}; {equal} of {trained.size} accuracies equal")
-    assert abs(differences.mean()) <= bound, said
+    assert abs(differences.mean()) <= bound, drawn
 
 
-def test_one_seed_is_trained_as_in_the_company_of_all() -> None:
+def test_one_seed_has_the_same_result_as_with_all_seeds() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     trainer = trainer_of("nasbench201", "digits201")

@@ -1,4 +1,4 @@
-"""Training from scratch: equal to a plain loop, to the same bits after any interruption, and a clear end when it diverges."""
+"""Training from scratch: it equals a plain loop, gives the same bits after an interruption, and ends if it diverges."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDENTITY = {"training": "this one"}
 
 
 class Small(nn.Module):
-    """Has all that a space's network may have: running figures, an auxiliary head, paths that are dropped."""
+    """A network with all features that networks of spaces may have: running statistics, an auxiliary head, drop path."""
 
     def __init__(self, width: int = 4):
         super().__init__()
@@ -66,7 +66,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def images(count: int, seed: int) -> Part:
-    """Classes that differ by brightness."""
+    """Return images of classes that differ in brightness."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
     return Part((rng.integers(0, 80, (count, 1, 6, 6)) + 80 * labels[:, None, None, None]).astype(np.uint8), labels)
@@ -124,7 +124,7 @@ def assert_same_weights(first: nn.Module, second: nn.Module) -> None:
 
 
 @pytest.mark.slow
-def test_the_layout_in_memory_changes_roundings_only() -> None:
+def test_the_memory_layout_changes_only_rounding() -> None:
     plain, last = (
         training(network(), recipe(channels_last=each, deterministic=each)).run(None, IDENTITY, silent) for each in (False, True)
     )
@@ -133,7 +133,7 @@ def test_the_layout_in_memory_changes_roundings_only() -> None:
 
 
 @pytest.mark.slow
-def test_it_learns() -> None:
+def test_training_reduces_the_loss_and_classifies_well() -> None:
     plain = recipe(epochs=20, label_smoothing=0.0, auxiliary_weight=0.0, drop_path=0.0)
     fitted = training(network(), plain).run(None, IDENTITY, silent)
     assert fitted.epochs[-1].loss < 0.5 * fitted.epochs[0].loss
@@ -145,7 +145,7 @@ class Interrupted(BaseException):
 
 
 def interrupting(after: tuple[int, int]) -> Any:
-    """Interrupt at a step of an epoch."""
+    """Return a progress callback that interrupts after a step of an epoch."""
 
     def show(progress: Progress) -> None:
         if (progress.epoch, progress.step) == after and progress.ended is None:
@@ -155,15 +155,15 @@ def interrupting(after: tuple[int, int]) -> Any:
 
 
 @pytest.mark.parametrize("after", [(0, 2), (1, 1), (2, 4)])
-def test_resumed_it_ends_in_the_same_bits(tmp_path: Path, after: tuple[int, int]) -> None:
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path: Path, after: tuple[int, int]) -> None:
     straight = network()
     expected = training(straight, recipe()).run(None, IDENTITY, silent)
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(Interrupted):
         training(network(), recipe()).run(path, IDENTITY, interrupting(after))
     assert path.exists() == (after[0] > 0)
-    torch.manual_seed(99)  # nothing hangs on the global generator
-    # Nor on the weights that it begins with, where there is a checkpoint.
+    torch.manual_seed(99)  # the result does not depend on the global generator
+    # With a checkpoint, it does not depend on the initial weights either.
     resumed = network(5 if after[0] else 0)
     again = training(resumed, recipe())
     again.resume(path, IDENTITY)
@@ -171,14 +171,14 @@ def test_resumed_it_ends_in_the_same_bits(tmp_path: Path, after: tuple[int, int]
     found = again.run(path, IDENTITY, silent)
     assert_same_weights(resumed, straight)
     assert (found.epochs, found.validation, found.test) == (expected.epochs, expected.validation, expected.test)
-    # All epochs done, it says the same again without training.
+    # After all epochs, it returns the same result without training.
     final = training(done := network(5), recipe())
     final.resume(path, IDENTITY)
     assert final.run(path, IDENTITY, silent).test == expected.test
     assert_same_weights(done, straight)
 
 
-def test_seeds_differ_and_the_global_generator_is_left_alone() -> None:
+def test_seeds_differ_and_the_global_generator_is_unchanged() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     fitted = [training(network(), recipe(), seed).run(None, IDENTITY, silent) for seed in (0, 0, 1)]
@@ -186,7 +186,7 @@ def test_seeds_differ_and_the_global_generator_is_left_alone() -> None:
     assert fitted[0].epochs == fitted[1].epochs != fitted[2].epochs
 
 
-def test_an_estimate_touches_nothing(tmp_path: Path) -> None:
+def test_an_estimate_does_not_change_the_training(tmp_path: Path) -> None:
     straight, estimated = network(), network()
     training(straight, recipe()).run(None, IDENTITY, silent)
     begun = training(estimated, recipe())
@@ -196,7 +196,7 @@ def test_an_estimate_touches_nothing(tmp_path: Path) -> None:
     assert begun.estimated_seconds() < 10 and begun.steps_left == 0
 
 
-def test_a_training_that_diverges_ends_as_guessing(tmp_path: Path) -> None:
+def test_a_training_that_diverges_ends_with_chance_accuracy(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     wild = recipe(optimiser=Optimiser(learning_rate=1e30), epochs=5)
     fitted = training(network(), wild).run(path, IDENTITY, silent)
@@ -204,25 +204,25 @@ def test_a_training_that_diverges_ends_as_guessing(tmp_path: Path) -> None:
     assert (fitted.validation, fitted.test) == (pytest.approx(100 / 3), pytest.approx(100 / 3))
 
 
-def test_a_last_step_too_far_is_noticed() -> None:
-    # One step, whose loss is finite, and which leaves weights that are not.
+def test_divergence_in_the_last_step_is_detected() -> None:
+    # One step whose loss is finite, after which the weights are not.
     wild = recipe(optimiser=Optimiser(learning_rate=1e38, weight_decay=1e30), epochs=1, batch=36)
     fitted = training(network(), wild).run(None, IDENTITY, silent)
     assert math.isfinite(fitted.epochs[0].loss) and fitted.diverged and fitted.test == pytest.approx(100 / 3)
 
 
-def test_a_checkpoint_of_another_network_is_one_line(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     training(network(), recipe()).run(path, IDENTITY, silent)
     kept = path.read_bytes()
-    with pytest.raises(BadCheckpoint, match=r"checkpoint.pt does not fit the network as it is built now; move it away"):
+    with pytest.raises(BadCheckpoint, match=r"checkpoint.pt is a checkpoint of another network; move or delete it to start again"):
         training(Small(width=5), recipe()).resume(path, IDENTITY)
     with pytest.raises(BadCheckpoint, match="its training is this one, here it is another"):
         training(network(), recipe()).resume(path, {"training": "another"})
     assert path.read_bytes() == kept
 
 
-def test_what_is_shown_counts_every_step_and_epoch() -> None:
+def test_progress_is_shown_for_each_step_and_epoch() -> None:
     shown: list[Progress] = []
     training(network(), recipe(judge_each=2)).run(None, IDENTITY, shown.append)
     assert [(each.epoch, each.step) for each in shown if each.ended is None] == [
@@ -233,7 +233,7 @@ def test_what_is_shown_counts_every_step_and_epoch() -> None:
     assert [each.ended.validation is None for each in ended if each.ended] == [True, False, False]
 
 
-def test_paths_are_dropped_more_from_epoch_to_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probability_of_drop_path_rises_from_epoch_to_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     net, seen = network(), []
     training(net, recipe()).run(None, IDENTITY, lambda progress: seen.append(net.drop_path) if progress.step == 1 else None)
     assert seen == pytest.approx([0.0, 0.1, 0.2])

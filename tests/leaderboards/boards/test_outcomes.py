@@ -1,4 +1,4 @@
-"""What counts: chance for what failed, errors for what cannot be."""
+"""Outcomes: failed trials count with chance accuracy, and impossible records are errors."""
 
 import math
 
@@ -13,17 +13,17 @@ def board(toy):
     return read_board(toy.write()[0])
 
 
-def test_feasible_trials_count_as_they_are(toy, board):
+def test_feasible_trials_count_with_their_accuracy(toy, board):
     row = outcomes(toy.frame([toy.trial("m", 0, 4)]), [board]).iloc[0]
     assert (row["counted_test"], row["reason"], row["gpu_hours"]) == (52.0, "", 2.0)
     assert row["counted_regret"] == toy.test_of(8) - toy.test_of(4) == 2.0
     assert row["points"] == [(5.0, 52.0)]
 
 
-def test_missing_texts_are_no_reasons(toy, board):
+def test_a_missing_failure_or_recommendation_gets_a_standard_reason(toy, board):
     rows = [toy.trial("m", 0, None, status="failed", failure=None), toy.trial("m", 1, None, recommendation=None, front=None)]
     table = outcomes(toy.frame(rows), [board])
-    assert table["reason"].tolist() == ["failed without a reason", "found nothing feasible to recommend"]
+    assert table["reason"].tolist() == ["failed without a reason", "found no feasible network"]
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,19 @@ def test_missing_texts_are_no_reasons(toy, board):
     [
         ({"status": "failed", "failure": "killed: out of memory\nmore"}, None, "killed: out of memory"),
         ({"status": "failed", "failure": ""}, None, "failed without a reason"),
-        ({}, None, "found nothing feasible to recommend"),
+        ({}, None, "found no feasible network"),
         ({}, 30, "recommended a network that breaks a limit"),
         ({"violation": math.inf}, 30, "recommended a disconnected or unsupported network"),
         ({"status": "failed", "failure": "hung", "feasible": True}, 4, "hung"),
     ],
 )
-def test_everything_else_counts_as_chance(toy, board, changes, cell, reason):
+def test_all_other_trials_count_with_chance_accuracy(toy, board, changes, cell, reason):
     row = outcomes(toy.frame([toy.trial("m", 0, cell, **changes)]), [board]).iloc[0]
     assert (row["reason"], row["counted_test"], row["points"]) == (reason, 10.0, [])
     assert row["counted_regret"] == toy.test_of(8) - 10.0
 
 
-def test_nothing_is_better_than_the_optimum(toy, board):
+def test_a_result_above_the_optimum_is_an_error(toy, board):
     better = toy.trial("m", 3, 4, test=54.0 + 1e-6, regret=0.0)
     with pytest.raises(
         ValueError,
@@ -61,7 +61,7 @@ def test_nothing_is_better_than_the_optimum(toy, board):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"regret": 1.0}, "records a regret of 1.0, where 2.0 is right"),
+        ({"regret": 1.0}, "records a regret of 1.0, but it is 2.0"),
         ({"test": math.nan}, "feasible but has no test accuracy"),
         ({"device": "fpga"}, "no context file for toy cifar10 fpga"),
         ({"problem": "latency_ms@q99"}, "context file has latency_ms@q25, latency_ms@q50"),
@@ -73,7 +73,7 @@ def test_records_that_do_not_fit_are_refused(toy, board, changes, message):
         outcomes(toy.frame([{**toy.trial("m", 0, 4), **changes}]), [board])
 
 
-def test_twice_the_same_trial_or_name_is_refused(toy, board):
+def test_a_repeated_trial_and_a_name_with_different_settings_are_refused(toy, board):
     with pytest.raises(ValueError, match="two records for seed 0"):
         outcomes(toy.frame([toy.trial("m", 0, 4), toy.trial("m", 0, 6)]), [board])
     with pytest.raises(ValueError, match="'m' has 2 different settings"):
@@ -96,7 +96,7 @@ def test_hypervolume_reference_is_the_loosest_limit_or_the_clouds_end(toy):
     assert read_board(toy.write(unlimited)[0]).hypervolume_reference == (40.0, 10.0)
 
 
-def test_context_files_that_are_wrong_are_refused(toy):
+def test_invalid_context_files_are_refused(toy):
     entry = toy.board_entry()
     with pytest.raises(ValueError, match="two context files describe 'toy-cifar10-edgegpu'"):
         read_boards(toy.write(entry, entry))
@@ -108,7 +108,7 @@ def test_context_files_that_are_wrong_are_refused(toy):
         read_board(toy.folder / "board0.json")
 
 
-def test_page_names_hold_no_odd_characters(toy):
+def test_page_names_have_no_special_characters(toy):
     entry = toy.board_entry(device="")
     entry["space"] = "rcnet[positions=6]"
     assert read_board(toy.write(entry)[0]).stem == "rcnet-positions-6-cifar10"

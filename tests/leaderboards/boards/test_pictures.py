@@ -1,4 +1,4 @@
-"""What part of a board is shown, and pictures that depend on nothing but their input."""
+"""The part of a board in a picture, and pictures that depend only on their input."""
 
 import io
 
@@ -19,7 +19,7 @@ def board(toy):
     return read_board(toy.write()[0])
 
 
-def test_window_ends_soon_after_the_loosest_limit(board):
+def test_the_window_ends_soon_after_the_loosest_limit(board):
     view = figures.window(board, np.array([[9.0, 54.0]]))
     assert 20.5 < view.right < 30.0
     assert view.left < 1.0
@@ -28,7 +28,7 @@ def test_window_ends_soon_after_the_loosest_limit(board):
     assert view.hides(board.cloud) == sum(1 for cost, test in board.cloud if cost > view.right or test < view.bottom or test > view.top)
 
 
-def test_logarithmic_only_for_wide_ranges(toy):
+def test_the_axis_is_logarithmic_only_for_wide_ranges(toy):
     narrow = toy.board_entry()
     narrow["cloud"]["cost"] = [cost + 10 for cost in narrow["cloud"]["cost"]]
     narrow["front"] = [{**cell, "cost": cell["cost"] + 10} for cell in narrow["front"]]
@@ -47,7 +47,7 @@ def draw(board, path, runs):
     return path.read_bytes()
 
 
-def test_same_bytes_whatever_the_users_settings(board, tmp_path):
+def test_the_bytes_do_not_depend_on_the_user_s_settings(board, tmp_path):
     runs = [np.array([[9.0, 54.0], [19.0, 59.0]]), np.array([[5.0, 52.0]]), np.empty((0, 2))]
     first = draw(board, tmp_path / "one.png", runs)
     with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "savefig.dpi": 33, "figure.facecolor": "red"}):
@@ -60,7 +60,7 @@ def test_recommendations_are_drawn(board, tmp_path):
     assert draw(board, tmp_path / "with.png", runs) != draw(board, tmp_path / "without.png", [np.empty((0, 2))])
 
 
-def test_rank_picture_takes_any_name(tmp_path):
+def test_rank_pictures_allow_any_method_name(tmp_path):
     names = ["$a_b", "b|<c>", "c"]
     table = pd.DataFrame(np.ones((3, 3)), index=names, columns=names)
     figures.rank_picture(pd.Series([1.0, 2.0, 3.0], index=names), table, tmp_path / "ranks.png")

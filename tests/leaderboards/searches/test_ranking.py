@@ -1,4 +1,4 @@
-"""Methods over all problems of a board of searches, on made-up figures."""
+"""The ranking of methods over all problems of a board of searches, on made-up numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def search(method, problem, seed, test, feasible=True):
 
 
 def world(**scores):
-    """Every method's accuracies by problem and seed; a negative one is of a network that breaks a limit."""
+    """Return searches with accuracies by method, problem and seed. The network of a negative one breaks a limit."""
     return pd.DataFrame(
         [
             search(method, problem, seed, abs(test), test > 0)
@@ -30,7 +30,7 @@ def world(**scores):
     )
 
 
-def test_a_network_beyond_a_limit_counts_as_guessing():
+def test_a_network_that_breaks_a_limit_counts_with_chance():
     table = world(good={"p": [80.0, 90.0, 85.0], "q": [70.0, 60.0, 74.0]}, loose={"p": [-99.0, 95.0, 95.0], "q": [-99.0, -99.0, -99.0]})
     good, loose = search_standings(table, 10.0)
     assert (good.method, good.rank, good.feasible_share, good.searches, good.seconds) == ("good", 1.0, 1.0, 6, 20.0)
@@ -40,12 +40,12 @@ def test_a_network_beyond_a_limit_counts_as_guessing():
     assert (good.score.interval.low, good.score.interval.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_ranks_are_averaged_over_problems_and_ties_shared():
+def test_ranks_are_averages_over_problems_and_ties_share_ranks():
     table = world(a={"p": [80.0], "q": [60.0]}, b={"p": [70.0], "q": [60.0]}, c={"p": [-99.0], "q": [90.0]})
     assert {each.method: each.rank for each in search_standings(table, 10.0)} == {"a": 1.75, "b": 2.25, "c": 2.0}
 
 
-def test_what_is_not_known_yet_is_left_out():
+def test_methods_with_unknown_scores_are_left_out():
     table = world(a={"p": [80.0], "q": [60.0]}, b={"p": [70.0], "q": [60.0]})
     waiting = pd.concat(
         [table, pd.DataFrame([search("c", "p", 0, None) | {"queried": 99.0}, search("c", "q", 0, 50.0)])], ignore_index=True
@@ -54,5 +54,5 @@ def test_what_is_not_known_yet_is_left_out():
     assert "| b | 2.00" not in ranking_table(waiting, 10.0) and "| a | 1.25 | 70.00 [—] | 100 % | 2 | 10 |" in ranking_table(waiting, 10.0)
 
 
-def test_one_problem_is_its_own_table():
+def test_a_single_problem_has_no_ranking_over_problems():
     assert ranking_table(world(a={"p": [80.0]}, b={"p": [70.0]}), 10.0) == ""

@@ -23,13 +23,13 @@ def test_only_upper_limits_count():
     assert UPPERS == {("toy", "digits", "", "small"): {"params": 100.0}}
 
 
-def test_a_row_a_method_and_its_shares():
+def test_the_table_has_a_row_per_method_with_its_shares():
     table = pd.DataFrame(
         [
             search("kept", 90.0, 80.0),
             search("kept", 110.0, 100.0),
             search("lost|it", 100.0, 150.0, 0.5),
-            search("broken", 50.0, 20.0, math.inf),  # disconnected: cheap, and within no limit
+            search("broken", 50.0, 20.0, math.inf),  # disconnected: cheap, but it keeps no limit
             search("silent", None, 20.0),
             search("nothing", 50.0, math.nan, math.inf),
             search("kept", 1.0, 1.0, problem="free"),

@@ -1,4 +1,4 @@
-"""Hypervolume and attainment against closed forms."""
+"""Hypervolume and attainment, compared with closed forms."""
 
 import math
 
@@ -34,12 +34,12 @@ def test_normalised_hypervolume():
 
 
 def test_a_share_above_one_is_refused():
-    with pytest.raises(ValueError, match="exact front's, where at most 1"):
+    with pytest.raises(ValueError, match="times the exact front's, which cannot exceed 1"):
         pareto.normalised_hypervolume([(1.0, 50.1)], [(1.0, 50.0)], REFERENCE)
 
 
 @pytest.mark.parametrize("points", [[(1.0, math.nan)], [1.0, 2.0], [(1.0, 2.0, 3.0)]])
-def test_points_that_are_none_are_refused(points):
+def test_invalid_points_are_refused(points):
     with pytest.raises(ValueError, match="point"):
         pareto.hypervolume(points, REFERENCE)
 
@@ -58,7 +58,7 @@ def test_runs_without_points_count():
     assert [front.shape for front in pareto.attainment_levels([], [], 4)] == [(0, 2)] * 3
 
 
-def test_more_runs_than_counted_are_refused():
+def test_more_runs_with_points_than_total_runs_are_refused():
     with pytest.raises(ValueError, match="count every run"):
         pareto.attainment_levels([(1.0, 5.0), (2.0, 5.0)], [0, 1], 1)
 
@@ -68,8 +68,8 @@ def test_more_runs_than_counted_are_refused():
     hs.integers(1, 10),
     hs.sampled_from([25.0, 50.0, 75.0, 100.0]),
 )
-def test_attainment_is_the_definition(runs, cost, percent):
-    """At every cost the level is the accuracy that the needed number of runs reach, found by sorting."""
+def test_attainment_follows_its_definition(runs, cost, percent):
+    """At each cost, the front is the accuracy that the required number of runs reach, found by sorting."""
     points = [point for run in runs for point in run]
     labels = [index for index, run in enumerate(runs) for _ in run]
     (front,) = pareto.attainment_levels(points, labels, len(runs), percents=(percent,))

@@ -1,4 +1,4 @@
-"""Intervals, ranks and tests against closed forms, scipy and worked examples."""
+"""Intervals, ranks and tests, compared with closed forms, scipy and worked examples."""
 
 import math
 
@@ -14,13 +14,13 @@ from budgetnas.leaderboards.shared import statistics as st
 SAMPLE = [93.1, 92.4, 93.9, 93.3, 92.8, 93.0, 94.1, 92.2]
 
 
-def test_interval_of_constant_data_is_the_constant():
+def test_the_interval_of_constant_data_is_the_constant():
     assert st.mean_estimate([3.5] * 6) == st.Estimate(3.5, st.Interval(3.5, 3.5))
     assert st.interquartile_mean_estimate([[2.0] * 4, [2.0] * 3]) == st.Estimate(2.0, st.Interval(2.0, 2.0))
     assert st.difference_estimate([5.0] * 4, [3.0] * 9) == st.Estimate(2.0, st.Interval(2.0, 2.0))
 
 
-def test_single_run_has_no_interval():
+def test_a_single_run_has_no_interval():
     assert st.mean_estimate([93.0]) == st.Estimate(93.0, None)
     assert st.difference_estimate([93.0], [92.0]) == st.Estimate(1.0, None)
     assert st.interquartile_mean_estimate([[1.0], [2.0], [3.0], [10.0]]) == st.Estimate(2.5, None)
@@ -43,7 +43,7 @@ def test_difference_resamples_both_samples_independently():
     assert (ours.low, ours.high) == (pytest.approx(theirs.low, abs=0.05), pytest.approx(theirs.high, abs=0.05))
 
 
-def test_difference_to_a_fixed_run_is_the_samples_own_interval_moved():
+def test_the_difference_to_a_single_run_has_the_shifted_interval_of_the_sample():
     mean, difference = st.mean_estimate(SAMPLE).interval, st.difference_estimate(SAMPLE, [90.0]).interval
     assert difference.low == pytest.approx(mean.low - 90.0)
     assert difference.high == pytest.approx(mean.high - 90.0)
@@ -62,7 +62,7 @@ def test_interval_lies_within_the_data_and_holds_the_mean(values):
 
 
 @pytest.mark.parametrize("values", [[], [math.nan, 1.0], [math.inf], [[1.0, 2.0]]])
-def test_samples_that_are_none_are_refused(values):
+def test_invalid_samples_are_refused(values):
     with pytest.raises(ValueError, match="sample"):
         st.mean_estimate(values)
 
@@ -72,8 +72,8 @@ def test_interquartile_mean_cuts_a_quarter_at_either_end():
     assert st.interquartile_mean([8, 1, 2, 3, 4, 5, 6, 7]) == 4.5
 
 
-def test_stratified_resampling_keeps_every_problem():
-    # Two problems of constant regret: resampling runs within a problem cannot move the figure, resampling them together would.
+def test_stratified_resampling_keeps_all_problems():
+    # Two problems with constant regrets: resampling within a problem does not change the mean, but resampling all runs together would.
     estimate = st.interquartile_mean_estimate([[0.0] * 4, [10.0] * 4])
     assert estimate == st.Estimate(5.0, st.Interval(5.0, 5.0))
 
@@ -95,7 +95,7 @@ WORKED = np.array([[9.0, 9.5, 5.0], [6.5, 4.8, 7.1], [8.0, 6.0, 4.2], [7.9, 7.0,
 
 
 def test_friedman_by_hand():
-    # Rank sums of WORKED: columns 16, 12, 8 (rows: 2 3 1, 2 1 3, then four times 3 2 1). chi2 = 12 / (n k (k+1)) sum R^2 - 3 n (k+1).
+    # The ranks of WORKED are 2 3 1, 2 1 3, then four times 3 2 1; their sums are 16, 12, 8. chi2 = 12 / (n k (k+1)) sum R^2 - 3 n (k+1).
     by_hand = 12 / (6 * 3 * 4) * (16**2 + 12**2 + 8**2) - 3 * 6 * 4
     result = st.friedman(WORKED)
     assert result.statistic == pytest.approx(by_hand)
@@ -103,7 +103,7 @@ def test_friedman_by_hand():
     assert result.blocks == 6
 
 
-def test_friedman_of_ties_everywhere_and_of_too_little():
+def test_friedman_with_ties_everywhere_and_with_too_few_methods_or_blocks():
     assert st.friedman(np.ones((5, 3))) == st.Friedman(0.0, 1.0, 5)
     assert st.friedman(WORKED[:, :2]) is None
     assert st.friedman(WORKED[:1]) is None
@@ -111,7 +111,7 @@ def test_friedman_of_ties_everywhere_and_of_too_little():
         st.friedman([1.0, 2.0])
 
 
-def test_pairwise_wilcoxon_is_scipys_with_holm_by_hand():
+def test_pairwise_wilcoxon_equals_scipy_with_holm_by_hand():
     names = ["a", "b|", "c"]
     table = st.pairwise_wilcoxon(pd.DataFrame(WORKED, columns=names))
     pairs = [(0, 1), (0, 2), (1, 2)]
@@ -134,14 +134,14 @@ def test_methods_that_tie_everywhere_do_not_differ(blocks):
     assert table.loc["a", "b"] == 1.0
 
 
-def test_pairwise_wilcoxon_of_one_method_and_with_a_gap():
+def test_pairwise_wilcoxon_of_one_method_and_with_a_missing_score():
     assert st.pairwise_wilcoxon(pd.DataFrame({"a": [1.0, 2.0]})).to_numpy().tolist() == [[1.0]]
     with pytest.raises(ValueError, match="missing"):
         st.pairwise_wilcoxon(pd.DataFrame({"a": [1.0, np.nan], "b": [1.0, 2.0]}))
 
 
 def test_rank_biserial_by_hand():
-    # Differences -1, -2, 3 with ranks 1, 2, 3: W+ = 3, W- = 3; and -1, -3, 2: W+ = 2, W- = 4.
+    # The differences -1, -2, 3 have the ranks 1, 2, 3: W+ = 3, W- = 3. The differences -1, -3, 2 give W+ = 2, W- = 4.
     assert st.rank_biserial([0, 0, 3], [1, 2, 0]) == pytest.approx(0.0)
     assert st.rank_biserial([0, 0, 2], [1, 3, 0]) == pytest.approx(-2 / 6)
     assert st.rank_biserial([0, 0, 0], [1, 2, 3]) == -1.0
@@ -149,7 +149,7 @@ def test_rank_biserial_by_hand():
     assert st.rank_biserial([1, 2], [1, 2]) == 0.0
 
 
-def test_smallest_p_is_what_the_test_gives_at_its_clearest():
+def test_the_smallest_p_is_that_of_differences_in_one_direction():
     for blocks in (5, 6, 8):
         clearest = scipy.stats.wilcoxon(-np.arange(1.0, blocks + 1)).pvalue
         assert st.smallest_p(blocks, 1) == pytest.approx(clearest)

@@ -1,4 +1,4 @@
-"""Markdown and CSV, letter by letter."""
+"""Markdown and CSV, character by character."""
 
 import math
 

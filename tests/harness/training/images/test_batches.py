@@ -1,4 +1,4 @@
-"""Batches: equal to a slow reference that handles one image at a time, and the same whenever an epoch is asked for."""
+"""Batches: they equal those of a slow reference that handles one image at a time, and an epoch is the same in every call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dataset(count: int = 23) -> Dataset:
 
 
 def slow(data: Dataset, part: Part, batch: int, seed: int, augmentation: Augmentation, epoch: int) -> list[tuple[np.ndarray, list[int]]]:
-    """One image at a time, pixel by pixel, from the same random numbers."""
+    """Return the batches of an epoch, made one image at a time, pixel by pixel, from the same random numbers."""
     rng = generator_of(seed, epoch)
     count, channels, side = len(part), part.pixels.shape[1], part.pixels.shape[2]
     order = order_of(count, rng)
@@ -73,7 +73,7 @@ def test_equal_to_the_slow_reference(augmentation: Augmentation) -> None:
             assert labels.tolist() == slow_labels
 
 
-def test_an_epoch_is_the_same_whenever_it_is_asked_for_and_no_other_is() -> None:
+def test_an_epoch_is_the_same_in_every_call_and_epochs_and_seeds_differ() -> None:
     data = dataset()
     found = batches(data, data.train, 8, seed=3, device=CPU, augmentation=Augmentation(crop=2, flip=True, cutout=2))
     first = [pixels for pixels, _ in found.epoch(5)]
@@ -85,7 +85,7 @@ def test_an_epoch_is_the_same_whenever_it_is_asked_for_and_no_other_is() -> None
     assert not torch.equal(next(iter(found.epoch(6)))[1], next(iter(found.epoch(5)))[1])
 
 
-def test_every_image_is_seen_once_an_epoch_but_a_single_one_left_over() -> None:
+def test_an_epoch_has_each_image_once_except_for_a_single_remaining_one() -> None:
     data = dataset(25)
     found = batches(data, data.train, 8, seed=0, device=CPU)
     assert (found.steps, found.images) == (3, 25)
@@ -97,20 +97,20 @@ def test_every_image_is_seen_once_an_epoch_but_a_single_one_left_over() -> None:
     assert [len(labels) for _, labels in batches(data, data.train, 1000, seed=0, device=CPU).epoch(0)] == [25]
 
 
-def test_in_order_all_images_are_as_they_are() -> None:
+def test_in_order_has_all_images_normalised_but_not_augmented() -> None:
     data = dataset(9)
     assert isinstance(data.train, Part)
     found = in_order(data, data.train, CPU, batch=8)
     pixels, labels = (torch.cat(each) for each in zip(*found.epoch(0), strict=True))
     assert labels.tolist() == data.train.labels.tolist()
-    # Normalised by the exact figures of the training part, which is this one.
+    # They are normalised by the exact mean and standard deviation of the training part, which is this part.
     np.testing.assert_allclose(pixels.numpy().mean(axis=(0, 2, 3)), 0, atol=1e-6)
     np.testing.assert_allclose(pixels.numpy().std(axis=(0, 2, 3)), 1, atol=1e-5)
 
 
-def test_what_cannot_be_done_is_said() -> None:
+def test_too_few_images_and_unavailable_augmentation_are_refused() -> None:
     data = dataset()
-    with pytest.raises(CannotSplit, match="1 images cannot be trained on"):
+    with pytest.raises(CannotSplit, match="training needs at least 2 images, and there are 1"):
         batches(data, data.train.take([0]), 8, seed=0, device=CPU)
     with pytest.raises(CannotAugment, match="resized_crop, jitter and hue_jitter are for images in files"):
         batches(data, data.train, 8, seed=0, device=CPU, augmentation=Augmentation(resized_crop=True))

@@ -1,4 +1,4 @@
-"""The images: which they are, how they are split."""
+"""The images of digits201 and their split."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST = {
 }
 
 
-def test_the_split_is_of_all_images_each_once() -> None:
+def test_the_split_has_each_image_once() -> None:
     from sklearn.datasets import load_digits
 
     split = digits201_recipe().images()
@@ -30,13 +30,13 @@ def test_the_split_is_of_all_images_each_once() -> None:
     assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, original.tolist()))
     assert found.max() == 16
     assert found.min() == 0
-    # Labels went with their images: nearest-centroid classification of test by train is far better than chance.
+    # Labels belong to their images: the nearest centroid of the training part classifies the test part far better than chance.
     centroids = np.stack([split.train.pixels[split.train.labels == digit].mean(axis=0) for digit in range(10)])
     nearest = ((split.test.pixels[:, None] - centroids[None]) ** 2).sum(axis=(2, 3)).argmin(axis=1)
     assert (nearest == split.test.labels).mean() > 0.85
 
 
-def test_the_split_never_moves() -> None:
+def test_the_split_never_changes() -> None:
     split = digits201_recipe().images()
     assert split.train.labels[:12].tolist() == FIRST["train"]
     assert split.validation.labels[:12].tolist() == FIRST["validation"]
@@ -44,7 +44,7 @@ def test_the_split_never_moves() -> None:
 
 
 def test_parts_that_are_not_all_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="parts of 900, 400 and 498 images; they must be positive and add up to 1797"):
+    with pytest.raises(ValueError, match="the parts have 900, 400 and 498 images; give three numbers above 0 that add up to 1797"):
         digits_split(900, 400, 498, 201)
 
 
@@ -60,11 +60,11 @@ def test_other_images_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         digits_split(900, 400, 497, 1)
 
 
-def test_the_recipe_is_the_stated_one() -> None:
+def test_the_recipe_has_the_documented_values() -> None:
     recipe = digits201_recipe()
     assert (recipe.epochs, recipe.batch, recipe.learning_rate, recipe.momentum, recipe.weight_decay) == (6, 64, 0.1, 0.9, 5e-4)
     assert recipe.steps == 84
     assert [recipe.rate(0), recipe.rate(42)] == pytest.approx([0.1, 0.05])
     assert 0 < recipe.rate(83) < 1e-4
-    # The builder's intermediate files, and the shipped table's card, are under this checksum.
+    # This checksum is in the path of the builder's intermediate files and in the card of the shipped table.
     assert recipe.checksum == "3b93217cd53837b89b60b48e43b155ea9ad67fa116c26ef80cb4dd474749b1aa"

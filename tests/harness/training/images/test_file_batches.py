@@ -1,4 +1,4 @@
-"""Images in files: found and checked as published, and the same batches however many processes open them."""
+"""Images in files: the published layouts are read and checked, and batches do not depend on the number of workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def picture(path: Path, seed: int, side: int = 64) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """Tiny ImageNet's layout, with three classes; pictures are saved without loss under the names that say otherwise."""
+    """A folder with the layout of Tiny ImageNet and three classes, with lossless pictures."""
     root = tmp_path / "tiny-imagenet-200"
     for label, name in enumerate(CLASSES):
         for number in range(3):
@@ -61,7 +61,7 @@ def test_tiny_imagenet_is_read_as_published(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(crop=4, flip=True, cutout=16), Augmentation(resized_crop=True, jitter=0.4)], ids=str)
-def test_workers_change_nothing(tiny: Path, augmentation: Augmentation) -> None:
+def test_batches_do_not_depend_on_the_number_of_workers(tiny: Path, augmentation: Augmentation) -> None:
     data = load_tiny_imagenet("tiny-imagenet", tiny)
     assert isinstance(data.train, FolderPart)
     normalise = Normalisation(data.brightest, data.mean, data.deviation, CPU)
@@ -77,7 +77,7 @@ def test_workers_change_nothing(tiny: Path, augmentation: Augmentation) -> None:
     assert not torch.equal(later[0], alone[0][0])
 
 
-def test_imagenet_has_a_folder_a_class(tmp_path: Path) -> None:
+def test_imagenet_has_one_folder_per_class(tmp_path: Path) -> None:
     for part, count in (("train", 2), ("val", 1)):
         for label, name in enumerate(CLASSES):
             for number in range(count):
@@ -87,18 +87,18 @@ def test_imagenet_has_a_folder_a_class(tmp_path: Path) -> None:
     pixels, _ = next(batches(found, found.train, 2, seed=0, device=CPU, augmentation=Augmentation(resized_crop=True)).epoch(0))
     assert pixels.shape == (2, 3, 224, 224)
     assert next(in_order(found, found.test, CPU).epoch(0))[0].shape == (3, 3, 224, 224)
-    with pytest.raises(DamagedImages, match="the images of imagenet are of 3 classes; its networks have 1000"):
+    with pytest.raises(DamagedImages, match="the images of imagenet have 3 classes; its networks have 1000"):
         load(Task("imagenet", image_size=224, image_channels=3, classes=1000), tmp_path)
 
 
-def test_what_is_missing_or_damaged_is_one_line(tiny: Path, tmp_path: Path) -> None:
+def test_missing_or_damaged_files_are_one_line_errors(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingImages, match=r"ImageNet is not in .*; get ImageNet .* from https://image-net.org"):
         load_imagenet("imagenet", tmp_path)
     root = tiny / "tiny-imagenet-200"
     listing = root / "val" / "val_annotations.txt"
     whole = listing.read_text()
     listing.write_text("../../secret.png\tn01\n")
-    with pytest.raises(DamagedImages, match=r"line 1: '../../secret.png\tn01' does not begin with an image and a class"):
+    with pytest.raises(DamagedImages, match=r"line 1: '../../secret.png\tn01' does not begin with the name of an image and a class"):
         load_tiny_imagenet("tiny-imagenet", tiny)
     listing.write_text(whole + "val_9.png\tn01\n")
     with pytest.raises(DamagedImages, match=r"val_9.png is listed but cannot be read"):
@@ -109,12 +109,12 @@ def test_what_is_missing_or_damaged_is_one_line(tiny: Path, tmp_path: Path) -> N
     found = load_tiny_imagenet("tiny-imagenet", tiny)
     normalise = Normalisation(found.brightest, found.mean, found.deviation, CPU)
     assert isinstance(found.test, FolderPart)
-    with pytest.raises(DamagedImages, match=r"val_1.png is no whole image"):
+    with pytest.raises(DamagedImages, match=r"val_1.png is not a complete image"):
         list(FileBatches(found.test, found.name, 4, Augmentation(), CPU, None, normalise, workers=0).epoch(0))
     listing.unlink()
-    with pytest.raises(MissingImages, match=r"val_annotations.txt is missing or no text; get it from http"):
+    with pytest.raises(MissingImages, match=r"val_annotations.txt is missing or not a text file; get it from http"):
         load_tiny_imagenet("tiny-imagenet", tiny)
-    # What is in a checksum: names, sizes and labels.
+    # A checksum depends on names, sizes and labels.
     assert found.checksum != load_again(tiny, whole, broken).checksum
 
 

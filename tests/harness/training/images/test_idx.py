@@ -1,4 +1,4 @@
-"""Fashion-MNIST's files: read exactly, and refused when anything about them is off."""
+"""The files of Fashion-MNIST: they are read exactly, and refused if they are damaged or incomplete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with six training and four test images, laid out as torchvision does."""
+    """A folder with six training and four test images in torchvision's layout."""
     monkeypatch.setattr(idx, "COUNTS", {"train": 6, "t10k": 4})
     monkeypatch.setattr(idx, "DEBIAN", tmp_path / "nowhere")
     raw = tmp_path / "FashionMNIST" / "raw"
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_byte_is_where_it_belongs(folder: Path) -> None:
+def test_pixels_labels_and_normalisation_are_those_of_the_files(folder: Path) -> None:
     found = idx.load_fashion_mnist("fashion-mnist", folder)
     assert isinstance(found.train, Part) and isinstance(found.test, Part)
     raw = (folder / "FashionMNIST" / "raw" / "train-images-idx3-ubyte").read_bytes()[16:]
@@ -46,7 +46,7 @@ def test_every_byte_is_where_it_belongs(folder: Path) -> None:
     assert found.deviation == pytest.approx((pixels.std(),), rel=1e-12)
 
 
-def test_packed_files_are_the_same(folder: Path, tmp_path: Path) -> None:
+def test_compressed_files_give_the_same_images(folder: Path, tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     packed.mkdir()
     for path in (folder / "FashionMNIST" / "raw").iterdir():
@@ -55,7 +55,7 @@ def test_packed_files_are_the_same(folder: Path, tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-def test_a_cut_off_or_changed_start_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_truncated_file_or_a_changed_header_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("idx") / "images"
     whole = idx_bytes(np.arange(12).reshape(3, 2, 2))
     if data.draw(st.booleans()):
@@ -67,13 +67,13 @@ def test_a_cut_off_or_changed_start_is_refused(tmp_path_factory: pytest.TempPath
         idx.read_idx(path, (3, 2, 2))
 
 
-def test_more_than_the_header_says_is_refused(tmp_path: Path) -> None:
+def test_a_file_longer_than_its_header_states_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").write_bytes(idx_bytes(np.zeros((3, 2, 2))) + b"\0")
-    with pytest.raises(DamagedImages, match="images is too long: 28 bytes were expected"):
+    with pytest.raises(DamagedImages, match="images is too long: expected 28 bytes"):
         idx.read_idx(tmp_path / "images", (3, 2, 2))
 
 
-def test_a_cut_off_archive_is_refused(folder: Path) -> None:
+def test_a_truncated_archive_is_refused(folder: Path) -> None:
     path = folder / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte"
     path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-12])
     path.unlink()
@@ -83,11 +83,11 @@ def test_a_cut_off_archive_is_refused(folder: Path) -> None:
 
 def test_a_label_out_of_range_is_refused(folder: Path) -> None:
     (folder / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.array([0, 1, 2, 10])))
-    with pytest.raises(DamagedImages, match="has the label 10; there are 0 to 9"):
+    with pytest.raises(DamagedImages, match="has the label 10; expected 0 to 9"):
         idx.load_fashion_mnist("fashion-mnist", folder)
 
 
-def test_a_missing_set_or_file_says_how_to_get_it(folder: Path, tmp_path: Path) -> None:
+def test_errors_for_a_missing_dataset_or_file_explain_how_to_get_it(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingImages, match=r"Fashion-MNIST is neither in .*empty nor in .*; get it with `apt-get install"):
         idx.load_fashion_mnist("fashion-mnist", tmp_path / "empty")
@@ -103,6 +103,6 @@ def test_the_published_images_of_debian(tmp_path: Path) -> None:
     assert (len(found.train), len(found.test)) == (60_000, 10_000)
     assert np.bincount(found.train.labels).tolist() == [6_000] * 10
     assert np.bincount(found.test.labels).tolist() == [1_000] * 10
-    assert found.mean == pytest.approx((0.2860,), abs=1e-4)  # as widely quoted
+    assert found.mean == pytest.approx((0.2860,), abs=1e-4)  # the commonly quoted value
     assert found.deviation == pytest.approx((0.3530,), abs=1e-4)
     assert found.checksum == "70e0d607e0a058812453b2c9dc4dd5f736595ad6356015eb24387d4dee7ddfc9"

@@ -1,4 +1,4 @@
-"""Every dataset by its name: the digits are those of the table, and sets that do not fit their task are refused."""
+"""Datasets by name: the digits are those of the table, and datasets that do not fit their task are refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_all_tasks_with_images_have_a_loader() -> None:
         load(task_of("closed-form"))
 
 
-def test_where_images_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_images_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
     monkeypatch.delenv("BUDGETNAS_IMAGES", raising=False)
     assert images_folder() == tmp_path / "images"
@@ -51,19 +51,21 @@ def made(classes: int = 10, channels: int = 1, side: int = 8, label: int = 0) ->
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (made(classes=11), "the images of digits are of 11 classes; its networks have 10"),
+        (made(classes=11), "the images of digits have 11 classes; its networks have 10"),
         (made(channels=3), r"are 3 x 8 x 8 \(channels, height, width\); its networks take 1 x 8 x 8"),
         (made(side=9), r"are 1 x 9 x 9 \(channels, height, width\); its networks take 1 x 8 x 8"),
-        (made(label=10), "have the labels 10 to 10; expected are labels 0 to 9"),
+        (made(label=10), "have the labels 10 to 10; expected 0 to 9"),
     ],
 )
-def test_sets_that_do_not_fit_their_task_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: Dataset, message: str) -> None:
+def test_datasets_that_do_not_fit_their_task_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: Dataset, message: str
+) -> None:
     monkeypatch.setitem(images.LOADERS, "digits", lambda name, folder: found)  # type: ignore[arg-type]
     with pytest.raises(DamagedImages, match=message):
         load(Task("digits", image_size=8, image_channels=1, classes=10), tmp_path)
 
 
-def test_the_checksum_is_of_every_pixel_and_label() -> None:
+def test_the_checksum_depends_on_every_pixel_and_label() -> None:
     def checksum(pixel: int, label: int) -> str:
         part = Part(np.zeros((2, 1, 2, 2), np.uint8), np.zeros(2, np.int64))
         other = Part(part.pixels.copy(), part.labels.copy())

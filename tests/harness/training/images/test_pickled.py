@@ -1,4 +1,4 @@
-"""CIFAR's and ImageNet16's batch files: pickles of Python 2 and 3 and binary rows say the same; what is wrong is one line."""
+"""The batch files of CIFAR and ImageNet16: pickles of Python 2 and 3 and binary rows give the same images; errors are one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Write = Callable[[Path, np.ndarray, "list[int]"], None]
 
 
 def python2_batch(path: Path, rows: np.ndarray, labels: list[int], key: str = "labels") -> None:
-    """Write what Python 2 wrote: protocol 2, byte strings with the opcodes for text, numpy's array as its raw string."""
+    """Write a file as Python 2 does: protocol 2, byte strings with the opcodes for text, and the array as its raw string."""
 
     def text(value: bytes) -> bytes:
         return b"U" + bytes([len(value)]) + value if len(value) < 256 else b"T" + struct.pack("<i", len(value)) + value
@@ -57,7 +57,7 @@ def cifar10_binary(path: Path, rows: np.ndarray, labels: list[int]) -> None:
     )
 
 
-def test_all_three_forms_of_cifar10_are_the_same_images(tmp_path: Path, counts: None) -> None:
+def test_all_three_forms_of_cifar10_give_the_same_images(tmp_path: Path, counts: None) -> None:
     for name, write, folder in (
         ("2", python2_batch, cifar._CIFAR10.pickled),
         ("3", python3_batch, cifar._CIFAR10.pickled),
@@ -67,7 +67,7 @@ def test_all_three_forms_of_cifar10_are_the_same_images(tmp_path: Path, counts: 
     found = [cifar.load_cifar10("cifar10", tmp_path / name) for name in ("2", "3", "binary")]
     assert len({each.checksum for each in found}) == 1
     check_first_image(found[0], rows_and_labels(1, 3, 32, 10), 32)
-    # Unpacked into the folder itself, they are found as well.
+    # Files directly in the folder are found too.
     assert cifar.load_cifar10("cifar10", tmp_path / "2" / "cifar-10-batches-py").checksum == found[0].checksum
 
 
@@ -108,7 +108,7 @@ def test_imagenet16_keeps_the_first_120_classes(tmp_path: Path, monkeypatch: pyt
         imagenet16.load_imagenet16("ImageNet16-120", tmp_path)
 
 
-# An array whose raw bytes are text with a character that is no byte.
+# An array whose raw bytes are a text with a character above 255.
 TEXT_NO_BYTES = (
     b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x01K\x01\x86"
     b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R\x89X\x02\x00\x00\x00\xc4\x80tbu."
@@ -124,17 +124,20 @@ class Evil:
     ("content", "message"),
     [
         (pickle.dumps({"data": Evil(), "labels": []}), "print; only numbers, strings, plain containers and numeric arrays are read"),
-        (pickle.dumps([1]), "it holds a value of type list"),
-        (pickle.dumps({"labels": [1]}), "'data' should be bytes, 3072 a row, one row an image, and is nothing of the kind"),
-        (pickle.dumps({"data": np.zeros((2, 3072)), "labels": [1, 2]}), r"one row an image, and is float64 of \(2, 3072\)"),
-        (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "'labels' should be 2 whole numbers"),
-        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["1"]}), "'labels' should be 1 whole numbers"),
+        (pickle.dumps([1]), "is not a batch of images: it has a value of type list, not a dictionary"),
+        (pickle.dumps({"labels": [1]}), "'data' is not an array; expected rows of 3072 bytes, one per image"),
+        (
+            pickle.dumps({"data": np.zeros((2, 3072)), "labels": [1, 2]}),
+            r"'data' is an array of type float64 and shape \(2, 3072\); expected rows of 3072 bytes",
+        ),
+        (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}), "'labels' is not a list of 2 whole numbers"),
+        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["1"]}), "'labels' is not a list of 1 whole numbers"),
         (TEXT_NO_BYTES, "with data that are not the raw bytes of a numeric data type"),
         (b"\x80\x02}(U\x04da", "cut off, damaged or not a pickle"),
         (b"", "cut off, damaged or not a pickle"),
     ],
 )
-def test_a_damaged_batch_is_one_line_and_nothing_of_it_runs(
+def test_a_damaged_batch_is_a_one_line_error_and_its_code_is_not_executed(
     tmp_path: Path, counts: None, capsys: pytest.CaptureFixture[str], content: bytes, message: str
 ) -> None:
     folder = tmp_path / "cifar-10-batches-py"
@@ -146,7 +149,7 @@ def test_a_damaged_batch_is_one_line_and_nothing_of_it_runs(
     assert "\n" not in str(raised.value) and capsys.readouterr().out == ""
 
 
-def test_missing_sets_and_batches_say_how_to_get_them(tmp_path: Path, counts: None) -> None:
+def test_errors_for_missing_datasets_and_batches_explain_how_to_get_them(tmp_path: Path, counts: None) -> None:
     with pytest.raises(MissingImages, match=r"CIFAR-100 is not in .*; get CIFAR-100 with torchvision.datasets.CIFAR100\(FOLDER"):
         cifar.load_cifar100("cifar100", tmp_path)
     with pytest.raises(MissingImages, match=r"ImageNet16-120 is not in .*; get ImageNet16 from https://image-net.org"):
@@ -158,15 +161,15 @@ def test_missing_sets_and_batches_say_how_to_get_them(tmp_path: Path, counts: No
         cifar.load_cifar10("cifar10", tmp_path)
 
 
-def test_a_set_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_dataset_of_another_size_is_refused(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "cifar-10-batches-py", python3_batch)
-    with pytest.raises(DamagedImages, match="has 15 images; 50000 were published"):
+    with pytest.raises(DamagedImages, match="has 15 images; expected 50000"):
         cifar.load_cifar10("cifar10", tmp_path)
 
 
-def test_binary_rows_that_do_not_fit_are_refused(tmp_path: Path, counts: None) -> None:
+def test_a_truncated_binary_file_is_refused(tmp_path: Path, counts: None) -> None:
     write_cifar10(tmp_path / "cifar-10-batches-bin", cifar10_binary)
     path = tmp_path / "cifar-10-batches-bin" / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DamagedImages, match=r"data_batch_2.bin has 9218 bytes, no whole number of rows of 3073"):
+    with pytest.raises(DamagedImages, match=r"data_batch_2.bin has 9218 bytes, which is not a whole number of rows of 3073 bytes"):
         cifar.load_cifar10("cifar10", tmp_path)

@@ -1,4 +1,4 @@
-"""Splits: nothing lost, nothing twice, every class its share, the same for a seed."""
+"""Splits: each image is on exactly one side, classes keep their shares, and the seed decides the split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from budgetnas.harness.training.images.splits import CannotSplit, halves, of_eac
 
 
 def numbered(labels: list[int]) -> Part:
-    """Images that can be told apart: the pixels of each are its number."""
+    """Return images whose pixels are their number."""
     count = len(labels)
     pixels = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2), np.uint8)
     return Part(pixels, np.array(labels, np.int64))
@@ -26,7 +26,7 @@ LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=200)
 
 
 @given(labels=LABELS, seed=st.integers(0, 2**63 - 1), data=st.data())
-def test_a_split_is_a_partition_by_class_shares(labels: list[int], seed: int, data: st.DataObject) -> None:
+def test_a_split_is_a_partition_in_which_classes_keep_their_shares(labels: list[int], seed: int, data: st.DataObject) -> None:
     part = numbered(labels)
     count = data.draw(st.integers(1, len(labels) - 1))
     first, second = split(part, count, seed)
@@ -41,29 +41,29 @@ def test_a_split_is_a_partition_by_class_shares(labels: list[int], seed: int, da
     assert numbers(split(part, count, seed)[0]) == numbers(first)
 
 
-def test_halves_are_of_equal_size_and_follow_the_seed() -> None:
+def test_halves_have_equal_sizes_and_depend_on_the_seed() -> None:
     part = numbered([0, 1] * 50)
     weights, alphas = halves(part, 0)
     assert (len(weights), len(alphas)) == (50, 50)
     assert numbers(halves(part, 1)[0]) != numbers(weights)
-    # The image left over is trained on.
+    # Of an odd number, the first half has one more.
     assert [len(half) for half in halves(numbered([0] * 5), 0)] == [3, 2]
 
 
-def test_each_class_gives_the_same_number() -> None:
+def test_of_each_class_takes_the_same_number_from_each_class() -> None:
     labels = [0] * 30 + [1] * 12 + [2] * 20
     validation, train = of_each_class(numbered(labels), 10, 3)
     assert np.bincount(validation.labels).tolist() == [10, 10, 10]
     assert np.bincount(train.labels).tolist() == [20, 2, 10]
 
 
-def test_a_subset_of_all_is_all() -> None:
+def test_a_subset_as_large_as_the_part_is_the_part() -> None:
     part = numbered([0, 1, 2, 3])
     assert subset(part, 4, 0) is part and subset(part, None, 0) is part and subset(part, 9, 0) is part
     assert len(subset(part, 3, 0)) == 3
 
 
-def test_what_cannot_be_split_is_said() -> None:
+def test_an_impossible_split_is_an_error_with_the_allowed_numbers() -> None:
     part = numbered([0, 0, 0, 1])
     with pytest.raises(CannotSplit, match="4 of 4 images cannot be split off; choose 1 to 3"):
         split(part, 4, 0)

@@ -1,4 +1,4 @@
-"""Recipes: the papers' values, checksums of all of them, and one line for whatever is wrong with a file."""
+"""Recipes: the papers' values, checksums, and one-line messages for errors in a file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PUBLISHED = {
 }
 
 
-def test_the_recipes_are_those_of_the_papers() -> None:
+def test_the_recipes_have_the_values_of_the_papers() -> None:
     assert set(own_recipes()) >= {*PUBLISHED, "smoke"} and "digits201" not in own_recipes()
     for name, expected in PUBLISHED.items():
         recipe = read_recipe(name)
@@ -57,7 +57,7 @@ def test_learning_rates_follow_their_schedules() -> None:
     assert read_recipe("rcdarts-cifar10").path_drop(300) == pytest.approx(0.15)
 
 
-def test_some_values_hold_on_one_dataset_only() -> None:
+def test_some_values_apply_to_one_dataset_only() -> None:
     recipe = read_recipe("nasbench201-200")
     assert (recipe.augmentation_on("cifar100").crop, recipe.augmentation_on("ImageNet16-120").crop) == (4, 2)
     assert recipe.validation_on("cifar10").test_on_all and recipe.validation_on("cifar10").part == "train"
@@ -69,7 +69,7 @@ def read(tmp_path: Path, text: str) -> Recipe:
     return read_recipe(str(tmp_path / "own.toml"))
 
 
-def test_a_checksum_is_of_all_values_and_not_of_how_they_are_written(tmp_path: Path) -> None:
+def test_a_checksum_depends_on_all_values_but_not_on_how_they_are_written(tmp_path: Path) -> None:
     first = read(tmp_path, SHORT)
     assert read(tmp_path, SHORT + "each = 'epoch'\n[images]\nseed = 0\n").checksum == first.checksum
     assert read(tmp_path, SHORT.replace("a test", "another source")).checksum == first.checksum
@@ -102,13 +102,13 @@ def test_a_checksum_is_of_all_values_and_not_of_how_they_are_written(tmp_path: P
         (SHORT + "[validation]\nshare = 1.0", "validation.share: Input should be less than 1, not 1.0"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+def test_an_error_in_a_recipe_is_one_line_with_its_key(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError) as raised:
         read(tmp_path, text)
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_errors_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"there is no recipe smok; give the path of a TOML file, or one of .*smoke"):
         read_recipe("smok")
     with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
