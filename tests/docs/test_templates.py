@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import itertools
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from budgetnas.harness.trials.contract import check_method, check_reference
 from budgetnas.spaces.registry import SPACES, space_of
@@ -224,7 +226,7 @@ DEVICE_LINE = 'Device("my-device", "my board", {"latency_ms": "measured"}, "my l
 def test_my_device_is_queried_from_the_table(
     load: Callable[[str, str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from budgetnas.harness.costs.tabulated_space import landscape_of
+    from budgetnas.harness.cli import app
     from budgetnas.spaces.devices import DEVICES, Device
     from budgetnas.spaces.tables.columnar import Table
     from budgetnas.spaces.tables.home import table_path
@@ -241,6 +243,10 @@ def test_my_device_is_queried_from_the_table(
     latencies[7] = np.nan
     template = load("my_device.py", "my_device")
     assert template.add_latencies(latencies, "cifar10", "made up") == table_path("nasbench201")
-    landscape = landscape_of("nasbench201", "cifar10", device.name)
-    np.testing.assert_array_equal(landscape.resource("latency_ms"), latencies)
-    assert not landscape.eligible[7]
+    asked = ["oracle", "nasbench201", "--dataset", "cifar10", "--device", device.name, "--limit", "latency_ms<=1.5", "--json"]
+    answer = json.loads(CliRunner().invoke(app, asked).stdout)
+    space = space_of("nasbench201")
+    within = [index for index in np.flatnonzero(latencies <= 1.5).tolist() if space.connected(space.at(index))]  # type: ignore[attr-defined]
+    assert answer["feasible"] == len(within)
+    best = max(within, key=lambda index: fetched["accuracy/cifar10/test/200"][index])
+    assert answer["best_by_test"]["index"] == best and answer["best_by_test"]["cost"]["latency_ms"] == latencies[best]
