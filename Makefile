@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: all default devices published published-searches install test quick format lint types benchmark clean
+.PHONY: all default devices published published-searches install test quick format lint types docs benchmark clean
 all: default
 
 $(BIN)/python:
@@ -23,9 +23,13 @@ $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(PIP_INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) -e '.[docs]'
+	touch $@ $(VENV)/installed
+
 $(VENV)/installed-all: pyproject.toml | $(BIN)/python
-	$(PIP_INSTALL) -e '.[dev,train,upstream]'
-	touch $@ $(VENV)/installed-dev $(VENV)/installed-train $(VENV)/installed
+	$(PIP_INSTALL) -e '.[dev,train,upstream,docs]'
+	touch $@ $(VENV)/installed-dev $(VENV)/installed-train $(VENV)/installed-docs $(VENV)/installed
 
 install: $(VENV)/installed
 
@@ -81,8 +85,15 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-all
 	$(BIN)/mypy -p budgetnas
 
+# The documentation as a site in build/site, after the parts of its pages that repeat the code were written anew.
+docs: export PYTHONPATH := docs/tools
+docs: $(VENV)/installed-docs
+	$(BIN)/python docs/tools/generate.py
+	$(BIN)/python docs/tools/stage.py
+	$(BIN)/zensical build --strict
+
 benchmark: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only -q -s
 
 clean:
-	rm -rf build $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .cache $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -97,7 +97,7 @@ def fetch(
         str | None, typer.Option(envvar="BUDGETNAS_BASE_URL", help="A mirror: files are taken from BASE_URL/OWNER/REPO/COMMIT/PATH.")
     ] = None,
 ) -> None:
-    """Download the upstream files (15 MB), check them, and make the table of NAS-Bench-201 and HW-NAS-Bench.
+    """Download the upstream files (18 MB), check them, and make the table of NAS-Bench-201 and HW-NAS-Bench.
 
     What is there and right is not downloaded again, a download that was cut off is continued, and columns that were imported are kept.
     """

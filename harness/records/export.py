@@ -17,7 +17,7 @@ from budgetnas.harness.records.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES
 from budgetnas.spaces.files import replacing
 
-# Every column with its kind; docs/files.md explains them.
+# Every column with its kind; docs/reference/files.md explains them.
 COLUMNS: dict[str, type] = {
     "identity": str, "space": str, "dataset": str, "device": str, "limits": str, "allowance_queries": int, "allowance_seconds": float,
     "method": str, "method_version": str, "settings": str, "seed": int, "evaluator": str, "ranking_class": str, "status": str,
