@@ -88,7 +88,7 @@ def test_whatever_bytes_of_the_content_change_it_is_refused(rows: list[Row], num
 
 def test_a_content_that_grows_beyond_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, make_row: MakeRow) -> None:
     row = make_row(0)
-    monkeypatch.setattr(module, "LARGEST_RECORD", len(row.json()))
+    monkeypatch.setattr(module, "LARGEST_RECORD", len(row.json()) + 1)
     assert row.record()["trial"] == {"seed": 0}
     monkeypatch.setattr(module, "LARGEST_RECORD", len(row.json()) - 1)
     with pytest.raises(ValueError, match="it was changed or damaged"):
