@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: all default devices published published-searches install test quick format lint types docs benchmark clean
+.PHONY: all default devices published published-searches install test test-all quick format lint types docs benchmark clean
 all: default
 
 $(BIN)/python:
@@ -68,13 +68,17 @@ published-searches: $(VENV)/installed-train
 	$(BIN)/budgetnas leaderboard runs/$(study) --out leaderboards/published/$(study) && )true
 
 # Several workers: a thread each.
-test quick: export OMP_NUM_THREADS ?= 1
+test test-all quick: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/installed-all
+	$(BIN)/python -m pytest -n auto -m 'not long'
+
+# The tests over 20 seconds too.
+test-all: $(VENV)/installed-all
 	$(BIN)/python -m pytest -n auto
 
 # Under a minute: format, lint, types and the tests that take less than a few seconds each.
 quick: $(VENV)/installed-dev format lint types
-	$(BIN)/python -m pytest -n auto -q -m 'not slow'
+	$(BIN)/python -m pytest -n auto -q -m 'not slow and not long'
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -1,3 +1,3 @@
 """budgetnas ranks neural architecture searches that must respect a budget."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"

@@ -109,6 +109,7 @@ name = "random_search"
 """
 
 
+@pytest.mark.long
 def test_a_run_that_trains_is_selected_from_retrained_by_a_recipe_and_shown(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")

@@ -207,6 +207,7 @@ def test_by_a_recipe_of_one_s_own_beside_the_table(command: Command, tmp_path: P
     assert "its seed is 0, here it is 1; choose another folder with --out" in one_line(command(*asked, "--seed", "1"))
 
 
+@pytest.mark.long
 def test_an_interrupted_training_goes_on(command: Command, start: Start, tmp_path: Path, trains: None) -> None:
     (tmp_path / "own.toml").write_text(RECIPE)
     asked = ("retrain", "nasbench201", CELL, "--recipe", "own.toml")
