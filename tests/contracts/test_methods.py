@@ -81,6 +81,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", [pytest.param(name, marks=[pytest.mark.long] if name == "tpe" else []) for name in ASKING])
 def test_it_passes_the_check_for_methods_of_users(method: str) -> None:
     assert all(not clause.broken for clause in check_method(find_method(method).cls))
 
