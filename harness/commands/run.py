@@ -26,11 +26,12 @@ def run_command(
     """Run every trial of a study that has no record yet. It may be stopped at any moment and run again: nothing done is done twice."""
     from rich.console import Console
 
-    from budgetnas.harness.records.store import Store
+    from budgetnas.harness.records.store import RunError, Store
     from budgetnas.harness.studies.plan import expand
     from budgetnas.harness.studies.run import default_folder, run
     from budgetnas.harness.studies.selection import select
     from budgetnas.harness.studies.study import read_study
+    from budgetnas.harness.trials.deaths import summary
 
     described, folder = read_study(study)
     plan = expand(described, folder, study)
@@ -46,6 +47,8 @@ def run_command(
             bars.show("trials", done, planned, f"{failed} failed" if failed else "")
 
         result = run(plan, store, workers, retry_failed, show)
+        if result.unfinished:
+            raise RunError(summary(list(result.unfinished)))
         if described.selection is not None:
             bars.show("brief trainings")
             choices = select(plan, store, workers, partial(bars.show, "brief trainings"))

@@ -22,6 +22,7 @@ from budgetnas.harness.records.identity import identity_of
 from budgetnas.harness.records.store import Store
 from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.trials.crew import run_trials
+from budgetnas.harness.trials.deaths import summary
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.space import Relaxable
 from budgetnas.spaces.task import task_of
@@ -168,7 +169,8 @@ def build(
             count["done"] += 1
             progress(count["done"], len(everything))
 
-        run_trials(missing, store, min(workers, max(len(missing), 1)), None, settled)
+        if unfinished := run_trials(missing, store, min(workers, max(len(missing), 1)), None, settled):
+            raise LookupGraphError(summary(unfinished))
         return [_graph(trial, resource, each, store) for (trial, resource, _), each in zip(graphs, searches, strict=True)]
 
 

@@ -19,6 +19,7 @@ from budgetnas.harness.studies.board_context import board
 from budgetnas.harness.studies.plan import Plan
 from budgetnas.harness.studies.selection import planned
 from budgetnas.harness.trials.crew import Confinement, run_trials
+from budgetnas.harness.trials.deaths import Unfinished
 
 GRAPHS = "graphs.json"  # in a run's folder: the look-up graphs that its trials read, whatever becomes of the study's file
 _PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
@@ -26,12 +27,13 @@ _PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended: trials in the plan, those that had a record before, and those that failed, old and new."""
+    """How a run ended: trials in the plan, those that had a record before, those that failed, old and new, and those without a record."""
 
     planned: int
     found: int
     failed: int
     skipped: tuple[str, ...]
+    unfinished: tuple[Unfinished, ...] = ()
 
 
 Progress = Callable[[int, int, int], None]  # done, planned, failed
@@ -61,10 +63,11 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
 
         missing = sorted((trial for trial in plan.trials if trial.identity not in done), key=lambda trial: trial.identity)
         confinement = Confinement(plan.study.plugin.timeout_seconds, plan.study.plugin.memory_mb)
+        unfinished: list[Unfinished] = []
         for plugin in (False, True):
             chosen = [trial for trial in missing if (trial.folder is not None) == plugin]
-            run_trials(chosen, store, min(workers, max(len(chosen), 1)), confinement if plugin else None, settled)
-        return RunResult(len(plan.trials), found, state["failed"], plan.skipped)
+            unfinished += run_trials(chosen, store, min(workers, max(len(chosen), 1)), confinement if plugin else None, settled)
+        return RunResult(len(plan.trials), found, state["failed"], plan.skipped, tuple(unfinished))
 
 
 def _require_same_study(plan: Plan, store: Store) -> None:

@@ -28,9 +28,12 @@ from budgetnas.harness.records.store import Row, RunError, Store
 from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.trials import worker as inside
 from budgetnas.harness.trials.conduct import failed_record
+from budgetnas.harness.trials.deaths import Deaths, Unfinished
 from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError
 
+_SERVER_IS_GONE = 255  # the exit code that multiprocessing gives a process whose fork server is gone
+_STARTS = 3  # tries to start a worker: the fork server may just have died
 _AHEAD = 2  # trials handed to a shared worker, so that it need not wait for this process between two
 # Imported once, and shared by the workers; the command among it, since a new process imports its program's main module again.
 _PRELOADED = ["budgetnas.harness.trials.worker", "pyarrow.parquet", "budgetnas.harness.cli"]
@@ -77,8 +80,11 @@ class _Worker:
         self.link.close()
 
 
-def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement: Confinement | None, done: Done) -> None:
-    """Run trials, each to a record in the store; `done(trial, ok)` is called in this process when its record has been written.
+def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement: Confinement | None, done: Done) -> list[Unfinished]:
+    """Run trials, each to a record in the store; return those without one, whose process died again and again.
+
+    `done(trial, ok)` is called in this process when a record has been written. A death from outside (by a signal, or with the process that
+    workers are forked from) is not a result: the trial is tried again, up to three times. A plug-in that dies each time has failed.
 
     With a confinement every trial gets a process of its own. After an interruption the workers are ended, and what was finished before is
     written. Raises `RunError` or `TableError` if the run cannot go on: a full disk, a table that changed.
@@ -92,20 +98,23 @@ def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement:
             store.drop_checkpoints(row.identity)
         done(by_identity[row.identity], row.status == "ok")
 
-    commits = Commits(store, written)
+    commits, deaths = Commits(store, written), Deaths()
+    unfinished: list[Unfinished] = []
     if confinement and trials:
         _make_inbox(store)
     try:
-        while waiting or any(worker.trials for worker in crew):
+        while waiting or any(worker.trials for worker in crew) or deaths.seconds_left() is not None:
+            waiting.extend(deaths.ready())
             with _undisturbed():
                 _hand_over(waiting, crew, workers, store, confinement)
-            _wait(crew, commits.seconds_left())
+            _wait(crew, commits.seconds_left(), deaths.seconds_left())
             for worker in list(crew):
-                if _settle(worker, store, commits):
+                if _settle(worker, store, commits, deaths, unfinished):
                     crew.remove(worker)
                     waiting.extendleft(reversed(worker.trials))
             commits.write_if_due()
         commits.write()
+        return unfinished
     except BaseException:  # an interruption too: what was finished is kept, and the first error says more than a second one
         with _undisturbed(), suppress(RunError):
             commits.write()
@@ -134,7 +143,7 @@ def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confineme
             worker = _start(confinement, inside.serve_call, function, args, confinement.memory_mb)
             stack.callback(worker.end)
         while True:
-            _wait([worker], None)
+            _wait([worker])
             dead = not worker.process.is_alive()
             for raised, value in worker.answers():
                 if raised:
@@ -166,17 +175,28 @@ def _undisturbed() -> Iterator[None]:
 def _start(confinement: Confinement | None, routine: Callable[..., None], *args: Any) -> _Worker:
     """Return a new worker that runs a routine of `worker.py`. `RunError` if the machine has no process to give."""
     ours, theirs = multiprocessing.Pipe()
-    context = multiprocessing.get_context("forkserver")
     try:
-        _start_server()
-        process = context.Process(target=routine, args=(theirs, *args), daemon=False)
-        process.start()
+        process = _started(routine, theirs, *args)
     except (OSError, EOFError) as error:
         ours.close()
         raise RunError(f"no worker process can be started: {error or type(error).__name__}; try fewer --workers") from None
     finally:
         theirs.close()
     return _Worker(process, ours, confinement, time.monotonic() + (confinement.timeout_seconds if confinement else math.inf))
+
+
+def _started(routine: Callable[..., None], *args: Any) -> ForkServerProcess:
+    context = multiprocessing.get_context("forkserver")
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            _start_server()
+            process = context.Process(target=routine, args=args, daemon=False)
+            process.start()
+            return process
+        except (OSError, EOFError):
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _start_server() -> None:
@@ -227,15 +247,15 @@ def _supply(worker: _Worker, waiting: deque[Trial]) -> bool:
     return True
 
 
-def _wait(crew: Sequence[_Worker], most_seconds: float | None) -> None:
-    """Wait until a worker answers, ends, or is overdue, but no longer than `most_seconds`."""
-    patience = min(worker.deadline for worker in crew) - time.monotonic()
-    patience = min(patience, math.inf if most_seconds is None else most_seconds)
+def _wait(crew: Sequence[_Worker], *most_seconds: float | None) -> None:
+    """Wait until a worker answers, ends, or is overdue, but no longer than each of `most_seconds`."""
+    patience = min((worker.deadline for worker in crew), default=math.inf) - time.monotonic()
+    patience = min([patience, *(each for each in most_seconds if each is not None)])
     signs: list[Any] = [sign for worker in crew for sign in (worker.link, worker.process.sentinel)]
     connection.wait(signs, None if patience == math.inf else max(patience, 0.0))
 
 
-def _settle(worker: _Worker, store: Store, commits: Commits) -> bool:
+def _settle(worker: _Worker, store: Store, commits: Commits, deaths: Deaths, unfinished: list[Unfinished]) -> bool:
     """Take the rows of the trials that a worker has ended; return whether it is gone itself. The rest of its `trials` was not begun."""
     dead = not worker.process.is_alive()  # asked before its answers are read, so that its last ones are among them
     leaving, reason = False, ""
@@ -257,11 +277,22 @@ def _settle(worker: _Worker, store: Store, commits: Commits) -> bool:
     if worker.trials and (worker.confinement or not leaving):
         trial = worker.trials.popleft()
         row = inbox.take(store.root, trial.identity) if worker.confinement else None
-        reason = reason or _cause_of_death(worker.process.exitcode)
+        cause = _cause_of_death(worker.process.exitcode)
+        if row is None and dead and not reason and _died_from_outside(worker) and deaths.try_again(trial):
+            return True
+        if row is None and not worker.confinement:
+            unfinished.append(Unfinished(trial, cause))
+            return True
         if worker.confinement and overdue and not dead:
             reason = f"no end after {worker.confinement.timeout_seconds:g} s"
-        commits.add(row or Row.of(failed_record(trial, reason)))
+        commits.add(row or Row.of(failed_record(trial, reason or cause)))
     return True
+
+
+def _died_from_outside(worker: _Worker) -> bool:
+    """Return whether a signal ended a worker, or the process that it was forked from is gone; a shared one never ends by itself."""
+    code = worker.process.exitcode
+    return worker.confinement is None or code is None or code < 0 or code == _SERVER_IS_GONE
 
 
 def _cause_of_death(exitcode: int | None) -> str:

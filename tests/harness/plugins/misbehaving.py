@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -76,6 +77,18 @@ class Interrupts(Good):
 class KillsItself(Good):
     def before(self, problem, evaluator):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class DiesOnce(Good):
+    """Dies as by the out-of-memory killer, unless it has died before."""
+
+    mark: str = ""
+
+    def before(self, problem, evaluator):
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class KillsItselfOddly(Good):

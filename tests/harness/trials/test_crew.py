@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from budgetnas.harness.records.store import RunError, Store
 from budgetnas.harness.records.trial import Trial
 from budgetnas.harness.trials.conduct import run_trial
 from budgetnas.harness.trials.crew import Confinement, call_confined, run_trials
+from budgetnas.harness.trials.deaths import Unfinished
 from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError
 
@@ -201,19 +203,39 @@ def test_a_shared_worker_is_replaced_after_a_failure_and_the_rest_goes_on(tmp_pa
     assert processes[0] != processes[1] != processes[2] == processes[3]
 
 
-def test_a_shared_worker_that_is_killed_costs_at_most_its_trial(tmp_path: Path) -> None:
-    store, trials, killed = Store(tmp_path), [trial_of("random_search", seed) for seed in range(30)], []
+@pytest.mark.parametrize("victim", ["worker", "fork server"])
+def test_a_process_that_is_killed_costs_no_trial(tmp_path: Path, victim: str) -> None:
+    store, trials, killed = Store(tmp_path), [trial_of("random_search", seed) for seed in range(120)], []
     store.create()
 
-    def kill_after_the_fifth(trial: Trial, ok: bool) -> None:
-        if len(store.done()) >= 5 and not killed:
-            killed.append(store.timing(trial.identity)["process"])
+    def kill_after_the_first(trial: Trial, ok: bool) -> None:
+        if not killed:
+            server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+            killed.append(store.timing(trial.identity)["process"] if victim == "worker" else server)
             os.kill(killed[0], signal.SIGKILL)
 
-    run_trials(trials, store, 1, None, kill_after_the_fifth)
-    failures = [store.get(trial.identity)["failure"] for trial in trials]
-    assert killed and len(store.done()) == 30
-    assert set(failures) <= {"", "its process was killed by SIGKILL"} and failures.count("") >= 29
+    assert run_trials(trials, store, 1, None, kill_after_the_first) == []
+    assert killed and len(store.done()) == 120
+    assert {store.get(trial.identity)["failure"] for trial in trials} == {""}
+
+
+def test_a_trial_whose_process_dies_every_time_has_no_record_and_is_named(tmp_path: Path) -> None:
+    store, dying = Store(tmp_path), misbehaving("KillsItself")
+    store.create()
+    others = [trial_of("random_search", seed) for seed in range(4)]
+    unfinished = run_trials([others[0], dying, *others[1:]], store, 2, None, lambda trial, ok: None)
+    assert unfinished == [Unfinished(dying, "its process was killed by SIGKILL")]
+    assert store.done() == {trial.identity for trial in others}
+
+
+def test_a_plugin_that_dies_every_time_has_failed(tmp_path: Path) -> None:
+    records = conduct(Store(tmp_path), [misbehaving("KillsItself")], Confinement(PATIENCE_S, 512))
+    assert records[misbehaving("KillsItself").identity]["failure"] == "its process was killed by SIGKILL"
+
+
+def test_a_confined_process_that_is_killed_once_costs_no_trial(tmp_path: Path) -> None:
+    trial = replace(misbehaving("DiesOnce"), settings=(("mark", str(tmp_path / "mark")),))
+    assert conduct(Store(tmp_path), [trial], Confinement(PATIENCE_S, 512))[trial.identity]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
