@@ -116,3 +116,27 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_records(tmp_pat
     assert not list(out.rglob("*.partial*"))
     _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize(("methods", "seeds"), [(OWN, 60), (PLUGIN, 12)], ids=["own", "plug-in"])
+def test_a_run_whose_workers_and_fork_server_are_killed_ends_with_the_same_records(tmp_path: Path, methods: str, seeds: int) -> None:
+    study, store = tmp_path / "study.toml", Store(tmp_path / "out")
+    study.write_text(STUDY.format(seeds=seeds, methods=methods))
+    straight = start(study, tmp_path / "straight", 2, rows=50)
+    assert straight.wait(PATIENCE_S) == 0
+    rng, kills, died = random.Random(methods), 0, 0
+    while kills < KILLS:
+        process = start(study, store.root, 2, rows=rng.choice([1, 50]))
+        while kills < KILLS and wait_until(process, moment(rng, store)):
+            if victims := process.children(recursive=True):  # workers, the server that they are forked from, and its tracker
+                rng.choice(victims).send_signal(signal.SIGKILL)
+                kills += 1
+        # A trial whose process was killed three times is named, and the command fails: the same command goes on.
+        died += process.wait(PATIENCE_S) != 0
+        if kills < KILLS and len(store.statuses()) == 4 * seeds:
+            assert lines(store.root) == lines(tmp_path / "straight")
+            shutil.rmtree(store.root)
+    while process.wait(PATIENCE_S) != 0:
+        process = start(study, store.root, 2, rows=50)
+    print(f"\n{kills} kills of workers and fork servers; {died} runs ended with an error")
+    assert lines(store.root) == lines(tmp_path / "straight")
