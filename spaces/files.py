@@ -84,8 +84,9 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed processes left in `folder`. Nobody else may be writing there: hold a lock."""
-    for leftover in folder.glob(f".*{_PARTIAL}*"):  # SQLite has a journal beside such a file
-        leftover.unlink(missing_ok=True)
+    for ending in (_PARTIAL, f"{_PARTIAL}-journal"):  # SQLite has a journal beside the file that it makes
+        for leftover in folder.glob(f".*{ending}"):
+            leftover.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
