@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from budgetnas.harness.comparison.candidates import Candidate
-    from budgetnas.harness.evaluators.registry import entry_of
     from budgetnas.harness.records.store import Store
 
 
@@ -50,6 +49,7 @@ def compare_command(
     from budgetnas.harness.comparison.retrain_all import recipes_of, retrain_all
     from budgetnas.harness.comparison.rows import comparison_rows
     from budgetnas.harness.comparison.searches import write_comparison
+    from budgetnas.harness.evaluators.registry import entry_of
     from budgetnas.harness.records.store import Store
     from budgetnas.harness.records.table import read_records
     from budgetnas.leaderboards.comparison.page import PAGE, write_comparison_pages
