@@ -202,7 +202,7 @@ def test_an_interrupted_check_ends_its_method_too(start: Start, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert complained.rstrip().endswith("budgetnas: stopped; what is done is kept, run the same command to go on")
+    assert complained.rstrip().endswith("budgetnas: stopped; finished work is kept, run the same command to continue")
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 

@@ -174,11 +174,11 @@ def test_fetch_makes_the_table_from_a_mirror(
     result = run("fetch", *(["--base-url", mirror] if by == "option" else []))
     assert result.exit_code == 0 and result.stderr == ""
     assert result.stdout.splitlines() == [
-        "1 files downloaded, 0 were here already; all checksums are right",
+        "1 files downloaded, 0 already present; all checksums match",
         f"nasbench201: 15,625 rows, 1 columns, in {home / 'nasbench201.parquet'}",
     ]
     assert Table.open(home / "nasbench201.parquet").column(SECONDS)[2] == 600.0
-    assert "0 files downloaded, 1 were here already" in run("fetch", "--base-url", mirror).stdout
+    assert "0 files downloaded, 1 already present" in run("fetch", "--base-url", mirror).stdout
 
 
 def test_fetch_of_the_real_files(real_data: Path, home: Path, serve: Callable[[Path], str]) -> None:

@@ -68,14 +68,14 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     ("study", "reason"),
     [
         (STUDY.format(lookup=""), 'names no look-up graphs; write lookup = "FILE.json" under a [[method]]'),
-        (STUDY.replace("dca_nas", "darts").format(lookup='lookup = "x.json"'), "method 'darts' looks nothing up; leave lookup out"),
+        (STUDY.replace("dca_nas", "darts").format(lookup='lookup = "x.json"'), "method 'darts' reads no look-up graphs; remove lookup"),
         (
             STUDY.replace('"latency_ms<=3", "latency_ms<=4,params>=2k", ', "").format(lookup='lookup = "x.json"'),
             "no problem has an upper limit, so there is nothing to look up",
         ),
         (STUDY.format(lookup='lookup = "."'), "cannot read look-up graphs from"),
     ],
-    ids=["names none", "looks nothing up", "no limit", "a folder"],
+    ids=["names none", "reads no graphs", "no limit", "a folder"],
 )
 def test_a_study_without_graphs_is_refused_in_a_line(study: str, reason: str, command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")

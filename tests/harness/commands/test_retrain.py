@@ -218,7 +218,7 @@ def test_an_interrupted_training_goes_on(command: Command, start: Start, tmp_pat
                 break
         rest = process.stderr.read()
     if process.returncode == 130:  # it may have ended before the signal came
-        assert "budgetnas: stopped; what is done is kept, run the same command to go on" in rest
+        assert "budgetnas: stopped; finished work is kept, run the same command to continue" in rest
         assert not (tmp_path / "broken" / "result.json").exists()
     assert [path.name for path in (tmp_path / "broken").iterdir() if path.name.startswith(".checkpoint")] == []
     resumed, straight = (json.loads(command(*asked, "--out", out, "--json").stdout) for out in ("broken", "straight"))

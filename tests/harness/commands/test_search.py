@@ -106,7 +106,7 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_the_same(command: Command
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     if process.returncode:  # it may have ended before
-        assert "run the same command to go on" in said
+        assert "run the same command to continue" in said
     resumed = json.loads(command(*IN_SUPERNET, "--out", "cut", "--json", cwd=folder).stdout)
     records = [Store((folder / answer["record"]).parent).row(answer["identity"]).json() for answer in (whole, resumed)]
     assert records[0] == records[1]
