@@ -130,7 +130,7 @@ def _table_state(space: str, dataset: str) -> str:
 
 @app.command("datasets")
 def datasets_command(as_json: AsJson = False) -> None:
-    """List the datasets: those whose accuracies are in a table, how to get a missing table, and those that need training."""
+    """List the datasets: which have a table of accuracies here, how to get a missing table, and which need training."""
     from budgetnas.spaces.registry import SPACES, space_of
     from budgetnas.spaces.space import Tabled
     from budgetnas.spaces.task import TASKS
