@@ -33,7 +33,7 @@ class Step(StrEnum):
 
 
 def build_command(
-    benchmark: Annotated[Benchmark, typer.Argument(help="The benchmark to build.")],
+    benchmark: Annotated[Benchmark, typer.Argument(metavar="BENCHMARK", help="The benchmark to build.")],
     step: Annotated[
         Step | None, typer.Option(help="Run this step only; by default every step that is not done yet.", show_default=False)
     ] = None,
@@ -44,8 +44,8 @@ def build_command(
 ) -> None:
     """Train every network of a benchmark, measure its latency, and write the table with its card.
 
-    The build may be stopped at any moment; run the command again to continue. Latency is measured by one process: run nothing else on the
-    machine during that step.
+    The build may be stopped at any moment; run the command again to continue.
+    One process measures latency: run nothing else on the machine during that step.
     """
     steps = [step] if step else list(Step)
     if Step.ACCURACIES in steps:

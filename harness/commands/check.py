@@ -20,8 +20,7 @@ def check_command(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds after which the check fails.")] = 60.0,
     memory_mb: Annotated[int, typer.Option(min=64, help="Memory that the method may use for data, in megabytes.")] = 2048,
 ) -> None:
-    """Check that a method keeps the contract: stays within its allowance, recommends feasible architectures, is repeatable, and is no worse
-    than random search."""
+    """Check that a method keeps its allowance, recommends feasible architectures, is repeatable, and is no worse than random search."""
     from rich.console import Console
 
     from budgetnas.harness.trials.contract import ContractBroken, check_reference

@@ -40,8 +40,10 @@ def compare_command(
 ) -> None:
     """Retrain the networks that a run recommended, and compare their queried and retrained accuracies.
 
-    For a run on a table, the best network of each method under each limit is retrained; for a run that trained, the network of every
-    search. The command may be stopped at any moment; give it again to continue. Finished trainings are kept.
+    For a run on a table, the best network of each method under each limit is retrained.
+    For a run that trained, the network of every search is retrained.
+
+    The command may be stopped at any moment; give it again to continue. Finished trainings are kept.
     """
     from budgetnas.harness.comparison.candidates import winners
     from budgetnas.harness.comparison.retrain_all import recipes_of, retrain_all

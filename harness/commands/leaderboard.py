@@ -31,8 +31,8 @@ def leaderboard_command(
 ) -> None:
     """Write the pages of a run.
 
-    A run on a table gets a board for every dataset and device, and an index with the ranking over all of them. A run that trained gets one
-    page with what its searches found and how they progressed.
+    A run on a table gets a board for every dataset and device, and an index with the ranking over all of them.
+    A run that trained gets one page with what its searches found and how they progressed.
     """
     from rich.console import Console
 

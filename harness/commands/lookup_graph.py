@@ -43,8 +43,9 @@ def lookup_graph_command(
 ) -> None:
     """Run the searches of every look-up graph that a study's methods read, and write the graphs as JSON, CSV and PNG.
 
-    Search limits are evenly spaced on a logarithmic scale. The command may be stopped at any moment and run again: finished searches are
-    kept, also those of another grid.
+    Search limits are evenly spaced on a logarithmic scale.
+
+    The command may be stopped at any moment and run again: finished searches are kept, also those of another grid.
     """
     from budgetnas.harness.lookup.files import read_graphs, write_graphs
     from budgetnas.harness.lookup.graphs import Grid, LookupGraphError, build, default_range, wanted
