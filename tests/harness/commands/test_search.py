@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,12 @@ def recipe(tmp_path: Path) -> Callable[[int], Path]:
     return write
 
 
+def record_of(folder: Path, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the record that a search's JSON answer names."""
+    found: dict[str, Any] = json.loads(Store((folder / answer["record"]).parent).row(answer["identity"]).json())
+    return found
+
+
 def test_a_search_on_a_table_prints_text_and_json_and_is_not_repeated(command: Command, tmp_path: Path) -> None:
     words = ("search", "random_search", "nasbench201", "--device", "amd-epyc", "--limit", "latency_ms@q25", "--queries", "20")
     first = command(*words, cwd=tmp_path)
@@ -46,7 +53,7 @@ def test_a_search_on_a_table_prints_text_and_json_and_is_not_repeated(command: C
     assert "feasible under latency_ms<=" in first.stdout and "regret" in first.stdout
     again = json.loads(command(*words, "--json", cwd=tmp_path).stdout)
     assert again["feasible"] and again["test"] > 50.0 and again["arch"] in first.stdout
-    record = json.loads((tmp_path / again["record"]).read_text())
+    record = record_of(tmp_path, again)
     assert record["identity"] == again["identity"] and record["queries"] == 20
     assert "found" in command(*words, cwd=tmp_path).stdout
 
@@ -54,7 +61,7 @@ def test_a_search_on_a_table_prints_text_and_json_and_is_not_repeated(command: C
 def test_settings_are_passed_to_the_method(command: Command, tmp_path: Path) -> None:
     words = ("search", "regularized_evolution", "nasbench201", "--queries", "30", "--setting", "population=5", "--json")
     answer = json.loads(command(*words, cwd=tmp_path).stdout)
-    assert json.loads((tmp_path / answer["record"]).read_text())["trial"]["method"]["settings"]["population"] == 5
+    assert record_of(tmp_path, answer)["trial"]["method"]["settings"]["population"] == 5
 
 
 REFUSED = {
