@@ -84,8 +84,9 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed processes left in `folder`. Hold a lock: nobody else may be writing there."""
-    for leftover in folder.glob(f".*{_PARTIAL}*"):  # also the journal that SQLite writes beside such a file
-        leftover.unlink(missing_ok=True)
+    for pattern in (f".*{_PARTIAL}", f".*{_PARTIAL}-*"):  # the second: journals that SQLite writes beside such a file
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
