@@ -121,7 +121,8 @@ def _shown(value: float | None) -> str:
 @contextmanager
 def _live(title: str) -> Iterator[Watch]:
     """Yield a function of (step, figures). It draws a bar with the time left and the latest figures or, without a terminal, writes a line
-    every 30 seconds."""
+    every 30 seconds.
+    """
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text

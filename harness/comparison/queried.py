@@ -14,7 +14,7 @@ from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
 from budgetnas.spaces.tables.accuracy import SPLITS, Split
 
-PRECISION = 1e-5  # relative; ten times coarser than the single precision of the table
+PRECISION = 1e-5  # relative; above the rounding of the table's single precision
 
 
 @dataclass(frozen=True, slots=True)

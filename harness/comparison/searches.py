@@ -1,4 +1,4 @@
-"""Returns the searches of a run that trained as a table: records, timings, the steps of each search and retrained accuracies."""
+"""Reads the searches of a run that trained into a table: records, timings, the steps of each search and retrained accuracies."""
 
 from __future__ import annotations
 
