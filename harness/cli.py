@@ -13,7 +13,7 @@ import typer
 from budgetnas.harness.commands import check, compare, data, export, leaderboard, lookup_graph, query, retrain, run, search
 from budgetnas.harness.commands import list as listing
 
-# A wrong command line, whichever click typer brings; its subclass for 'no arguments, here is the help' has no message.
+# Click's UsageError, from whichever click typer uses. Its subclass for a command without arguments, which prints the help, has no message.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
@@ -52,10 +52,11 @@ class Stopped(BaseException):
 
 
 def main() -> None:
-    """Run the command. What a person can mend ends in one line on standard error and exit code 1 (2 for a wrong command line).
+    """Run the command. An error that the user can fix ends in one line on standard error and exit code 1 (2 for a wrong command line).
 
-    Every error that the project raises on purpose is a ValueError with a message for people; anything else is a defect, and keeps its
-    traceback. Ctrl-C and SIGTERM let what is at work clean up, and end in one line and 128 plus the signal's number.
+    Every error that the project raises on purpose is a ValueError with a message for the user. Any other exception is a defect and keeps
+    its traceback. After Ctrl-C or SIGTERM the running work cleans up, and the command ends in one line and exit code 128 plus the
+    signal's number.
     """
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,10 +72,10 @@ def main() -> None:
             raise
         _fail(str(error))
     except Stopped as stopped:
-        print("budgetnas: stopped; what is done is kept, run the same command to go on", file=sys.stderr)
+        print("budgetnas: stopped; finished work is kept, run the same command to continue", file=sys.stderr)
         sys.exit(128 + stopped.args[0])
     except (BrokenPipeError, SystemExit) as end:
-        if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):  # of which Typer makes an exit with 1
+        if not isinstance(end, BrokenPipeError) and not isinstance(end.__context__, BrokenPipeError):  # Typer turns it into exit 1
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
@@ -82,7 +83,7 @@ def main() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # the clean-up takes a moment; an impatient second Ctrl-C must not break it
+        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
     raise Stopped(number)
 
 

@@ -1,4 +1,4 @@
-"""TOML files into models: the first mistake in a file becomes one line that names the file, the key and what was expected there."""
+"""Reads TOML files into models. The first mistake in a file becomes a one-line error with the file, the key and what was expected."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class TomlTable(BaseModel):
-    """A table of a file: no key but its own, values of the exact type, and never changed afterwards."""
+    """A table of a file: unknown keys are refused, types are exact, and the table is frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def hashed_values(self) -> dict[str, Any]:
-        """Return the values that identities include, as JSON has them: all but keys of later versions that have their default.
+        """Return the values that identities include, as JSON values. Keys of later versions are left out while they have their default.
 
-        A key that a later version adds is marked by `Field(json_schema_extra={"since": "0.3"})`.
+        Mark a key that is added after version 0.2 with `Field(json_schema_extra={"since": "0.3"})`.
         """
         values = self.model_dump(mode="json")
         for name, info in type(self).model_fields.items():
@@ -37,12 +37,12 @@ class TomlTable(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class TomlFiles:
-    """Files of one kind, and how to speak of them.
+    """Reads the files of one kind, such as recipes.
 
     Args:
-        error: what is raised for every mistake.
-        kind: what such a file is, for example "recipe".
-        wanted: what to give instead of a path where there is no file.
+        error: the exception that is raised for every mistake.
+        kind: the word for such a file in messages, for example "recipe".
+        wanted: what a message asks for if a file is missing.
     """
 
     error: type[ValueError]
@@ -53,34 +53,34 @@ class TomlFiles:
         """Return the text of the file at a path.
 
         Raises:
-            ValueError: `error`; the file is missing or no text. The message lists `known`, the names that come with the project.
+            ValueError: of the type `error`; the file is missing or not text. The message lists `known`, the names shipped with the project.
         """
         names = ", ".join(known)
         try:
-            return Path(reference).read_text(encoding="utf-8-sig")  # as some editors save it
+            return Path(reference).read_text(encoding="utf-8-sig")  # some editors add a byte order mark
         except FileNotFoundError:
             raise self.error(f"there is no {self.kind} {reference}; give {self.wanted}, or one of {names}") from None
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise self.error(f"{reference} cannot be read: {reason}; give a {self.kind} file, or one of {names}") from None
 
     def parsed(self, reference: str, text: str, model: type[Model]) -> Model:
-        """Return a file's text as a model.
+        """Return the text of a file as a model.
 
         Raises:
-            ValueError: `error`; the text is no TOML, or not what the model asks for.
+            ValueError: of the type `error`; the text is not TOML, or does not fit the model.
         """
         try:
             return model.model_validate(tomllib.loads(text))
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise self.error(f"{reference} is no TOML: {error}") from None
+            raise self.error(f"{reference} is not TOML: {error}") from None
         except ValidationError as error:
             raise self.error(f"{reference}: {_objection(error, model, self.kind)}") from None
 
 
 def _objection(error: ValidationError, model: type[BaseModel], whole: str) -> str:
-    """Return the first mistake: its key (`whole` if it has none), what was expected there, and what stands there."""
-    # A key that is misspelt is also missing; the misspelling says more.
+    """Return the first mistake: its key (`whole` if it has none), what was expected, and the value found."""
+    # A misspelt key is also reported as missing; the misspelling is the better message.
     first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
     key = ".".join(map(str, first["loc"])) or whole
     if first["type"] == "extra_forbidden":
@@ -90,7 +90,7 @@ def _objection(error: ValidationError, model: type[BaseModel], whole: str) -> st
 
 
 def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the table at a path: of the model itself, or of the model that a field of it holds."""
+    """Return the keys of the table at a path below `model`."""
     for name in path:
         field = model.model_fields.get(str(name))
         if field is None:  # a key of a dictionary of tables, such as the dataset in [on.DATASET.validation]

@@ -1,4 +1,4 @@
-"""What several rooms' tests share: where the real tables are, a data home made of them, the command as a person runs it."""
+"""Fixtures for all tests: the real tables, a data folder made from them, and the command as a user runs it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# A loaded machine must not fail a test: nothing here is held to a clock.
+# No deadlines: a loaded machine must not fail a test.
 settings.register_profile("budgetnas", deadline=None, derandomize=True)  # the same cases in every run
-settings.register_profile("explore", deadline=None)  # new ones: `pytest --hypothesis-profile explore`
+settings.register_profile("explore", deadline=None)  # new cases: `pytest --hypothesis-profile explore`
 settings.load_profile("budgetnas")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ PROGRAM = [sys.executable, "-c", "from budgetnas.harness.cli import main; main()
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with the upstream files, beside the project."""
+    """Return the folder with the upstream files, beside the project; skips the test if it is missing."""
     if not (SHARED_DATA / "mirror").is_dir():
         pytest.skip("the upstream files (../shared/data) are not on this machine")
     return SHARED_DATA
@@ -37,9 +37,9 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def real_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data home with the table made of the real files; point $BUDGETNAS_DATA at it.
+    """Return a data folder with the table made from the real files; set $BUDGETNAS_DATA to it.
 
-    It is $BUDGETNAS_DATA itself where that has the table, else a new folder with the table made of the files beside the project.
+    It is $BUDGETNAS_DATA itself if that has the table, else a new folder with a table made from the files beside the project.
     """
     from budgetnas.spaces.tables.upstream.convert import convert
     from budgetnas.spaces.tables.upstream.fetch import manifest
@@ -58,14 +58,14 @@ def real_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def real_tables(real_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The real tables as this process sees them."""
+    """Set $BUDGETNAS_DATA to the folder with the real tables, and return it."""
     monkeypatch.setenv("BUDGETNAS_DATA", str(real_home))
     return real_home
 
 
 @pytest.fixture
 def real_operators(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data home with the costs of FBNet's operators, as this process sees it."""
+    """Set $BUDGETNAS_DATA to a folder with the costs of FBNet's operators, and return it."""
     from budgetnas.spaces.tables.operators import OPERATORS
     from budgetnas.spaces.tables.upstream.importing import read
 
@@ -76,7 +76,7 @@ def real_operators(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    """Run `budgetnas ARGUMENTS` in a process of its own, in an empty folder; `home` is its data home (an empty one if not given)."""
+    """Return a function that runs `budgetnas ARGUMENTS` in a new process and folder; its data folder `home` is empty by default."""
 
     def run(
         *arguments: str, home: Path | None = None, cwd: Path | None = None, timeout: float = 120, **environment: str
@@ -96,7 +96,7 @@ def command(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start `budgetnas ARGUMENTS` as `command` does, and return its process at once; it is killed if it outlasts the test."""
+    """Return a function that starts `budgetnas ARGUMENTS` like `command`, and returns the process; it is killed after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def run(*arguments: str, home: Path | None = None, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
@@ -118,13 +118,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """Return the environment of a command: its data home, a wide terminal, one thread."""
+    """Return the environment of a command: its data folder, a wide terminal, one thread."""
     return os.environ | {"BUDGETNAS_DATA": str(home), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """Mount a disk of so many kilobytes, which only the superuser may do; elsewhere the test is skipped."""
+    """Return a function that mounts a disk of some kilobytes. Only the superuser may do that; for others the test is skipped."""
     mounted: list[Path] = []
 
     def mount(kilobytes: int) -> Path:
@@ -146,9 +146,10 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture(scope="session")
 def counted() -> Callable[..., Any]:
-    """Count `Complexity` in a built network: trained parameters, and MACs by hooks on its convolutions and linear layers.
+    """Return a function that counts the `Complexity` of a built network: its trained parameters, and its MACs in convolutions and linear
+    layers, which hooks count.
 
-    On the meta device: shapes are followed, nothing is computed. The shape of the logits is checked on the way.
+    It runs on PyTorch's meta device, which follows shapes without computing. It also checks the shape of the logits.
     """
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from budgetnas.spaces.space import Complexity

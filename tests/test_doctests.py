@@ -1,4 +1,4 @@
-"""The examples in docstrings, run as they stand, in every module that can be imported here."""
+"""Runs the examples in the docstrings of every module that can be imported here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(
     ".".join(["budgetnas", *path.relative_to(ROOT).with_suffix("").parts])
-    for room in ("spaces", "harness", "methods", "leaderboards")
-    for path in (ROOT / room).rglob("*.py")
+    for folder in ("spaces", "harness", "methods", "leaderboards")
+    for path in (ROOT / folder).rglob("*.py")
     if path.name not in ("__init__.py", "__main__.py")
 )
 

@@ -1,4 +1,4 @@
-"""The rules of the house: which room may import which, who may import torch, and that nobody needs it who does not have to."""
+"""The rules of imports: which folder and layer may import which, and which code may and may not need PyTorch."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("spaces", "harness", "methods", "leaderboards")
-# The modules that may import torch as they are imported; everybody else does so inside functions, if at all.
+CODE_FOLDERS = ("spaces", "harness", "methods", "leaderboards")
+# The modules that may import torch at the top; all others import it inside functions, if at all.
 TORCH_FILES = {"network.py", "supernet.py", "operations.py", "table_relaxation.py", "supernet_relaxation.py"}
 TORCH_FILES |= {"supernet_costs.py", "bilevel.py"}
-# What supernets are made of has files of its own: the steps of mixtures, and the operations on a space's edges.
+# Parts of supernets: the mixed operations on a space's edges.
 TORCH_FILES |= {"mixed_edges.py"}
 TORCH_FOLDERS = {ROOT / "harness" / "training", ROOT / "harness" / "digits201", ROOT / "spaces" / "supernets"}
 TORCH_FOLDERS |= {ROOT / "harness" / "processes"}
 
 
-def sources(*rooms: str) -> list[Path]:
-    return sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def imported(path: Path) -> Iterator[tuple[ast.stmt, str]]:
-    """Yield every module that a file imports, wherever in it; of `from x import y` both x and x.y."""
+    """Yield every module that a file imports anywhere, with its statement; for `from x import y` both x and x.y."""
     package = ".".join(["budgetnas", *path.relative_to(ROOT).parent.parts])
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -43,8 +43,8 @@ def imported(path: Path) -> Iterator[tuple[ast.stmt, str]]:
                 yield node, f"{base}.{alias.name}"
 
 
-def rooms_of(path: Path) -> set[str]:
-    return {name.split(".")[1] for _, name in imported(path) if name.startswith("budgetnas.") and name.split(".")[1] in ROOMS}
+def folders_of(path: Path) -> set[str]:
+    return {name.split(".")[1] for _, name in imported(path) if name.startswith("budgetnas.") and name.split(".")[1] in CODE_FOLDERS}
 
 
 def may_use_torch(path: Path) -> bool:
@@ -55,10 +55,10 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-# The one direction of imports: a package may import those of earlier rows, never one of its own row or of a later one. A folder of code
-# imports no other folder of code but those named here. Methods are found by name at run time, so nothing imports them.
+# Imports go one way. A package may import those of earlier layers, never another one of its own layer or of a later one. A folder of code
+# may import only the folders of code named here. Methods are found by name at run time, so nothing imports them.
 FOLDERS = {"spaces": set(), "methods": {"harness", "spaces"}, "harness": {"spaces"}, "leaderboards": set()}
-MAY_IMPORT = {"harness.commands": {"leaderboards"}, "harness.catalogue": {"methods"}}  # pages are written, methods are listed
+MAY_IMPORT = {"harness.commands": {"leaderboards"}, "harness.catalogue": {"methods"}}  # commands write pages, the catalogue lists methods
 LAYERS = {
     "harness": [
         {"problem", "processes", "toml_files"},
@@ -74,25 +74,26 @@ LAYERS = {
     "leaderboards": [{"shared"}, {"comparison"}, {"boards"}, {"searches"}, {"site"}],
 }
 MODULES = {
-    ".".join(["budgetnas", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path for path in sources(*ROOMS)
+    ".".join(["budgetnas", *path.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__"): path
+    for path in sources(*CODE_FOLDERS)
 }
 
 
-def test_the_rules_are_applied_to_something() -> None:
-    assert all(len(sources(room)) > 5 for room in ROOMS)
-    assert rooms_of(ROOT / "harness" / "studies" / "plan.py") == {"harness", "spaces"}
+def test_the_rules_apply_to_something() -> None:
+    assert all(len(sources(folder)) > 5 for folder in CODE_FOLDERS)
+    assert folders_of(ROOT / "harness" / "studies" / "plan.py") == {"harness", "spaces"}
     packages = {path.relative_to(ROOT / "harness").with_suffix("").parts[0] for path in sources("harness")} - {"__init__"}
     assert packages | {"toml_files"} == set().union(*LAYERS["harness"])
     assert sum(len(imported_modules(path)) for path in MODULES.values()) > 500
 
 
 def imported_modules(path: Path) -> dict[str, int]:
-    """Return the project's modules that a file imports, wherever in it (also under TYPE_CHECKING), each with the line of the import."""
+    """Return the project's modules that a file imports anywhere, also under TYPE_CHECKING, each with the line of the import."""
     found: dict[str, int] = {}
     for node, name in imported(path):
         if name in MODULES and MODULES[name] != path:
             found.setdefault(name, node.lineno)
-    # Of `from x.y import z` with a module z both x.y and x.y.z are there; the package itself is meant only if it has code of its own.
+    # `from x.y import z` with a module z adds both x.y and x.y.z; the package x.y is not meant then.
     return {
         name: line
         for name, line in found.items()
@@ -101,19 +102,19 @@ def imported_modules(path: Path) -> dict[str, int]:
 
 
 def place_of(module: str) -> tuple[str, str]:
-    """Return the folder of code and the package inside it of a module, such as ('harness', 'costs')."""
+    """Return the folder of code and the package of a module, such as ('harness', 'costs')."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "", parts[2] if len(parts) > 2 else ""
 
 
 def goes_up(folder: str, package: str, other: str) -> bool:
-    """Return whether `other` stands in the row of `package` or in a later one; the folder's own __init__ stands below all."""
-    rows = {name: number for number, packages in enumerate(LAYERS[folder]) for name in packages}
-    return rows.get(other, -1) >= rows.get(package, -1)
+    """Return whether `other` is in the layer of `package` or in a later one; the folder's own __init__ is below all layers."""
+    layers = {name: number for number, packages in enumerate(LAYERS[folder]) for name in packages}
+    return layers.get(other, -1) >= layers.get(package, -1)
 
 
 def objections(module: str) -> list[str]:
-    """Return what is wrong with a module's imports, each in a line that names both files and the rule."""
+    """Return the forbidden imports of a module, each as a line with both files and the rule."""
     path = MODULES[module]
     folder, package = place_of(module)
     found = []
@@ -135,14 +136,14 @@ def test_imports_go_one_way(module: str) -> None:
         assert objections(module) == []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_there_is_no_circle_of_imports() -> None:
     imports = {module: set(imported_modules(path)) for module, path in MODULES.items()}
     for module in MODULES:
         came_from = dict.fromkeys(imports[module], module)
         reached = list(imports[module])
         while reached:
             each = reached.pop()
-            assert each != module, f"a circle of imports: {' <- '.join(circle(came_from, module))}: take out what both need"
+            assert each != module, f"a circle of imports: {' <- '.join(circle(came_from, module))}: move what both need into a third module"
             for other in imports[each]:
                 if other not in came_from:
                     came_from[other] = each
@@ -157,7 +158,7 @@ def circle(came_from: dict[str, str], module: str) -> list[str]:
     return [named(MODULES[each]) for each in path]
 
 
-def test_an_upward_import_would_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_import_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {"budgetnas.harness.trials.crew": 3, "budgetnas.leaderboards.shared.tables": 4}
     monkeypatch.setitem(globals(), "imported_modules", lambda path: wrong)
     upward, across = objections("budgetnas.harness.costs.limits")
@@ -166,7 +167,7 @@ def test_an_upward_import_would_be_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("path", sources("methods"), ids=named)
-def test_methods_import_the_problem_and_the_space_and_nothing_else_of_ours(path: Path) -> None:
+def test_methods_import_only_the_problem_and_the_space(path: Path) -> None:
     modules = {name for node, name in imported(path) if isinstance(node, ast.ImportFrom) and name.startswith("budgetnas")}
     modules |= {name for node, name in imported(path) if isinstance(node, ast.Import) and name.split(".")[0] == "budgetnas"}
     allowed = ("budgetnas.harness.problem", "budgetnas.spaces.space")
@@ -174,7 +175,7 @@ def test_methods_import_the_problem_and_the_space_and_nothing_else_of_ours(path:
 
 
 @pytest.mark.parametrize("path", sources("methods"), ids=named)
-def test_a_method_is_one_file_and_the_file_is_named_after_it(path: Path) -> None:
+def test_a_method_is_one_file_with_its_name(path: Path) -> None:
     assert path.parent == ROOT / "methods"
     classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
     methods = [
@@ -183,16 +184,20 @@ def test_a_method_is_one_file_and_the_file_is_named_after_it(path: Path) -> None
     assert methods == ([] if path.name == "__init__.py" else [path.stem.replace("_", "")])
 
 
-@pytest.mark.parametrize("path", [*sources(*ROOMS), *sorted((ROOT / "tests").rglob("*.py"))], ids=named)
-def test_nobody_imports_a_room_by_its_bare_name(path: Path) -> None:
+@pytest.mark.parametrize("path", [*sources(*CODE_FOLDERS), *sorted((ROOT / "tests").rglob("*.py"))], ids=named)
+def test_nothing_imports_a_folder_of_code_by_its_bare_name(path: Path) -> None:
     if path.is_relative_to(ROOT / "tests" / "harness" / "plugins"):
         return
-    bare = [name for node, name in imported(path) if name.split(".")[0] in ROOMS and not (isinstance(node, ast.ImportFrom) and node.level)]
+    bare = [
+        name
+        for node, name in imported(path)
+        if name.split(".")[0] in CODE_FOLDERS and not (isinstance(node, ast.ImportFrom) and node.level)
+    ]
     assert bare == []
 
 
-@pytest.mark.parametrize("path", sources(*ROOMS), ids=named)
-def test_only_the_modules_meant_for_it_import_torch(path: Path) -> None:
+@pytest.mark.parametrize("path", sources(*CODE_FOLDERS), ids=named)
+def test_only_some_modules_import_torch_at_the_top(path: Path) -> None:
     outside_functions = [
         name
         for statement in statements_outside_functions(ast.parse(path.read_text()).body)
@@ -203,7 +208,7 @@ def test_only_the_modules_meant_for_it_import_torch(path: Path) -> None:
 
 
 def statements_outside_functions(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that run when a module is imported; what is under `if TYPE_CHECKING` does not."""
+    """Yield the statements that run when a module is imported, so not those under `if TYPE_CHECKING`."""
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
@@ -221,20 +226,20 @@ def names_of(node: ast.stmt) -> list[str]:
 
 
 def test_every_folder_of_code_is_a_package() -> None:
-    folders = {path.parent for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    folders = {path.parent for folder in CODE_FOLDERS for path in (ROOT / folder).rglob("*.py")}
     assert [named(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_the_package_folder_holds_links_to_the_folders_of_code() -> None:
     package = ROOT / "src" / "budgetnas"
-    assert {path.name for path in package.iterdir()} - {"__pycache__"} == {"__init__.py", "py.typed", *ROOMS}
-    assert all((package / room).readlink() == Path("..") / ".." / room for room in ROOMS)
+    assert {path.name for path in package.iterdir()} - {"__pycache__"} == {"__init__.py", "py.typed", *CODE_FOLDERS}
+    assert all((package / folder).readlink() == Path("..") / ".." / folder for folder in CODE_FOLDERS)
     included = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
-    assert set(included) == {*ROOMS, "src/budgetnas/__init__.py", "src/budgetnas/py.typed"}
+    assert set(included) == {*CODE_FOLDERS, "src/budgetnas/__init__.py", "src/budgetnas/py.typed"}
 
 
 TORCH = ("torch", "torchvision")
-# What pages, two methods and the look-up graphs' drawings need; a search and its records need none of it.
+# Needed by pages, two methods and the drawings of look-up graphs; a search and its records need none of them.
 PAGES = ("pandas", "matplotlib", "moocore", "optuna", "pymoo", "scikit_posthocs", "statsmodels")
 BLOCKER = """
 import importlib.metadata
@@ -275,7 +280,7 @@ allowance = { queries = 15 }
 
 
 def without(names: Sequence[str], folder: Path, *arguments: str, code: str = COMMAND) -> subprocess.CompletedProcess[str]:
-    """Run a command where packages are not installed, its worker processes neither: a sitecustomize blocks them."""
+    """Run a command as if packages were not installed; a sitecustomize blocks them, also in worker processes."""
     (folder / "site").mkdir(exist_ok=True)
     (folder / "site" / "sitecustomize.py").write_text(BLOCKER.format(names=names))
     paths = os.pathsep.join([str(folder / "site"), *([os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else [])])
@@ -290,7 +295,7 @@ def output(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("name", [*TORCH, *PAGES])
-def test_they_are_really_blocked(tmp_path: Path, name: str) -> None:
+def test_the_packages_are_really_blocked(tmp_path: Path, name: str) -> None:
     assert "(blocked)" in without((name,), tmp_path, code=f"import {name}").stderr
     assert "PackageNotFoundError" in without((name,), tmp_path, code=f"import importlib.metadata as m; m.version('{name}')").stderr
 
@@ -312,7 +317,7 @@ def test_a_tabular_study_and_its_leaderboard_run_without_torch(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_questions_and_a_study_need_nothing_that_only_pages_need(tmp_path: Path) -> None:
+def test_queries_and_a_study_need_no_package_that_only_pages_need(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(STUDY + '[[method]]\nname = "random_search"\n')
     done = without(PAGES, tmp_path, "run", "small.toml", "--out", "out", "--workers", "2")
     assert "4 trials" in output(done) and "failed" not in done.stdout

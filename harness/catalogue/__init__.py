@@ -1,1 +1,1 @@
-"""Finds methods and explains their settings."""
+"""Finds methods and describes their settings."""

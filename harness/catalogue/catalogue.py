@@ -1,4 +1,4 @@
-"""Finds methods: the project's own by name, a user's by `module:Class`, `file.py:Class` or the entry-point group `budgetnas.methods`."""
+"""Finds methods: the project's own by name, others by `module:Class`, `file.py:Class` or the entry-point group `budgetnas.methods`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,19 @@ ENTRY_POINTS = "budgetnas.methods"
 
 
 class MethodError(ValueError):
-    """A method that cannot be found, loaded or set up as asked; the message says what was expected."""
+    """A method cannot be found, loaded or created with the given settings; the message states what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundMethod:
-    """A method's class and where it came from. `version` changes when its behaviour may: for a plug-in it is the hash of its source."""
+    """A method's class and its origin.
+
+    Args:
+        reference: the text that found it: a name, `module:Class` or `file.py:Class`.
+        cls: the class.
+        version: changes whenever the behaviour may change; for a plug-in the hash of its source file.
+        plugin: whether the method comes from outside the project.
+    """
 
     reference: str
     cls: type[Any]
@@ -41,18 +48,19 @@ class FoundMethod:
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What it must be able to ask."""
+        """The questions that the method must be able to ask an evaluator."""
         return frozenset(self.cls.needs)
 
     @property
     def deterministic(self) -> bool:
-        """Whether it draws nothing from its generator, so that one run says all."""
+        """Whether the method uses no random numbers, so that one seed is enough."""
         return bool(getattr(self.cls, "deterministic", False))
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all settings, defaults filled in, but for a default that a later version added (`since`).
+        """Return the given settings and the defaults of all others, except settings added by a later version (`since`) at their default.
 
-        `MethodError` names a setting that the method does not have or that has the wrong type.
+        Raises:
+            MethodError: a setting does not exist, has the wrong type, cannot be part of an identity, or is refused by the method.
         """
         fields = {field.name: field for field in dataclasses.fields(self.cls) if field.init}
         kinds = _kinds(self.cls)
@@ -68,13 +76,17 @@ class FoundMethod:
                 chosen[name] = getattr(method, name)
                 canonical_json(chosen[name])
             except (TypeError, ValueError, RecursionError, AttributeError) as error:
-                reason = f"setting '{name}' of method '{self.reference}' is no plain value ({error})"
-                raise MethodError(f"{reason}; use numbers, text, truth values, and lists of them") from None
+                reason = f"setting '{name}' of method '{self.reference}' is not a plain value ({error})"
+                raise MethodError(f"{reason}; use numbers, text, true or false, and lists of these") from None
         hashed = hashed_fields(method)
         return {name: value for name, value in chosen.items() if name in hashed}
 
     def make(self, settings: Mapping[str, Any]) -> Method:
-        """Return the method with settings. `MethodError` carries the method's own objection."""
+        """Return the method with settings.
+
+        Raises:
+            MethodError: the method refuses the settings; the message ends with its own error.
+        """
         try:
             method: Method = self.cls(**settings)
         except Exception as error:
@@ -84,7 +96,7 @@ class FoundMethod:
 
 
 def _kinds(cls: type[Any]) -> dict[str, Any]:
-    """Return the types of a class's settings; nothing of them where one names what only a type checker imports."""
+    """Return the types of a class's settings; an empty dictionary if an annotation cannot be resolved, such as a TYPE_CHECKING import."""
     try:
         return typing.get_type_hints(cls)
     except Exception:
@@ -92,7 +104,7 @@ def _kinds(cls: type[Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Return whether a value from a study file may be a setting of this type; what a study file cannot write is left to the method."""
+    """Return whether a value from a study file fits a setting's type; True for types that a study file cannot express."""
     origin, options = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in options)
@@ -106,14 +118,14 @@ def _fits(value: Any, kind: Any) -> bool:
     if plain is float and isinstance(value, int):
         return True
     if isinstance(value, list) and issubclass(plain, (tuple, list, Sequence)) and plain is not str:
-        if len(options) > 1 and options[1] is not ...:  # a tuple of so many
+        if len(options) > 1 and options[1] is not ...:  # a tuple of fixed length
             return len(value) == len(options) and all(_fits(part, each) for part, each in zip(value, options, strict=True))
         return all(_fits(part, options[0] if options else object) for part in value)
     return isinstance(value, plain)
 
 
 def _in_words(kind: Any) -> str:
-    """Return a type as a person writes values of it in a study file.
+    """Return a type in words, for values as a study file writes them.
 
     >>> _in_words(int | None), _in_words(tuple[float, float]), _in_words(typing.Literal["steps", "linear"])
     ('a whole number', 'a list of 2: a number, a number', "one of 'steps', 'linear'")
@@ -125,9 +137,9 @@ def _in_words(kind: Any) -> str:
         return f"one of {', '.join(map(repr, options))}"
     if origin in (tuple, list) and options:
         if len(options) == 1 or options[1] is ...:
-            return f"a list, each of it {_in_words(options[0])}"
+            return f"a list in which each item is {_in_words(options[0])}"
         return f"a list of {len(options)}: {', '.join(map(_in_words, options))}"
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
     return words.get(kind) or (kind.__name__ if isinstance(kind, type) else str(kind))
 
 
@@ -139,15 +151,20 @@ def own_methods() -> list[str]:
 
 
 def announced_methods() -> dict[str, str]:
-    """Return the methods that installed packages announce: name -> reference, sorted by name."""
+    """Return the methods of installed packages as {name: reference}, sorted by name."""
     return {point.name: point.value for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)}
 
 
 @cache
 def find_method(reference: str, folder: Path | None = None) -> FoundMethod:
-    """Return a method by name, `module:Class` or `file.py:Class`; files and modules are also looked for in `folder`.
+    """Return the method of a reference. A plug-in's module is imported, so its code runs.
 
-    Finding a plug-in runs its module, as importing does. `MethodError` says what was looked for and what there is.
+    Args:
+        reference: a name, `module:Class` or `file.py:Class`.
+        folder: where files and modules are also searched; it is added to `sys.path`.
+
+    Raises:
+        MethodError: there is no such method, its module cannot be imported, or its class is not a method.
     """
     if ":" not in reference:
         if reference in own_methods():
@@ -157,7 +174,7 @@ def find_method(reference: str, folder: Path | None = None) -> FoundMethod:
         known = [*own_methods(), *announced_methods()]
         raise MethodError(f"unknown method '{reference}'; choose one of {', '.join(known)}, or write module:Class or file.py:Class")
     if folder is not None and str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))  # as Python does for a script: its modules find each other
+        sys.path.insert(0, str(folder))  # as Python does for a script, so that modules there find each other
     place, _, name = reference.rpartition(":")
     module = _load_file(Path(place), folder) if place.endswith(".py") else _load_module(place, folder)
     cls = getattr(module, name, None)
@@ -172,7 +189,7 @@ def _source_digest(reference: str, cls: type[Any]) -> str:
         return hashlib.sha256(Path(inspect.getsourcefile(cls) or "").read_bytes()).hexdigest()
     except (OSError, TypeError):
         raise MethodError(
-            f"the source of '{reference}' cannot be read, so nothing would tell its versions apart; write it into a file"
+            f"the source of '{reference}' cannot be read, so its version cannot be determined; write the class in a file"
         ) from None
 
 
@@ -182,13 +199,13 @@ def _own(name: str) -> FoundMethod:
     for attribute, cls in vars(module).items():
         if inspect.isclass(cls) and cls.__module__ == module.__name__ and attribute.lower() == wanted:
             return FoundMethod(name, cls, str(getattr(cls, "version", 1)), plugin=False)
-    raise MethodError(f"methods/{name}.py does not define the class that it is named after")
+    raise MethodError(f"methods/{name}.py has no class that is named like the file")
 
 
 def check_class(reference: str, cls: Any) -> None:
-    """Raise `MethodError` unless `cls` has the shape of a method."""
+    """Raise `MethodError` unless `cls` is a dataclass with `needs` and `search`."""
     if not inspect.isclass(cls) or not dataclasses.is_dataclass(cls):
-        raise MethodError(f"'{reference}' is not a dataclass; a method is a frozen dataclass whose fields are its settings")
+        raise MethodError(f"'{reference}' is not a dataclass; a method is a frozen dataclass with its settings as fields")
     needs = getattr(cls, "needs", None)
     if not isinstance(needs, (set, frozenset)) or not all(isinstance(need, Need) for need in needs):
         raise MethodError(f"'{reference}' needs the class attribute `needs`, a frozenset of budgetnas.harness.problem.Need")
@@ -201,7 +218,9 @@ def _load_module(name: str, folder: Path | None) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise MethodError(f"no module '{name}' can be imported from {folder or Path.cwd()}; or write file.py:Class") from None
+            raise MethodError(
+                f"no module '{name}' can be imported from {folder or Path.cwd()}; install it, or write file.py:Class"
+            ) from None
         raise MethodError(f"module '{name}' cannot be imported: {error}") from None
     except (Exception, SystemExit) as error:
         raise MethodError(f"module '{name}' cannot be imported: {type(error).__name__}: {error}") from None
@@ -211,7 +230,7 @@ def _load_file(path: Path, folder: Path | None) -> ModuleType:
     found = path if path.is_absolute() or folder is None else folder / path
     if not found.is_file():
         raise MethodError(f"there is no file {found}")
-    # A name of its own, made from the path, so that two files of one name do not meet and dataclasses can find their module.
+    # A module name made from the path: two files of the same name do not clash, and dataclasses find their module.
     name = f"budgetnas_plugin_{hashlib.sha256(str(found.resolve()).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]

@@ -1,4 +1,4 @@
-"""What a method's settings mean: the comments beside its fields, which say unit and source; defaults as a study file writes them."""
+"""Describes a method's settings: the comments beside its fields, with unit and source, and defaults as a study file writes them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 
 
 def meanings(cls: type[Any]) -> dict[str, str]:
-    """Return the text below every field of a class; else the comment behind it and the lines that go on with that, or the lines above it.
+    """Return the description of every field of a class, '' for a field without one.
 
-    Nothing of a class whose source cannot be read.
+    The description is the string below the field; else the comment after it, with the comment lines that continue it; else the comment
+    lines above it. The result is empty if the source of the class cannot be read.
     """
     try:
         source = textwrap.dedent(inspect.getsource(cls))
@@ -33,13 +34,13 @@ def meanings(cls: type[Any]) -> dict[str, str]:
                 continue
             last = node.end_lineno or node.lineno
             beside = [last, *_alone(comments, code, last + 1, 1)] if last in comments else _alone(comments, code, node.lineno - 1, -1)[::-1]
-            # Whatever explains a field does so once: lines that go on behind one are not above the next.
+            # Each comment describes one field: a comment that continues after a field is not also above the next one.
             found[node.target.id] = " ".join(comments.pop(line) for line in beside)
     return found
 
 
 def _alone(comments: dict[int, str], code: set[int], line: int, way: int) -> list[int]:
-    """Return the lines from `line` on, upwards or downwards, that hold a comment and nothing else."""
+    """Return the numbers of consecutive lines with only a comment, from `line` on; `way` is 1 for downwards, -1 for upwards."""
     lines = []
     while line in comments and line not in code:
         lines.append(line)
@@ -48,7 +49,7 @@ def _alone(comments: dict[int, str], code: set[int], line: int, way: int) -> lis
 
 
 def as_written(value: Any) -> str:
-    """Return a setting's value as a study file or `--setting` writes it; what is left out where the default is none.
+    """Return a setting's value as a study file or `--setting` writes it; None is written by leaving the setting out.
 
     >>> as_written(True), as_written((0.5, 0.999)), as_written("auto"), as_written(None)
     ('true', '[0.5, 0.999]', '"auto"', '(left out)')

@@ -1,1 +1,1 @@
-"""The subcommands of `budgetnas`, one file a group; heavy imports stay inside the functions so that `--help` is quick."""
+"""The subcommands of `budgetnas`, one file per command or group. Heavy imports stay inside functions, so that `--help` is fast."""

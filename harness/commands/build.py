@@ -1,4 +1,4 @@
-"""`budgetnas data build digits201`: train, measure and write the benchmark that ships with the project."""
+"""`budgetnas data build digits201`: builds the benchmark that ships with the project."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import typer
 
 from budgetnas.harness.commands.progress import Bars
 
-_LOGGED_EVERY_SECONDS = 60.0  # where there is no terminal for a bar
+_LOGGED_EVERY_SECONDS = 60.0  # without a terminal, which shows a bar instead
 
 
 class Benchmark(StrEnum):
-    """What can be built."""
+    """The benchmarks that can be built."""
 
     DIGITS201 = "digits201"
 
 
 class Step(StrEnum):
-    """The steps of a build, in their order."""
+    """The steps of a build, in order."""
 
     ACCURACIES = "accuracies"
     LATENCY = "latency"
@@ -33,16 +33,19 @@ class Step(StrEnum):
 
 
 def build_command(
-    benchmark: Annotated[Benchmark, typer.Argument(help="The benchmark to build.")],
+    benchmark: Annotated[Benchmark, typer.Argument(metavar="BENCHMARK", help="The benchmark to build.")],
     step: Annotated[
-        Step | None, typer.Option(help="Take this step only; by default all that are not done yet.", show_default=False)
+        Step | None, typer.Option(help="Run this step only; by default every step that is not done yet.", show_default=False)
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Networks are trained in this many processes.")] = os.cpu_count() or 1,
-    out: Annotated[Path | None, typer.Option(help="Where table and card go; by default the data folder.", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that train networks.")] = os.cpu_count() or 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the table and its card; by default the data folder.", show_default=False)
+    ] = None,
 ) -> None:
     """Train every network of a benchmark, measure its latency, and write the table with its card.
 
-    Stopped at any moment, it goes on there when it is run again. Latency is measured by one process: leave the machine alone meanwhile.
+    The build may be stopped at any moment; run the command again to continue.
+    One process measures latency: run nothing else on the machine during that step.
     """
     steps = [step] if step else list(Step)
     if Step.ACCURACIES in steps:
@@ -65,29 +68,29 @@ def build_command(
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function (done, total): it draws a bar with the time left, or writes a line a minute where there is no terminal."""
+    """Yield a function of (done, total). It draws a bar with the time left or, without a terminal, writes a line every minute."""
     with Bars() as bars:
         bars.show(name)
-        yield partial(bars.show, name) if bars.console.is_terminal else _Log(name).tell
+        yield partial(bars.show, name) if bars.console.is_terminal else _Log(name).write
 
 
 class _Log:
-    """Lines of progress, at most one a minute, and the last."""
+    """Writes lines of progress: at most one a minute, and always the last one."""
 
     def __init__(self, name: str):
         self._name = name
         self._began = time.monotonic()
-        self._told = -_LOGGED_EVERY_SECONDS
-        self._before: int | None = None
+        self._written_at = -_LOGGED_EVERY_SECONDS
+        self._done_before: int | None = None
 
-    def tell(self, done: int, total: int) -> None:
-        """Write a line if one is due: done, total and the minutes left at the speed since the start."""
+    def write(self, done: int, total: int) -> None:
+        """Write a line if one is due: done, total, and the minutes left at the average speed since the start."""
         elapsed = time.monotonic() - self._began
-        if self._before is None:
-            self._before = done
-        if elapsed - self._told < _LOGGED_EVERY_SECONDS and done < total:
+        if self._done_before is None:
+            self._done_before = done
+        if elapsed - self._written_at < _LOGGED_EVERY_SECONDS and done < total:
             return
-        self._told = elapsed
-        fresh = done - self._before
+        self._written_at = elapsed
+        fresh = done - self._done_before
         left = f", {elapsed / fresh * (total - done) / 60:.0f} minutes left" if fresh else ""
         typer.echo(f"{self._name}: {done:,} of {total:,}{left}", err=True)

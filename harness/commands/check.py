@@ -1,4 +1,4 @@
-"""`budgetnas check module:Class`: the contract of a method, for users' CI."""
+"""`budgetnas check METHOD`: checks that a method keeps the contract, for example in a user's CI."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from budgetnas.harness.commands.setting_option import settings_of
 
 def check_command(
     method: Annotated[
-        str, typer.Argument(metavar="METHOD", help="module:Class, file.py:Class, or the name of a method.", show_default=False)
+        str, typer.Argument(metavar="METHOD", help="The name of a method, module:Class or file.py:Class.", show_default=False)
     ],
     setting: Annotated[
         list[str] | None, typer.Option(help="A setting, NAME=VALUE; may be given several times.", show_default=False)
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which the check ends as failed.")] = 60.0,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Megabytes of data that the method may use.")] = 2048,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which the check fails.")] = 60.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Memory that the method may use for data, in megabytes.")] = 2048,
 ) -> None:
-    """Check that a method keeps the contract: within its allowance, feasible, repeatable, no worse than random search."""
+    """Check that a method keeps its allowance, recommends feasible architectures, is repeatable, and is no worse than random search."""
     from rich.console import Console
 
     from budgetnas.harness.trials.contract import ContractBroken, check_reference

@@ -1,4 +1,4 @@
-"""`budgetnas compare RUN`: what a run recommended, retrained."""
+"""`budgetnas compare RUN`: retrains the networks that a run recommended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from budgetnas.harness.comparison.candidates import Candidate
-    from budgetnas.harness.evaluators.registry import entry_of
     from budgetnas.harness.records.store import Store
 
 
@@ -25,31 +24,32 @@ def compare_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/default.", show_default=False)],
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help="How to train: the name of a recipe, or a TOML file. Left out: the trainer of the dataset's table.", show_default=False
-        ),
+        typer.Option(help="Training recipe: a name or a TOML file; by default the trainer of the dataset's table.", show_default=False),
     ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=1000,
-            help="Evaluation seeds that each network is trained with. Left out: 3 by a recipe, all of its table's by the table's trainer.",
+            help="Evaluation seeds per network; by default 3 with a recipe, and all seeds of the table with the table's trainer.",
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the comparison goes; by default RUN/leaderboards.", show_default=False)] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Networks are trained in this many processes.")] = os.cpu_count() or 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for the comparison; by default RUN/leaderboards.", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that train networks.")] = os.cpu_count() or 1,
 ) -> None:
-    """Retrain what a run recommended, and compare queried with retrained accuracy.
+    """Retrain the networks that a run recommended, and compare their queried and retrained accuracies.
 
-    Of a run on a table, the best network that each method found under each limit; of a run that trained, what every search recommended.
-    Stopped at any moment, it goes on when the same command is given again: what was trained is kept.
+    For a run on a table, the best network of each method under each limit is retrained.
+    For a run that trained, the network of every search is retrained.
+
+    The command may be stopped at any moment; give it again to continue. Finished trainings are kept.
     """
     from budgetnas.harness.comparison.candidates import winners
     from budgetnas.harness.comparison.retrain_all import recipes_of, retrain_all
     from budgetnas.harness.comparison.rows import comparison_rows
     from budgetnas.harness.comparison.searches import write_comparison
+    from budgetnas.harness.evaluators.registry import entry_of
     from budgetnas.harness.records.store import Store
     from budgetnas.harness.records.table import read_records
     from budgetnas.leaderboards.comparison.page import PAGE, write_comparison_pages
@@ -76,7 +76,7 @@ def compare_command(
 
 
 def _of_searches(store: Store, plan: dict[str, Any], records: pd.DataFrame) -> list[Candidate]:
-    """Return the networks that searches and selections recommended."""
+    """Return the networks that the searches and selections of a run recommended."""
     from budgetnas.harness.comparison.candidates import networks_of_searches
     from budgetnas.harness.comparison.searches import history_of, last_figures
     from budgetnas.harness.studies.selection import with_selections
@@ -86,7 +86,7 @@ def _of_searches(store: Store, plan: dict[str, Any], records: pd.DataFrame) -> l
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how many are done of how many, with the time left, where standard error is a terminal."""
+    """Yield a function of (done, total) that draws a bar with the time left, if standard error is a terminal."""
     with Bars() as bars:
         bars.show("retraining")
         yield partial(bars.show, "retraining")

@@ -1,4 +1,4 @@
-"""`budgetnas data`: list, fetch and import the benchmark tables."""
+"""`budgetnas data`: lists, downloads, imports and builds the benchmark tables."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from budgetnas.spaces.tables.listing import FileListing, TableListing
     from budgetnas.spaces.tables.upstream.download import Entry
 
-app = typer.Typer(
-    no_args_is_help=True, help="The benchmark tables: what is here, download them, add originals that you have, build our own."
-)
+app = typer.Typer(no_args_is_help=True, help="List, download, import and build the benchmark tables.")
 app.command("build")(build_command)
 
 
@@ -48,7 +46,7 @@ def _show(home: Path, shipped: list[TableListing], tables: list[TableListing], f
     from rich.table import Table as Grid
 
     console = Console()
-    console.print("Comes with the project:")
+    console.print("Included with the project:")
     for table in shipped:
         console.print(_grid(table))
     console.print(f"Data folder: {escape(str(home))}", soft_wrap=True)
@@ -86,7 +84,7 @@ def _grid(table: TableListing) -> Any:
 
 
 def _quantities(columns: Sequence[str]) -> list[str]:
-    """Return how many columns there are of each quantity, such as `6 accuracy`."""
+    """Return the number of columns of each quantity, such as `6 accuracy`."""
     kinds = [name.split("/")[0] for name in columns]
     return [f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)]
 
@@ -94,12 +92,12 @@ def _quantities(columns: Sequence[str]) -> list[str]:
 @app.command()
 def fetch(
     base_url: Annotated[
-        str | None, typer.Option(envvar="BUDGETNAS_BASE_URL", help="A mirror: files are taken from BASE_URL/OWNER/REPO/COMMIT/PATH.")
+        str | None, typer.Option(envvar="BUDGETNAS_BASE_URL", help="A mirror: files are downloaded from BASE_URL/OWNER/REPO/COMMIT/PATH.")
     ] = None,
 ) -> None:
-    """Download the upstream files (18 MB), check them, and make the table of NAS-Bench-201 and HW-NAS-Bench.
+    """Download the upstream files (18 MB), verify them, and write the table of NAS-Bench-201 and HW-NAS-Bench.
 
-    What is there and right is not downloaded again, a download that was cut off is continued, and columns that were imported are kept.
+    Intact files are not downloaded again, an interrupted download continues, and imported columns are kept.
     """
     from budgetnas.spaces.tables.columnar import Table
     from budgetnas.spaces.tables.upstream.fetch import fetch, manifest
@@ -110,7 +108,7 @@ def fetch(
             bars.show(Path(entry.path).name, done, total)
 
         fetched = fetch(manifest(), base_url or None, show)
-    typer.echo(f"{len(fetched.received)} files downloaded, {len(fetched.present)} were here already; all checksums are right")
+    typer.echo(f"{len(fetched.received)} files downloaded, {len(fetched.present)} already present; all checksums match")
     for path in fetched.tables.values():
         table = Table.open(path)
         typer.echo(f"{table.space}: {table.rows:,} rows, {len(list(table))} columns, in {path}")
@@ -120,10 +118,12 @@ def fetch(
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="NATS-Bench archive, NAS-Bench-201 .pth, or HW-NAS-Bench pickle.")],
-    force: Annotated[bool, typer.Option("--force", help="Go on where memory may not suffice.")] = False,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="A NATS-Bench archive, NAS-Bench-201 .pth file or HW-NAS-Bench pickle.")
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Continue even if memory may not suffice.")] = False,
 ) -> None:
-    """Add original benchmark files that you have: their figures, seed by seed, win over downloaded ones."""
+    """Import original benchmark files that you have. Their figures, with one column per seed, replace downloaded ones."""
     from budgetnas.spaces.tables.columnar import TableError
     from budgetnas.spaces.tables.upstream.importing import import_upstream
     from budgetnas.spaces.tables.upstream.merge import add_imported

@@ -1,4 +1,4 @@
-"""`budgetnas export RUN`: the records of a run in another format."""
+"""`budgetnas export RUN`: writes the records of a run in another format."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 def export_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/default.", show_default=False)],
     format: Annotated[
-        Format, typer.Option(help="JSON lines, a table as CSV or Parquet, or a new file like records.sqlite.")
+        Format, typer.Option(help="JSON lines, a table as CSV or Parquet, or a new SQLite file like records.sqlite.")
     ] = Format.JSONL,
-    out: Annotated[Path | None, typer.Option(help="The file to write; by default standard output.", show_default=False)] = None,
-    recover: Annotated[bool, typer.Option("--recover", help="Save every whole record of a damaged file, and leave out the rest.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default standard output.", show_default=False)] = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Save every intact record of a damaged file, and leave out the others.")
+    ] = False,
 ) -> None:
-    """Write all records of a run, sorted by identity. JSON lines hold the records as they are: two runs are the same if these are."""
+    """Write all records of a run, sorted by identity.
+
+    JSON lines hold the records unchanged: two runs are the same if their JSON lines are.
+    """
     from budgetnas.harness.records.export import export, export_to
     from budgetnas.harness.records.store import RunError, Store
 
@@ -47,7 +52,11 @@ def export_command(
 
 
 def _checked(store: Store) -> Iterator[Row]:
-    """Yield the rows of a run, each checked. Raises `RunError` if there is no run, or for a damaged file or record."""
+    """Yield the rows of a run, each checked.
+
+    Raises:
+        RunError: the folder holds no records, or the file or a record is damaged.
+    """
     from budgetnas.harness.records.store import RunError
 
     store.take_over()
@@ -60,7 +69,7 @@ def _checked(store: Store) -> Iterator[Row]:
 
 
 def _recovered(store: Store) -> Iterator[Row]:
-    """Yield the rows that can be saved, and report the others on standard error."""
+    """Yield the intact rows, and report each damaged record on standard error."""
     from budgetnas.harness.records.salvage import salvage
 
     found = salvage(store.database.path)

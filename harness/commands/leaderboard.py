@@ -1,4 +1,4 @@
-"""`budgetnas leaderboard RUN`: the pages of a run."""
+"""`budgetnas leaderboard RUN`: writes the pages of a run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ if TYPE_CHECKING:
 
 def leaderboard_command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/default.", show_default=False)],
-    out: Annotated[Path | None, typer.Option(help="Where the pages go; by default RUN/leaderboards.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pages; by default RUN/leaderboards.", show_default=False)] = None,
     curve: Annotated[
         list[str] | None,
         typer.Option(
-            help="A method to draw over the limits, of a run on a table; may be given several times. Left out: those of full information.",
+            help="A method whose curve over the limits is drawn, for a run on a table; may be given several times; by default the methods"
+            " with full information.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write the pages of a run: of a run on a table, a board for every dataset and device and an index with the ranking over all of them;
-    of a run that trained, one page with what its searches found, and how they went."""
+    """Write the pages of a run.
+
+    A run on a table gets a board for every dataset and device, and an index with the ranking over all of them.
+    A run that trained gets one page with what its searches found and how they progressed.
+    """
     from rich.console import Console
 
     from budgetnas.harness.evaluators.registry import entry_of
@@ -61,7 +65,7 @@ def leaderboard_command(
 
 
 def _draw_graphs(store: Store, target: Path) -> str:
-    """Draw the look-up graphs that the run's trials read; return the picture's name, '' where they read none."""
+    """Draw the look-up graphs that the run's trials read. Returns the picture's file name, or '' if they read none."""
     from budgetnas.harness.lookup.files import draw, read_graphs
     from budgetnas.harness.lookup.graphs import LookupGraphError
     from budgetnas.harness.studies.run import GRAPHS
@@ -72,7 +76,7 @@ def _draw_graphs(store: Store, target: Path) -> str:
     try:
         graphs = read_graphs(path)
     except LookupGraphError:
-        raise RunError(f"{path} is damaged; run the study again: what is there is kept") from None
+        raise RunError(f"{path} is damaged; run the study again: finished trials are kept") from None
     try:
         target.mkdir(parents=True, exist_ok=True)
         draw(graphs, target / GRAPH_PICTURE)

@@ -1,4 +1,4 @@
-"""`budgetnas list methods|spaces|datasets|devices`: what is available and, for what is not, why."""
+"""`budgetnas list methods|spaces|datasets|devices`: lists what is available here, and why the rest is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from budgetnas.harness.catalogue.catalogue import FoundMethod
 
-app = typer.Typer(help="Say what is available here and, for what is not, why.", no_args_is_help=True)
+app = typer.Typer(help="List what is available here, and why the rest is not.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -35,11 +35,11 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
 @app.command("methods")
 def methods_command(
     method: Annotated[
-        str, typer.Argument(metavar="[METHOD]", help="One of them, or `file.py:Class`: what it does, and its settings.")
+        str, typer.Argument(metavar="[METHOD]", help="A method's name or `file.py:Class`: show what it does and its settings.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the searches: the project's own, and those that installed packages announce. With a name: all about one."""
+    """List the methods of the project and those of installed packages. With METHOD: describe that one."""
     from budgetnas.harness.catalogue.catalogue import MethodError, announced_methods, find_method, own_methods
 
     if method:
@@ -55,7 +55,7 @@ def methods_command(
         _show(rows, as_json)
         return
     _show([{heading: text for heading, text in row.items() if heading != "settings"} for row in rows], as_json)
-    typer.echo("The settings of one: `budgetnas list methods METHOD`.")
+    typer.echo("For the settings of a method: `budgetnas list methods METHOD`.")
 
 
 def _method_row(found: FoundMethod) -> dict[str, Any]:
@@ -63,11 +63,11 @@ def _method_row(found: FoundMethod) -> dict[str, Any]:
     from budgetnas.harness.evaluators.registry import EVALUATORS, offers
     from budgetnas.spaces.registry import space_of
 
-    space = space_of("nasbench201")  # which every evaluator knows
+    space = space_of("nasbench201")  # every evaluator works in it
     answered = ", ".join(kind for kind in EVALUATORS if found.needs <= offers(kind, space))
     return {
         "method": found.reference,
-        "evaluators": answered or "no: it needs PyTorch, `budgetnas[train]`",
+        "evaluators": answered or "no: it needs PyTorch; run `pip install budgetnas[train]`",
         "settings": ", ".join(f"{key}={as_written(value)}" for key, value in found.settings({}).items()) or "none",
         "what it is": (found.cls.__doc__ or "").strip().split("\n")[0],
     }
@@ -92,7 +92,7 @@ def _show_method(found: FoundMethod, as_json: bool) -> None:
 
 @app.command("spaces")
 def spaces_command(as_json: AsJson = False) -> None:
-    """List the spaces."""
+    """List the search spaces, with their parameters and sizes."""
     from budgetnas.spaces.registry import SPACES, space_of
     from budgetnas.spaces.space import Enumerable
 
@@ -114,11 +114,11 @@ def spaces_command(as_json: AsJson = False) -> None:
     _show(rows, as_json)
 
 
-_NO_TABLE = "no table: complexity of every space's networks can be asked, accuracy only by training"
+_NO_TABLE = "no table: complexity can be queried in every space, accuracy needs training"
 
 
 def _table_state(space: str, dataset: str) -> str:
-    """Return `yes` where a space's table of a dataset is on this machine, else why not and what to do."""
+    """Return `yes` if a space's table of a dataset is on this machine, else the reason and the remedy."""
     from budgetnas.spaces.tables.home import SHIPPED, available, table_path
 
     if dataset in available(space):
@@ -130,7 +130,7 @@ def _table_state(space: str, dataset: str) -> str:
 
 @app.command("datasets")
 def datasets_command(as_json: AsJson = False) -> None:
-    """List the datasets: where tables know accuracies, how to get what is not on this machine, and where only training gives them."""
+    """List the datasets: which have a table of accuracies here, how to get a missing table, and which need training."""
     from budgetnas.spaces.registry import SPACES, space_of
     from budgetnas.spaces.space import Tabled
     from budgetnas.spaces.task import TASKS
@@ -153,7 +153,7 @@ def datasets_command(as_json: AsJson = False) -> None:
 
 @app.command("devices")
 def devices_command(as_json: AsJson = False) -> None:
-    """List the devices: their metrics, units, whether measured or estimated, and for which datasets they can be queried here."""
+    """List the devices: their metrics and units, measured or estimated, and the datasets for which they can be queried here."""
     from budgetnas.spaces.devices import DEVICES
     from budgetnas.spaces.tables.hardware import metrics
     from budgetnas.spaces.tables.home import available, open_table

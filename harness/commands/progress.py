@@ -1,4 +1,4 @@
-"""The progress bar of every command: what is done of how much, and the time left. On standard error."""
+"""The progress bar of every command, on standard error: the amount done, the total and the time left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Amount(Enum):
-    """What a bar counts."""
+    """The unit of a bar."""
 
     ITEMS = auto()
     BYTES = auto()
@@ -20,9 +20,9 @@ class Amount(Enum):
 
 
 def progress_of(console: Console, amount: Amount = Amount.ITEMS, drawn: bool = True, transient: bool = False) -> Progress:
-    """Return rich's display of bars: each has its name, the bar, how much is done, an extra text and the time left.
+    """Return a display of bars, each with its name, the bar, the amount done, an extra text and the time left.
 
-    A task added to it needs `text=`, which may be empty.
+    A task that is added to it needs `text=`, which may be empty.
     """
     from rich.progress import (
         BarColumn,
@@ -44,20 +44,20 @@ def progress_of(console: Console, amount: Amount = Amount.ITEMS, drawn: bool = T
         Amount.SHARE: (TaskProgressColumn(),),
     }
     times = (TimeElapsedColumn(), TimeRemainingColumn()) if amount is Amount.ITEMS else (TimeRemainingColumn(),)
-    # On a narrow terminal texts are wrapped: figures at the right that were cut off would never be seen.
+    # Texts wrap on a narrow terminal: cut off at the right, the figures would be invisible.
     name, text = (TextColumn(f"{{task.{field}}}", markup=False, table_column=Column()) for field in ("description", "fields[text]"))
-    # Items may take minutes each, and the first results after a start come late: their speed is that of the last ten minutes.
+    # An item may take minutes, and the first results come late, so the speed of items is measured over the last ten minutes.
     period = 600.0 if amount is Amount.ITEMS else 30.0
     columns = (name, BarColumn(), *amounts[amount], text, *times)
     return Progress(*columns, console=console, disable=not drawn, transient=transient, speed_estimate_period=period)
 
 
 class Bars:
-    """Bars on standard error, one for each name that `show` receives, while the context lasts.
+    """A context that draws bars on standard error, one for each name that `show` receives.
 
     Args:
-        amount: what the bars count.
-        everywhere: write the last state of the bars where standard error is no terminal; by default nothing is written there.
+        amount: the unit of the bars.
+        everywhere: also write the last state of the bars if standard error is not a terminal; by default nothing is written then.
     """
 
     def __init__(self, amount: Amount = Amount.ITEMS, everywhere: bool = False):
@@ -75,11 +75,11 @@ class Bars:
         self._progress.stop()
 
     def show(self, name: str, done: float = 0, total: float | None = None, text: str = "") -> None:
-        """Draw the bar of that name: `done` of `total`, None if that is not known yet, and a text beside it."""
+        """Draw the bar called `name`, with `text` beside it; `total` is None while it is unknown."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, text=text)
         self._progress.update(self._tasks[name], completed=done, total=total, text=text)
 
     def hide(self, name: str) -> None:
-        """Take the bar of that name away."""
+        """Remove the bar called `name`."""
         self._progress.update(self._tasks[name], visible=False)

@@ -1,4 +1,4 @@
-"""`budgetnas query`: everything known of one architecture. `budgetnas oracle`: the exact best under limits."""
+"""`budgetnas query` prints everything known about one architecture; `budgetnas oracle` prints the exact best under limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 
 
 class CycleModel(enum.Enum):
-    """Which CPU cycles are meant: of DEff-ARTS's fixed representations, or of the whole real network."""
+    """Which CPU cycles are counted: those of DEff-ARTS's fixed representations of cells, or those of the whole real network."""
 
     PAPER = "paper"
     NETWORK = "network"
@@ -26,19 +26,23 @@ def query_command(
     arch: Annotated[
         str,
         typer.Argument(
-            metavar="ARCH|INDEX", help="The published text of an architecture, its published name, or its index.", show_default=False
+            metavar="ARCH|INDEX",
+            help="An architecture: its text in the published format, its published name, or its index.",
+            show_default=False,
         ),
     ],
     dataset: Dataset = "cifar10",
-    channels: Annotated[int | None, typer.Option(help="Channels of the network, where a space has a choice.", show_default=False)] = None,
-    cells: Annotated[int | None, typer.Option(help="Cells of the network, where a space has a choice.", show_default=False)] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Number of channels, in spaces that have this parameter.", show_default=False)
+    ] = None,
+    cells: Annotated[int | None, typer.Option(help="Number of cells, in spaces that have this parameter.", show_default=False)] = None,
     cycles: Annotated[
         CycleModel | None,
-        typer.Option(help="CPU cycles by DEff-ARTS's model: as the paper counts cells, or of the whole network.", show_default=False),
+        typer.Option(help="Add CPU cycles by DEff-ARTS's model: those of the paper's cells, or of the whole network.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print everything known of one architecture: complexity, accuracy, latency and energy on every device."""
+    """Print everything known about one architecture: complexity, accuracy, latency and energy on every device."""
     from budgetnas.harness.costs.query import architecture_of, known_of, network_cycles, paper_cycles, sized_space
     from budgetnas.spaces.task import task_of
 
@@ -68,7 +72,7 @@ _NOT_COUNTED = ("index", "connected", "training_seconds")
 
 
 def _sheet(known: Mapping[str, Any]) -> Any:
-    """Return the table that the terminal shows of an architecture."""
+    """Return the table that the terminal shows for an architecture."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -80,7 +84,7 @@ def _sheet(known: Mapping[str, Any]) -> Any:
     title = " ".join([known["space"], *([str(known["index"])] if "index" in known else []), "on", known["dataset"]])
     sheet = Table("what", "value", "unit", title=escape(title), title_justify="left")
     sheet.columns[1].justify = "right"
-    sheet.add_row("connected", "yes" if known["connected"] else "no: it cannot know anything", "")
+    sheet.add_row("connected", "yes" if known["connected"] else "no: its output does not depend on its input", "")
     for name, value in known.items():
         if isinstance(value, int | float) and name not in _NOT_COUNTED:
             sheet.add_row(_COUNTED.get(name, name.replace("_", " ")), f"{value:,}", "")
@@ -106,7 +110,7 @@ def oracle_command(
         ),
     ] = None,
     front: Annotated[
-        str | None, typer.Option(help="The resource of the Pareto front; by default the first limited one.", show_default=False)
+        str | None, typer.Option(help="Resource of the Pareto front; by default the first one with a limit.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -125,14 +129,14 @@ def oracle_command(
 
 
 def _answer_sheets(answer: Mapping[str, Any]) -> list[Any]:
-    """Return the lines and the table that the terminal shows of an oracle's answer."""
+    """Return the lines and the table that the terminal shows for an oracle's answer."""
     from rich.table import Table
 
     where = f"{answer['space']} on {answer['dataset']}" + (f", {answer['device']}" if answer["device"] else "")
     heading = f"{where}: {answer['feasible']:,} architectures are feasible ({answer['share']:.1%} of those connected and supported)"
     if answer["feasible"] == 0:
         return [heading]
-    # What the limits are on, and what the front is drawn against: the rest is in --json.
+    # The resources of the limits and of the front only: --json has all of them.
     resources = list(dict.fromkeys([answer["front_resource"], *(limit["resource"] for limit in answer["limits"])]))
     found = [("best by validation", answer["best_by_validation"]), ("best by test", answer["best_by_test"])]
     best = [(name, entry) for name, entry in found if entry is not None]

@@ -1,4 +1,4 @@
-"""`budgetnas retrain`: one network trained from scratch, beside what a table says of it."""
+"""`budgetnas retrain`: trains one network from scratch, and shows its accuracy beside the one in a table."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ def retrain_command(
     arch: Annotated[
         str,
         typer.Argument(
-            metavar="ARCH|INDEX", help="The published text of an architecture, its published name, or its index.", show_default=False
+            metavar="ARCH|INDEX",
+            help="An architecture: its text in the published format, its published name, or its index.",
+            show_default=False,
         ),
     ],
-    dataset: Annotated[str, typer.Option(help="The images to train on.")] = "digits201",
+    dataset: Annotated[str, typer.Option(help="Dataset to train on.")] = "digits201",
     recipe: Annotated[
-        str | None, typer.Option(help="How to train: the name of a recipe, or a TOML file. Left out: the recipe of the dataset's table.")
+        str | None, typer.Option(help="Training recipe: a name or a TOML file; by default the recipe of the dataset's table.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the initial weights and the order of the images.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and of the order of the images.")] = 0,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the images. Left out: $BUDGETNAS_IMAGES, else `images` in the data home.")
+        Path | None, typer.Option(help="Folder of the images; by default $BUDGETNAS_IMAGES, else `images` in the data folder.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the result and the weights. Left out: the result is kept in the data home.")
+        Path | None, typer.Option(help="Folder for the result and the weights; by default only the result is kept, in the data folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train one network, and print its accuracy beside the one that is queried from the table, where there is one.
+    """Train one network, and print its accuracy beside the queried one, if a table has it.
 
-    Interrupted, it goes on from its last whole epoch when the same command is run again.
+    The command may be stopped at any moment; run it again to continue from the last complete epoch.
     """
     from budgetnas.harness.costs.query import architecture_of
     from budgetnas.harness.training.job import can_retrain, default_recipe
@@ -51,7 +53,7 @@ def retrain_command(
     chosen = recipe or default_recipe(space, dataset)
     if can_retrain(space, dataset) and chosen == default_recipe(space, dataset):
         if out is not None or images is not None:
-            raise typer.BadParameter(f"--out and --images have no part in the training behind the table of {dataset}; leave them out")
+            raise typer.BadParameter(f"--out and --images do not apply to the training behind the table of {dataset}; remove them")
         _beside_its_own_table(space, architecture, dataset, seed, as_json)
     else:
         _by_recipe(space, architecture, dataset, chosen, seed, images, out, as_json)
@@ -70,8 +72,8 @@ def _beside_its_own_table(space: str, architecture: Architecture, dataset: str, 
     console = Console(highlight=False)
     console.print(_own_table_sheet(found))
     console.print(
-        f"Trained in {found['seconds']:.2f} s of one core. The difference is that to the table's seed {seed}; on the kind of machine "
-        "that made the table it is zero.",
+        f"Trained in {found['seconds']:.2f} s on one core. The difference is to the table's seed {seed}; it is zero on the kind of machine "
+        "that made the table.",
         soft_wrap=True,
     )
 
@@ -100,7 +102,7 @@ def _by_recipe(
 
     job = job_of(space, architecture, dataset, recipe, seed, images)
     folder = out or kept_in(job)
-    queried = _queried(job)  # first: a damaged table is better known before hours of training than after
+    queried = _queried(job)  # first: a damaged table is reported now, not after hours of training
     view: AbstractContextManager[TrainingView | None] = nullcontext() if as_json else TrainingView(job)
     with view as shown:
         if shown is None:
@@ -115,7 +117,7 @@ def _by_recipe(
 
 
 def _queried(job: Job) -> dict[str, float] | None:
-    """Return what a table on this machine says of the network on that dataset [%], means over its seeds, or None."""
+    """Return the network's accuracies [%] in a table on this machine, means over the table's seeds; None if no table has them."""
     from budgetnas.harness.costs.tabulated_space import NotEnumerable, tabulated_space_of
     from budgetnas.spaces.tables.columnar import DamagedTable, TableError
 
@@ -148,9 +150,9 @@ def _print(job: Job, architecture: Architecture, trained: Trained, queried: dict
         sheet.add_row(split, "none" if reached is None else f"{reached:.2f}", *([f"{queried[split]:.2f}"] if queried else []))
     console.print(sheet)
     if trained.diverged:
-        console.print("The loss became infinite or no number: the training diverged, and its accuracy is that of guessing.", soft_wrap=True)
+        console.print("The training diverged: its loss became infinite or NaN. Its accuracy is that of guessing.", soft_wrap=True)
     took = f"{trained.seconds:.1f} s for {len(trained.epochs)} epochs on {trained.device} with {trained.threads} thread(s)"
-    memory = f"{trained.peak_memory_bytes / 2**20:,.0f} MiB of memory at most"
+    memory = f"{trained.peak_memory_bytes / 2**20:,.0f} MiB of memory at the peak"
     console.print(f"{'Trained before, in' if trained.kept else 'Trained in'} {took}, {memory}; kept in {folder}", soft_wrap=True)
     if queried and job.recipe is not None:
         console.print(difference_line(job.space.name, job.task.dataset, job.recipe), soft_wrap=True)

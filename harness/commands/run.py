@@ -1,4 +1,4 @@
-"""`budgetnas run STUDY.toml`: run what is missing of a study."""
+"""`budgetnas run STUDY.toml`: runs the trials of a study that have no record yet."""
 
 from __future__ import annotations
 
@@ -15,15 +15,22 @@ from budgetnas.harness.commands.progress import Bars
 def run_command(
     study: Annotated[
         str,
-        typer.Argument(metavar="STUDY", help="A study file (TOML), or the name of one that comes with the project.", show_default=False),
+        typer.Argument(
+            metavar="STUDY", help="A study file (TOML), or the name of a study that comes with the project.", show_default=False
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="The folder of the run; by default runs/NAME.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/NAME.", show_default=False)] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that run trials; by default one a core.", show_default=False)
+        int | None, typer.Option(min=1, help="Number of processes that run trials; by default one per core.", show_default=False)
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again; otherwise they stay as results.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again; by default a failure stays as the result.")
+    ] = False,
 ) -> None:
-    """Run every trial of a study that has no record yet. It may be stopped at any moment and run again: nothing done is done twice."""
+    """Run every trial of a study that has no record yet.
+
+    The command may be stopped at any moment and run again: finished trials are kept.
+    """
     from rich.console import Console
 
     from budgetnas.harness.records.store import RunError, Store

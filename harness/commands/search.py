@@ -1,4 +1,4 @@
-"""`budgetnas search METHOD SPACE`: one search, with a live view, and its record in a folder."""
+"""`budgetnas search METHOD SPACE`: runs one search with a live view, and keeps its record in a folder."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from budgetnas.harness.problem import Step
 
 _COLLAPSE = 0.5  # share of skip connections among kept edges
-_LOGGED_EVERY_SECONDS = 30.0  # where there is no terminal for a live view
+_LOGGED_EVERY_SECONDS = 30.0  # without a terminal, which shows a live view instead
 
 
 def _known(evaluator: str) -> str:
-    """Return an evaluator's name if there is one of that name."""
+    """Return the name of an evaluator; raises `typer.BadParameter` if there is no such evaluator."""
     if evaluator not in EVALUATORS:
         raise typer.BadParameter(f"unknown evaluator '{evaluator}'; choose one of {', '.join(EVALUATORS)}")
     return evaluator
@@ -41,21 +41,21 @@ def search_command(
         list[str] | None, typer.Option(help="A limit, such as 'latency_ms@q25'; may be given several times.", show_default=False)
     ] = None,
     evaluator: Annotated[
-        str, typer.Option(metavar=f"[{'|'.join(EVALUATORS)}]", help="What answers the method's questions.", callback=_known)
+        str, typer.Option(metavar=f"[{'|'.join(EVALUATORS)}]", help="How architectures are evaluated.", callback=_known)
     ] = DEFAULT_EVALUATOR,
     recipe: Annotated[
-        str | None, typer.Option(help="How to train: the name or path of a recipe. A table takes none.", show_default=False)
+        str | None, typer.Option(help="Training recipe: a name or a TOML file. Not allowed with the evaluator `table`.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The search seed.")] = 0,
-    queries: Annotated[int, typer.Option(min=1, help="How many accuracies may be asked for.")] = 200,
+    queries: Annotated[int, typer.Option(min=1, help="Number of accuracies that the method may query.")] = 200,
     settings: Annotated[
         list[str] | None,
         typer.Option("--setting", help="A setting of the method, NAME=VALUE; may be given several times.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder that records, histories and checkpoints go into.")] = Path("runs/search"),
+    out: Annotated[Path, typer.Option(help="Folder for records, histories and checkpoints.")] = Path("runs/search"),
     as_json: AsJson = False,
 ) -> None:
-    """Search once. Stopped at any moment, it goes on from its last checkpoint when the same command is given again."""
+    """Run one search. It may be stopped at any moment; give the same command again to continue from the last checkpoint."""
     from budgetnas.harness.studies.one_search import SearchRequest, search, trial_of
 
     given = settings_of(settings or [])
@@ -104,14 +104,14 @@ def _lines(answer: dict[str, Any], found: bool) -> Iterator[str]:
         if answer["violation"] is None and not answer["feasible"]:
             state = "NOT feasible: no path leads from input to output, or the device does not run it"
         if (answer["report"].get("skip_share") or 0.0) >= _COLLAPSE:
-            yield "skip connections make half of the kept edges or more: the search collapsed onto them"
+            yield "the search collapsed: at least half of the kept edges are skip connections"
         yield f"{state}; " + ", ".join(f"{name} {_shown(value)}" for name, value in answer["cost"].items())
         if answer["test"] is not None:
             regret = "" if answer["regret"] is None else f"; regret {answer['regret']:.2f} points"
             yield f"queried: validation {answer['validation']:.2f} %, test {answer['test']:.2f} %{regret}"
     if answer["report"]:
         yield "; ".join(f"{name} {_shown(value)}" for name, value in answer["report"].items())
-    yield f"{'found' if found else 'took ' + format(answer['seconds'], '.1f') + ' s'}; record in {answer['record']}"
+    yield f"{'found from an earlier run' if found else 'took ' + format(answer['seconds'], '.1f') + ' s'}; record in {answer['record']}"
 
 
 def _shown(value: float | None) -> str:
@@ -120,25 +120,27 @@ def _shown(value: float | None) -> str:
 
 @contextmanager
 def _live(title: str) -> Iterator[Watch]:
-    """Give a function (step, figures): it draws a bar with the time left and the latest figures, or writes a line now and then."""
+    """Yield a function of (step, figures). It draws a bar with the time left and the latest figures or, without a terminal, writes a line
+    every 30 seconds.
+    """
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     console = Console(stderr=True)
-    # The figures stand below the bar and may take several lines: cut off at the right, the costs would never be seen.
+    # The figures are below the bar and may take several lines: cut off at the right, the costs would be invisible.
     progress, latest = progress_of(console), Text("")
-    task, told = progress.add_task("", total=None, text=""), [time.monotonic() - _LOGGED_EVERY_SECONDS]
+    task, logged_at = progress.add_task("", total=None, text=""), [time.monotonic() - _LOGGED_EVERY_SECONDS]
     with Live(Group(Text(title), progress, latest), console=console) if console.is_terminal else nullcontext():
 
         def watch(step: Step, figures: Mapping[str, float]) -> None:
             epoch = f"epoch {step.epoch + 1} of {step.epochs}: " if step.epochs < step.total else ""
-            said = epoch + ", ".join(f"{_word(name)} {value:.4g}" for name, value in figures.items())
+            line = epoch + ", ".join(f"{_word(name)} {value:.4g}" for name, value in figures.items())
             progress.update(task, completed=step.index + 1, total=step.total)
-            latest.plain = said
-            if not console.is_terminal and time.monotonic() - told[0] >= _LOGGED_EVERY_SECONDS:
-                told[0] = time.monotonic()
-                typer.echo(f"step {step.index + 1} of {step.total}, {said}", err=True)
+            latest.plain = line
+            if not console.is_terminal and time.monotonic() - logged_at[0] >= _LOGGED_EVERY_SECONDS:
+                logged_at[0] = time.monotonic()
+                typer.echo(f"step {step.index + 1} of {step.total}, {line}", err=True)
 
         yield watch
 

@@ -1,4 +1,4 @@
-"""Settings of a method as people write them on a command line."""
+"""Reads the settings of a method from the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import typer
 
 
 def settings_of(texts: Sequence[str]) -> dict[str, Any]:
-    """Return settings from NAME=VALUE texts; values are read as TOML reads them, else as text."""
+    """Return settings from NAME=VALUE texts. A value is read as TOML, or as plain text if it is not TOML.
+
+    Raises:
+        typer.BadParameter: a text is not NAME=VALUE.
+    """
     import tomllib
 
     settings: dict[str, Any] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name:
-            raise typer.BadParameter(f"'{text}' is not NAME=VALUE")
+            raise typer.BadParameter(f"'{text}' is not NAME=VALUE; write for example epochs=50")
         try:
             settings[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

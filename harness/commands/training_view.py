@@ -1,4 +1,4 @@
-"""What a person sees while a network is trained: the estimate, a bar with the time left, each epoch's figures. On standard error."""
+"""Shows a training on standard error: the estimated time, a bar with the time left, and the figures of each epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TrainingView:
-    """A context: `announce` and `show` are what a job is given. Where standard error is no terminal, each epoch is a line instead."""
+    """A context that shows a training; pass `announce` and `show` to the job. Without a terminal each epoch is a line instead of a bar."""
 
     def __init__(self, job: Job):
         from rich.console import Console
@@ -33,7 +33,7 @@ class TrainingView:
         self._bar.stop()
 
     def announce(self, seconds: float) -> None:
-        """Say about how long it will take."""
+        """Print about how long the training will take."""
         recipe, name = self._job.recipe, ""
         if recipe is not None:
             networks = "twice, the second network on all images, " if recipe.validation_on(self._job.task.dataset).test_on_all else ""
@@ -41,19 +41,19 @@ class TrainingView:
         self._console.print(f"{name}about {duration(seconds)} left, measured on a few steps", soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
-        """Move the bar; say what an epoch came to when it ends."""
+        """Move the bar, and show the figures of an epoch when it ends."""
         within = 0.0 if progress.ended else progress.step / progress.steps
         self._bar.update(self._task, completed=(progress.epoch + within) / progress.epochs)
         ended = progress.ended
         if ended is None:
             return
-        judged = "" if ended.validation is None else f", validation {ended.validation:.2f} %"
-        line = f"epoch {progress.epoch} of {progress.epochs}: loss {ended.loss:.4f}, training {ended.accuracy:.2f} %{judged}"
+        validation = "" if ended.validation is None else f", validation {ended.validation:.2f} %"
+        line = f"epoch {progress.epoch} of {progress.epochs}: loss {ended.loss:.4f}, training {ended.accuracy:.2f} %{validation}"
         self._bar.update(self._task, description=line) if self._terminal else self._console.print(line, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people, to the precision that an estimate has.
+    """Return a duration as text, rounded to the precision of an estimate.
 
     >>> duration(4.2), duration(90), duration(7300), duration(200_000)
     ('5 s', '2 min', '2.0 h', '2.3 days')

@@ -1,1 +1,1 @@
-"""Retrains what a run found, to compare queried with retrained accuracy."""
+"""Retrains the networks that a run found, to compare queried and retrained accuracies."""

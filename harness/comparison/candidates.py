@@ -1,4 +1,4 @@
-"""Which networks of a run are retrained, and what is known of each before: its table's accuracies, and what the search saw."""
+"""Chooses the networks of a run that are retrained, with the figures known before: a table's accuracies and those of the search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Who recommended a network: on which problem, by which method, with which search seed."""
+    """One recommendation of a network: the problem, the method and the search seed."""
 
     problem: str
     method: str
@@ -30,10 +30,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A network to retrain, the representative of those identical to it, with what was known before; NaN where nothing is.
+    """A network to retrain, with the figures known before; a figure is NaN if it is unknown.
 
-    `early_stopped` is the validation accuracy [%] that a search trained it to; `search_loss` and `search_accuracy` [%] are those of the
-    supernet in the last steps of a search. All three are means over the searches that found it.
+    Identical networks are one candidate: `arch` is their representative, `text` its encoding, and `findings` their recommendations.
+
+    Args:
+        queried: accuracies [%] in a table.
+        early_stopped: validation accuracy [%] after the search's own training, a mean over the searches that found the network.
+        search_loss: loss of the supernet in the last steps of a search, a mean over these searches.
+        search_accuracy: training accuracy [%] of the supernet in these steps, a mean over these searches.
     """
 
     space: str
@@ -48,17 +53,17 @@ class Candidate:
     search_accuracy: float = math.nan
 
 
-Row = Mapping[Any, Any]  # of the records
-LastFigures = Callable[[str], Mapping[str, float]]  # of a trial's identity: the last figures of its history
+Row = Mapping[Any, Any]  # a row of the records
+LastFigures = Callable[[str], Mapping[str, float]]  # from a trial's identity to the last figures of its history
 
 
 def winners(records: pd.DataFrame) -> list[Candidate]:
-    """Return, of every problem and method, the feasible recommendation that is best by validation over the seeds; each network once.
+    """Return the winner of every pair of problem and method: the feasible recommendation with the best validation accuracy over the seeds.
 
-    Of equals the one with the lowest index is taken. Each finding is one win: a pair of problem and method.
+    Of equal ones the lowest index wins. Each network is returned once, with one finding for each pair that it won.
 
     Raises:
-        CannotRetrain: there is no feasible recommendation, or networks of the space cannot be built.
+        CannotRetrain: no recommendation is feasible, or networks of the space cannot be built.
     """
     chosen = [min(rows, key=_lowest_index) for rows in _best_by_validation(records)]
     if not chosen:
@@ -67,7 +72,7 @@ def winners(records: pd.DataFrame) -> list[Candidate]:
 
 
 def _best_by_validation(records: pd.DataFrame) -> Iterator[list[Row]]:
-    """Yield, of every problem and method, the rows whose feasible recommendation is the best by validation."""
+    """Yield for every problem and method the rows with the best validation accuracy among the feasible ones."""
     feasible = records[records["feasible"].to_numpy(bool)]
     for _, group in feasible.groupby(["space", "dataset", "device", "problem", "method"], sort=True):
         yield group[group["validation"] == group["validation"].max()].to_dict("records")
@@ -79,7 +84,7 @@ def _lowest_index(row: Row) -> tuple[int, tuple[int, ...], int]:
 
 
 def networks_of_searches(records: pd.DataFrame, last_figures: LastFigures) -> list[Candidate]:
-    """Return what every trial recommended, feasible or not, each network once; disconnected ones, which cannot train, are left out.
+    """Return the network of every trial, feasible or not, each once. Disconnected networks cannot be trained and are left out.
 
     Raises:
         CannotRetrain: no trial recommended a connected network, or networks of the space cannot be built.
@@ -102,7 +107,7 @@ def _index(space: str, arch: Architecture) -> int | None:
 
 
 def _merged(rows: Sequence[Row], last_figures: LastFigures | None = None) -> list[Candidate]:
-    """Return a candidate for each network of the rows, by space, dataset and genes; `CannotRetrain` if it cannot be built."""
+    """Return a candidate for each network of the rows, sorted by space, dataset and genes. Raises `CannotRetrain` as `winners` does."""
     groups: dict[tuple[str, str, Architecture], list[Row]] = {}
     for row in rows:
         if not isinstance(space_of(row["space"]), Buildable):
@@ -129,7 +134,7 @@ def _candidate(space: str, dataset: str, arch: Architecture, rows: Sequence[Row]
 
 
 def problem_of(row: Row) -> str:
-    """Return what pages call the problem of a row of the records: its limits, and the device if there is one."""
+    """Return the name of a record's problem on the pages: its limits, and the device if there is one."""
     return f"{row['problem']}, {row['device']}" if row["device"] else str(row["problem"])
 
 

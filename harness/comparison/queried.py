@@ -1,4 +1,4 @@
-"""What a table knows of one network, also with each of its seeds, and how far a retrained accuracy is from it."""
+"""A table's accuracies of one network, as means and by seed, and their difference to retrained accuracies."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
 from budgetnas.spaces.tables.accuracy import SPLITS, Split
 
-PRECISION = 1e-5  # relative: the table keeps single precision, which is ten times finer
+PRECISION = 1e-5  # relative; above the rounding of the table's single precision
 
 
 @dataclass(frozen=True, slots=True)
 class Queried:
-    """A table's accuracies [%] of one network, by split: means over its seeds (`mean`), and those with each seed (`by_seed`).
+    """A table's accuracies [%] of one network, by split.
 
-    Without a table both means are NaN. A table that keeps means only has no seeds.
+    Args:
+        mean: means over the table's seeds; NaN without a table.
+        by_seed: accuracies by seed; empty without a table, or if the table has means only.
     """
 
     mean: Mapping[Split, float]
@@ -29,7 +31,7 @@ class Queried:
 
 
 def queried_of(space: str, dataset: str, arch: Architecture) -> Queried:
-    """Return what a table on this machine knows of a network on a dataset."""
+    """Return the accuracies of a network on a dataset in a table on this machine."""
     costed = costed_space_of(space, dataset)
     if not isinstance(costed, TabulatedSpace):
         return Queried(dict.fromkeys(SPLITS, math.nan), {split: {} for split in SPLITS})
@@ -45,7 +47,7 @@ def _accuracy(tabulated: TabulatedSpace, split: Split, seed: int, index: int) ->
 
 
 def difference(retrained: float, queried: float) -> float:
-    """Return retrained minus queried accuracy [points], exactly 0 where they are equal to the table's precision.
+    """Return retrained minus queried accuracy [points], exactly 0 if they are equal within the table's precision.
 
     >>> difference(97.99, 97.9900001), round(difference(97.99, 96.98), 2)
     (0.0, 1.01)
@@ -54,7 +56,7 @@ def difference(retrained: float, queried: float) -> float:
 
 
 def retrained_beside_queried(space: str, arch: Architecture, dataset: str, seed: int) -> dict[str, Any]:
-    """Return an architecture's accuracies [%] trained now with a seed of the table, and queried, as JSON values.
+    """Return an architecture's accuracies [%], retrained with a seed of the table and queried, as JSON values.
 
     Raises:
         CannotRetrain: the project has no trainer for the dataset's table, or PyTorch is not installed.

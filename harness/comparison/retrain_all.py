@@ -1,4 +1,4 @@
-"""Trains the networks of a run from scratch with several evaluation seeds, by a recipe or by the trainer of their table."""
+"""Trains the networks of a run from scratch with several evaluation seeds, with a recipe or with the trainer of their table."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from budgetnas.spaces.space import Architecture
 from budgetnas.spaces.tables import accuracy
 from budgetnas.spaces.task import task_of
 
-# Evaluation seeds are other numbers than search seeds are, which count from 0: a candidate that a search trained itself, by the same
-# recipe, would otherwise be found and taken for a new training, and it is the one that the search chose it by.
+# Seeds used for selection are never used for evaluation. Search seeds count from 0. With the same seed and recipe, a network that a
+# search has trained itself would be found among the kept trainings, and the accuracy that it was chosen by would count as a new one.
 FIRST_EVALUATION_SEED = 1_000_000
-SEEDS = 3  # by a recipe, unless another number is asked for
+SEEDS = 3  # with a recipe, by default
 Pair = tuple[str, str]  # space, dataset
 Item = tuple[str, Architecture, str, int]  # space, architecture, dataset, seed
-Show = Callable[[int, int], None]  # trainings done, and in all
+Show = Callable[[int, int], None]  # trainings done, trainings in total
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainedCandidate:
-    """A candidate and its trainings, one an evaluation seed. No recipe means the table's own trainer."""
+    """A candidate and its trainings, one for each evaluation seed. `recipe` is None for the trainer of the table."""
 
     candidate: Candidate
     recipe: Recipe | None
@@ -39,19 +39,19 @@ class RetrainedCandidate:
 
 
 def recipes_of(pairs: Iterable[Pair], reference: str | None) -> tuple[dict[Pair, Recipe | None], list[str]]:
-    """Return what to train each pair of space and dataset by, and a line for each dataset that is left out.
+    """Return the recipe of each pair of space and dataset, and a line for each dataset that is left out.
 
     Args:
-        pairs: spaces and datasets of a run.
-        reference: the name of a recipe, or the path of a TOML file. None asks for the trainer of each dataset's table, and so does the
-            name of such a dataset on itself.
+        pairs: the pairs of a run.
+        reference: the name of a recipe, or the path of a TOML file. With None, each dataset's table provides the trainer. A dataset that
+            has such a trainer also uses it if its default recipe is named.
 
     Returns:
-        The recipe of every pair that can be trained, None for its table's own trainer; and a line for every dataset that is left out,
-        because its images are not here or it needs a recipe.
+        The recipe of every pair that can be trained, None for the trainer of its table; and a line for every dataset that is left out
+        because its images are missing or it needs a recipe.
 
     Raises:
-        RecipeError, CannotRetrain, MissingImages: why the first pair cannot be trained, if none can.
+        RecipeError, CannotRetrain, MissingImages: no pair can be trained; the message gives the reason for the first one.
     """
     wanted = sorted(set(pairs))
     own = [pair for pair in wanted if can_retrain(*pair) and reference in (None, default_recipe(*pair))]
@@ -72,7 +72,7 @@ def recipes_of(pairs: Iterable[Pair], reference: str | None) -> tuple[dict[Pair,
 
 
 def _refuse(space: str, dataset: str) -> None:
-    """Raise what is wrong with training a space on a dataset without a recipe: there are no images, or a recipe must be named."""
+    """Raise the error for a space and dataset without a recipe: the dataset has no images, or a recipe must be named."""
     if dataset not in LOADERS:
         trainer_of(space, dataset)
     default_recipe(space, dataset)
@@ -82,9 +82,9 @@ def evaluation_seeds(space: str, dataset: str, recipe: Recipe | None, count: int
     """Return the seeds to retrain with.
 
     Args:
-        space, dataset: what is trained, and on which images.
-        recipe: None for the table's own trainer, which has the table's seeds and no others.
-        count: how many seeds, at most as many as a table has. None: all of the table's, or `SEEDS` by a recipe.
+        space, dataset: the space of the networks, and the dataset they are trained on.
+        recipe: None for the trainer of the table, which accepts the table's seeds only.
+        count: number of seeds, limited to those of the table without a recipe. None: all seeds of the table, or `SEEDS` with a recipe.
     """
     if recipe is None:
         return accuracy.seeds(tabulated_space_of(space, dataset).table, dataset, "test")[:count]
@@ -94,14 +94,14 @@ def evaluation_seeds(space: str, dataset: str, recipe: Recipe | None, count: int
 def retrain_all(
     candidates: Sequence[Candidate], recipes: Mapping[Pair, Recipe | None], count: int | None, workers: int, show: Show
 ) -> list[RetrainedCandidate]:
-    """Return every candidate trained with its evaluation seeds; what was trained before is kept, and not trained again.
+    """Return every candidate with its trainings, one for each evaluation seed. Kept trainings are read and not repeated.
 
     Args:
         candidates: the networks.
-        recipes: what to train each space and dataset by, as `recipes_of` returns it.
-        count: evaluation seeds, as in `evaluation_seeds`.
-        workers: how many processes train at a time.
-        show: called with the trainings that are there and the trainings in all.
+        recipes: the recipe of each space and dataset, from `recipes_of`.
+        count: number of evaluation seeds, as in `evaluation_seeds`.
+        workers: number of processes that train.
+        show: called with the numbers of finished trainings and of all trainings.
     """
     seeds = {pair: evaluation_seeds(*pair, recipe, count) for pair, recipe in recipes.items()}
     wanted = [[(each.space, each.arch, each.dataset, seed) for seed in seeds[each.space, each.dataset]] for each in candidates]
@@ -118,9 +118,9 @@ def retrain_all(
 
 
 def train(items: Sequence[Item], recipe: Recipe | None, workers: int, found: dict[Item, Trained], advanced: Callable[[], None]) -> None:
-    """Put the training of every item into `found`, those kept from before first; `advanced` is called when some were added.
+    """Add the training of every item to `found`: first the kept ones, then new ones. `advanced` is called after each addition.
 
-    Without a recipe the trainer of the table trains, all seeds of a network at once.
+    Without a recipe the trainer of the table trains all seeds of a network at once.
     """
     for item in items:
         job = _job(recipe, item)
@@ -128,7 +128,7 @@ def train(items: Sequence[Item], recipe: Recipe | None, workers: int, found: dic
         if kept is not None:
             found[item] = kept
     advanced()
-    tasks: dict[object, list[Item]] = {}  # each for one process: a training, or all seeds of a network
+    tasks: dict[object, list[Item]] = {}  # one process each: a training, or all seeds of a network
     for item in items:
         if item not in found:
             tasks.setdefault(item if recipe else item[:3], []).append(item)

@@ -1,4 +1,4 @@
-"""A comparison as a table, a row a network and evaluation seed: what its pages are made from."""
+"""Turns a comparison into the table from which its pages are made: a row for every network and evaluation seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def comparison_rows(retrained: Sequence[RetrainedCandidate], won: bool) -> pd.Da
 
     Args:
         retrained: the networks with their trainings.
-        won: whether each finding is a win, as of a run on a table.
+        won: whether each finding counts as a win, as in a run on a table.
     """
     import pandas as pd
 
@@ -69,7 +69,7 @@ def _of_training(candidate: Candidate, training: Trained, own_trainer: bool) -> 
 
 
 def _protocol(candidate: Candidate, recipe: Recipe | None) -> str:
-    """Return in a sentence how the training differs from the one behind a table; '' where there is no table."""
+    """Return a sentence on how the training differs from the one behind a table; '' without a table."""
     if recipe is None:
         return _OWN_TRAINER
     return difference_line(candidate.space, candidate.dataset, recipe) if table_recipe(candidate.space, candidate.dataset) else ""

@@ -1,4 +1,4 @@
-"""The searches of a run that trained, as a table: records, a clock's figures, the steps of each search, and retrained accuracy."""
+"""Reads the searches of a run that trained into a table: records, timings, the steps of each search and retrained accuracies."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from budgetnas.spaces.space import Architecture, Relaxable, Space
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPARISON = "compare.json"  # in the run's folder: the last comparison stands, whatever folder its page went to
-_LAST_SHARE = 0.1  # of the kept steps: one step's loss is that of one batch
+COMPARISON = "compare.json"  # in the run's folder; holds the last comparison, wherever its page was written
+_LAST_SHARE = 0.1  # of the kept steps; a single step's loss is that of one batch
 
 
 def write_comparison(store: Store, retrained: Sequence[RetrainedCandidate], command: str) -> None:
-    """Write what the pages of a run take from its comparison: how it was made, every network's accuracies [%] by evaluation seed."""
+    """Write the comparison for the pages of a run: recipe, command, and every network's accuracies [%] by evaluation seed."""
     networks = [
         {
             "space": one.candidate.space,
@@ -44,7 +44,7 @@ def write_comparison(store: Store, retrained: Sequence[RetrainedCandidate], comm
 
 
 def read_comparison(store: Store) -> dict[str, Any]:
-    """Return what `write_comparison` wrote; no networks where a run was not compared. `RunError` if the file is damaged."""
+    """Return what `write_comparison` wrote, without networks if there is no comparison. Raises `RunError` if the file is damaged."""
     path = store.root / COMPARISON
     if not path.is_file():
         return {"recipe": "", "networks": []}
@@ -52,7 +52,7 @@ def read_comparison(store: Store) -> dict[str, Any]:
     try:
         _by_network(found)
     except (KeyError, TypeError):
-        raise RunError(f"{path} is no comparison; delete it and run `budgetnas compare` again") from None
+        raise RunError(f"{path} is not a comparison; delete it and run `budgetnas compare` again") from None
     return dict(found)
 
 
@@ -61,13 +61,13 @@ def _by_network(comparison: Mapping[str, Any]) -> dict[tuple[str, str, tuple[int
 
 
 def history_of(store: Store, identity: str) -> list[dict[str, float | None]]:
-    """Return the steps that a trial kept, each as `{"step": ..., figure: value, ...}`; an empty list where nothing was relaxed."""
+    """Return the steps that a trial kept, each as `{"step": ..., figure: value, ...}`; an empty list if the trial has no history."""
     found = read_history(store.root, identity)
     return found["steps"] if found else []
 
 
 def last_figures(steps: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    """Return the mean of every figure over the last tenth of the kept steps; unknown ones are left out.
+    """Return the mean of every figure over the last tenth of the kept steps; unknown figures are left out.
 
     >>> last_figures([{"step": step, "loss": float(step)} for step in range(20)])["loss"]
     18.5
@@ -79,12 +79,17 @@ def last_figures(steps: Sequence[Mapping[str, float | None]]) -> dict[str, float
 
 
 def searched(store: Store, records: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the records of trained trials with columns of their own, and what was said of the comparison behind `retrained_*`.
+    """Return the records with the columns that the pages of searches need, and the comparison behind `retrained_*`.
 
-    `search_seconds`, `search_memory_bytes` and `machine` are a clock's. `network` is the text of the representative of identical networks,
-    and `connected` whether it is; `skip_share`, of skip connections among the edges that it keeps, is NaN where a space has no edges.
-    `history`: the steps. `retrained_test` and `retrained_validation`: accuracies [%] by evaluation seed, empty lists where the network was
-    not retrained. `early_stopped`: the validation accuracy that the search trained to, or NaN; `queried`: a table's test accuracy, or NaN.
+    Returns:
+        The records, with these columns added, and the content of the comparison as `read_comparison` returns it.
+
+        - `search_seconds`, `search_memory_bytes`, `machine`: measured, NaN or '' if unknown.
+        - `network`: the text of the representative of identical networks, `connected`: whether it is connected.
+        - `skip_share`: the share of skip connections among the edges that the network keeps, NaN if the space has no edges.
+        - `history`: the steps, as `history_of` returns them.
+        - `retrained_test`, `retrained_validation`: accuracies [%] by evaluation seed, empty if the network was not retrained.
+        - `early_stopped`: validation accuracy [%] after the search's own training, or NaN; `queried`: a table's test accuracy [%], or NaN.
     """
     comparison = read_comparison(store)
     known = _by_network(comparison)
@@ -129,6 +134,6 @@ def _skip_share(space: Space, arch: Architecture) -> float:
 
 
 def _timing(store: Store, identity: str) -> dict[str, Any]:
-    """Return the timing of a trial or a selection; nothing where its process ended before it could measure one."""
+    """Return the timing of a trial or a selection; it is empty if the process ended before it was measured."""
     path: Path = store.timings / f"{identity}.json"
     return dict(store.read(path)) if path.is_file() else store.timing(identity)

@@ -1,4 +1,4 @@
-"""How well known and retrained accuracies of the same networks agree, and how much of their difference a training seed alone makes."""
+"""Measures how well known and retrained accuracies of the same networks agree, and how much of their difference is seed noise."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from budgetnas.leaderboards.comparison.rows import Known, Network
 from budgetnas.leaderboards.shared.statistics import LEVEL, TIE_DECIMALS
 
-FEWEST_RANKED = 3  # networks: the order of two is right or wrong, which says nothing
+FEWEST_RANKED = 3  # networks; two are ordered rightly or wrongly by chance
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with its interval by Student's t, `low` to `high`, and how many figures are behind it; of one figure the ends are NaN."""
+    """A mean with its interval by Student's t, from `low` to `high`, and the number of values. With one value both ends are NaN."""
 
     value: float
     low: float
@@ -27,7 +27,7 @@ class Mean:
 
 
 def mean_of(values: ArrayLike) -> Mean:
-    """Return the mean of `values`, shape (count,), with its 95 % interval; NaN throughout where there are none.
+    """Return the mean of `values`, shape (count,), with its 95 % interval; all NaN if `values` is empty.
 
     >>> found = mean_of([1.0, 3.0])
     >>> found.value, round(found.low, 6), round(found.high, 6), found.count
@@ -43,7 +43,10 @@ def mean_of(values: ArrayLike) -> Mean:
 
 
 def rank_correlations(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """Return Kendall's tau-b and Spearman's coefficient of two samples of shape (count,); NaN where either holds one value only."""
+    """Return Kendall's tau-b and Spearman's coefficient of two samples, each of shape (count,).
+
+    Both are NaN if all values of a sample are equal, or if there are fewer than two.
+    """
     from scipy.stats import kendalltau, spearmanr
 
     left, right = np.asarray(first, np.float64), np.asarray(second, np.float64)
@@ -54,10 +57,14 @@ def rank_correlations(first: ArrayLike, second: ArrayLike) -> tuple[float, float
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What a training seed alone does to accuracies of some networks, of which each has `seeds` on average.
+    """The effect of the training seed alone on the accuracies of some networks.
 
-    `deviation` [points]: the standard deviation over seeds of one network, pooled over the networks. `kendall`, `spearman`: the mean over
-    pairs of seeds of the rank correlation between the networks' accuracies with one seed and with the other; NaN where there is none.
+    Args:
+        seeds: number of seeds per network, on average.
+        networks: number of networks.
+        deviation: standard deviation [points] over the seeds of one network, pooled over the networks.
+        kendall, spearman: rank correlation between the networks' accuracies with one seed and with another, a mean over the pairs of
+            seeds; NaN if it cannot be computed.
     """
 
     seeds: float
@@ -68,7 +75,7 @@ class Noise:
 
 
 def noise_of(figures: ArrayLike) -> Noise | None:
-    """Return the seed noise of accuracies [%], shape (networks, seeds), NaN where a seed is not known; None where none has two."""
+    """Return the seed noise of accuracies [%] of shape (networks, seeds), NaN where unknown; None if no network has two seeds."""
     table = np.asarray(figures, np.float64)
     table = table[(~np.isnan(table)).sum(axis=1) > 1] if table.ndim == 2 else np.empty((0, 0))
     networks, columns = table.shape
@@ -90,10 +97,10 @@ def _mean_known(values: Sequence[float]) -> float:
 
 
 def explained_by_seeds(differences: ArrayLike, *noises: Noise | None) -> float:
-    """Return the share, 0 to 1, of the variance of `differences` over networks [points] that seeds alone would make.
+    """Return the share, 0 to 1, of the variance over networks of `differences` [points] that seeds alone would cause.
 
-    Each side is a mean over its seeds, so it adds its variance over seeds divided by their number. NaN unless the noise of every side is
-    known, and there are networks enough to tell.
+    A difference has two sides, known and retrained. Each side is a mean over its seeds, so it contributes its variance over seeds divided
+    by their number. The result is NaN if the noise of a side is unknown, or if there are fewer than `FEWEST_RANKED` networks.
     """
     spread = np.asarray(differences, np.float64)
     if len(spread) < FEWEST_RANKED or any(noise is None for noise in noises):
@@ -105,17 +112,17 @@ def explained_by_seeds(differences: ArrayLike, *noises: Noise | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How a kind of known accuracy agrees with retrained accuracy over networks; accuracies [%], differences [points].
+    """How a kind of known accuracy agrees with retrained accuracy over networks.
 
     Args:
         known: the kind.
-        networks: how many networks have both figures.
-        compared: how many accuracies, of both splits, stand beside the table's with the same seed.
-        equal: how many of these are equal to the table's precision.
-        difference: retrained minus known, over networks.
-        kendall, spearman: tau-b and rank correlation over networks; NaN for fewer than `FEWEST_RANKED`, and where all are as accurate.
-        table_noise, retrained_noise: what the table's seeds, and the evaluation seeds, do to the accuracy of one network.
-        by_seeds: the share, 0 to 1, of the variance of differences over networks that seeds alone would make; NaN where it is not known.
+        networks: number of networks with both figures.
+        compared: number of accuracies, of both splits, that the table also has with the same seed.
+        equal: how many of these are equal within the table's precision.
+        difference: retrained minus known accuracy [points], over networks.
+        kendall, spearman: tau-b and Spearman's coefficient over networks; NaN for fewer than `FEWEST_RANKED`, or if all are equal.
+        table_noise, retrained_noise: the noise of the table's seeds and of the evaluation seeds.
+        by_seeds: the share, 0 to 1, of the variance of the differences that seeds alone would cause; NaN if it is unknown.
     """
 
     known: Known
@@ -131,7 +138,7 @@ class Agreement:
 
 
 def agreements(networks: Sequence[Network]) -> list[Agreement]:
-    """Return an agreement for each kind of accuracy that is known of some networks of one space and dataset."""
+    """Return an agreement for each kind of known accuracy, for networks of one space and dataset."""
     kinds: tuple[Known, ...] = ("queried", "early_stopped")
     chosen = {kind: [network for network in networks if not math.isnan(network.known(kind))] for kind in kinds}
     return [_agreement(kind, chosen[kind]) for kind in kinds if chosen[kind]]
@@ -156,5 +163,5 @@ def _agreement(kind: Known, networks: Sequence[Network]) -> Agreement:
         spearman=spearman,
         table_noise=of_table,
         retrained_noise=own,
-        by_seeds=math.nan if equal else explained_by_seeds(differences, of_table, own),  # equal figures are no new draws
+        by_seeds=math.nan if equal else explained_by_seeds(differences, of_table, own),  # equal figures are not new draws
     )

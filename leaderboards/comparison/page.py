@@ -1,4 +1,4 @@
-"""The comparison of known and retrained accuracies as a page, a CSV file and lines for the terminal."""
+"""Writes the comparison of known and retrained accuracies as a page, a CSV file and lines for the terminal."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def write_comparison_pages(table: pd.DataFrame, out: Path, command: str, left_ou
 
     Args:
         table: a row for each network and evaluation seed, with the columns of `rows.COLUMNS`.
-        out: the folder, made where it is missing.
-        command: what made the comparison.
+        out: the folder, created if it is missing.
+        command: the command that made the comparison.
         left_out: a line for each dataset that could not be compared.
 
     Returns:
@@ -53,7 +53,7 @@ def write_comparison_pages(table: pd.DataFrame, out: Path, command: str, left_ou
 
 
 def comparison_csv(table: pd.DataFrame) -> str:
-    """Return a row for every network and evaluation seed, with `CSV_COLUMNS`; cells are empty where nothing is known."""
+    """Return a row for every network and evaluation seed, with `CSV_COLUMNS`; unknown cells are empty."""
     plain = {"index": "Int64", "evaluation_seed": "Int64", "diverged": "Int64"}
     rows = table[list(CSV_COLUMNS)].astype(plain).astype(object).to_dict("records")
     return csv_text([{str(name): None if pd.isna(value) else _rounded(value) for name, value in row.items()} for row in rows])
@@ -90,17 +90,17 @@ def comparison_page(networks: Sequence[Network], command: str, left_out: Sequenc
 
 
 def summary_lines(networks: Sequence[Network]) -> list[str]:
-    """Return for each space and dataset how well its figures agree, or that its networks were retrained if nothing was known of them."""
+    """Return lines on how well the figures of each space and dataset agree, or that networks without known figures were retrained."""
     groups = by_dataset(networks)
     datasets = Counter(group[0].dataset for group in groups)
     lines = []
     for group in groups:
         space, dataset = group[0].space, group[0].dataset
         name = dataset if datasets[dataset] == 1 else f"{space} on {dataset}"
-        said = [_summary(found, len(group)) for found in agreements(group)]
+        summaries = [_summary(found, len(group)) for found in agreements(group)]
         if not group[0].same_seeds:
-            said.insert(0, f"{several(len(group), 'network')} retrained by {group[0].recipe}")
-        lines += [f"{name}: {said[0]}", *[f"  {text}" for text in said[1:]]]
+            summaries.insert(0, f"{several(len(group), 'network')} retrained by {group[0].recipe}")
+        lines += [f"{name}: {summaries[0]}", *[f"  {text}" for text in summaries[1:]]]
     return lines
 
 
@@ -122,8 +122,8 @@ def _section(networks: Sequence[Network]) -> Iterator[str]:
     yield ""
     if any(each.equal < each.compared for each in found):
         yield (
-            "Another kind of processor, or another version of PyTorch, rounds sums otherwise: then a retraining is a new draw, and differs "
-            "as two seeds do."
+            "Another processor or another version of PyTorch may round sums differently. A retraining then differs from the table as two "
+            "seeds differ."
         )
         yield ""
     yield _table(networks)
@@ -136,7 +136,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _summary(found: Agreement, networks: int) -> str:
-    """Return an agreement in one sentence; `networks` is how many there are in all."""
+    """Return an agreement in one sentence; `networks` is the number of all networks."""
     if found.compared:
         counted = f"{several(found.networks, 'network')}, {found.equal} of {found.compared} accuracies equal to the table's precision"
     else:
@@ -166,28 +166,28 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def _noise(found: Agreement) -> str:
-    """Return what seeds do to one network, in sentences; those of retraining that is equal to the table are the table's."""
-    said = []
+    """Return the seed noise in sentences; that of the retrainings is left out if they all equal the table."""
+    sentences = []
     if found.table_noise:
-        said.append(_noise_of("The table's own seeds", found.table_noise))
+        sentences.append(_noise_of("The table's own seeds", found.table_noise))
     elif found.known == "queried":
-        said.append("The table keeps means over seeds only.")
+        sentences.append("The table keeps means over seeds only.")
     if found.retrained_noise and (not found.compared or found.equal < found.compared):
-        said.append(_noise_of("The evaluation seeds", found.retrained_noise))
+        sentences.append(_noise_of("The evaluation seeds", found.retrained_noise))
     if not math.isnan(found.by_seeds):
-        said.append(f"Seeds alone would make {100 * found.by_seeds:.0f} % of the variance of the differences between networks.")
-    return " ".join(said)
+        sentences.append(f"Seeds alone would make {100 * found.by_seeds:.0f} % of the variance of the differences between networks.")
+    return " ".join(sentences)
 
 
-def _noise_of(whose: str, noise: Noise) -> str:
+def _noise_of(source: str, noise: Noise) -> str:
     ranks = ""
     if not math.isnan(noise.kendall):
         ranks = f", and any two of them order the networks with tau-b {noise.kendall:.2f} and Spearman {noise.spearman:.2f} on average"
-    return f"{whose} differ by a standard deviation of {noise.deviation:.2f} points for one network{ranks}."
+    return f"{source} differ by a standard deviation of {noise.deviation:.2f} points for one network{ranks}."
 
 
 def _table(networks: Sequence[Network]) -> str:
-    """Return the networks, best by retrained test accuracy first, with only those columns that hold something."""
+    """Return the table of networks, best retrained test accuracy first, without empty columns."""
     ordered = sorted(networks, key=lambda network: -float(network.test.mean()))
     columns = {
         "network": [_name(network) for network in ordered],
@@ -207,13 +207,13 @@ def _table(networks: Sequence[Network]) -> str:
 
 
 def _notes(networks: Sequence[Network]) -> Iterator[str]:
-    """Yield what the columns mean that not every comparison has."""
+    """Yield the meaning of the columns that only some comparisons have."""
     if networks[0].won is not None:
         yield "*won*: on how many pairs of problem and method the network (or one identical to it) was the best found."
         yield ""
     if networks[0].same_seeds:
         yield (
-            "*equal*: how many accuracies, validation and test with every seed, are the table's of the same seed to its precision. "
+            "*equal*: how many accuracies, validation and test with every seed, equal the table's with the same seed within its precision. "
             "*queried*: the table's mean over these seeds."
         )
         yield ""

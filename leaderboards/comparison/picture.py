@@ -1,4 +1,4 @@
-"""The picture of a comparison: retrained accuracy of networks against what was known of them before."""
+"""Draws the picture of a comparison: retrained accuracy of networks against the figure known before."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 _LABELS: dict[Known, str] = {"queried": "queried test accuracy [%]", "early_stopped": "early-stopped validation accuracy [%]"}
-_MARGIN = 0.06  # of what is shown, on every side
-_SPREAD = 0.25  # of the place of a method, over which its networks are drawn side by side
+_MARGIN = 0.06  # of the range shown, on every side
+_SPREAD = 0.25  # half the width, on an axis of methods, over which one method's networks are drawn side by side
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A network: who found it, accuracy before [%] (None where nothing is known), retrained, and its deviation over seeds [points]."""
+    """A network: the method that found it, its accuracies [%] before (None if unknown) and retrained, its deviation over seeds [points]."""
 
     method: str
     before: float | None
@@ -41,7 +41,7 @@ class ScatterPanel:
 
 
 def comparison_picture(networks: Sequence[Network], path: Path) -> None:
-    """Write a panel for each space, dataset and kind of figure known before; where none is, the networks by method."""
+    """Draw a panel for each space, dataset and kind of known figure; without known figures, a panel with the networks by method."""
     scatter_picture([panel for group in by_dataset(networks) for panel in panels_of(group)], path)
 
 
@@ -66,13 +66,13 @@ def panels_of(networks: Sequence[Network]) -> list[ScatterPanel]:
 
 
 def _deviation(network: Network, kind: Known) -> float:
-    """Return the standard deviation over evaluation seeds [points]; 0 with one."""
+    """Return the standard deviation over evaluation seeds [points]; 0 for one seed."""
     figures = network.retrained_by_seed(kind)
     return float(figures.std(ddof=1)) if len(figures) > 1 else 0.0
 
 
 def scatter_picture(panels: Sequence[ScatterPanel], path: Path) -> None:
-    """Write a panel for each dataset: retrained against before, where the two agree on the dashed line; without a before, by method."""
+    """Draw the panels: retrained accuracy against the one before, with a dashed line of equality, or by method without one before."""
     from matplotlib.figure import Figure
 
     methods = sorted({dot.method for panel in panels for dot in panel.dots})
@@ -115,7 +115,7 @@ def _draw(axes: Axes, panel: ScatterPanel, method: str, place: int, colour: str,
 
 
 def _same_scale(axes: Axes, panel: ScatterPanel) -> None:
-    """Show both axes over the same figures, with the line on which the two agree."""
+    """Give both axes the same range, and draw the line on which the figures are equal."""
     figures = [dot.before for dot in panel.dots if dot.before is not None]
     figures += [dot.retrained + sign * dot.deviation for dot in panel.dots for sign in (-1.0, 1.0)]
     margin = max(_MARGIN * (max(figures) - min(figures)), 0.2)

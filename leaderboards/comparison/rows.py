@@ -1,4 +1,4 @@
-"""The table of a comparison, a row a network and evaluation seed, read as networks."""
+"""Reads the table of a comparison, a row for every network and evaluation seed, into networks."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 Floats = NDArray[np.float64]
-Known = Literal["queried", "early_stopped"]  # the accuracies that may be known of a network before it is retrained
+Known = Literal["queried", "early_stopped"]  # the accuracies that may be known before a network is retrained
 
-# What every row has; accuracies in percent, NaN (of an index or a count: None) where something is not known.
+# The columns of every row. Accuracies are in percent. Unknown values are NaN; an unknown index or count is None.
 COLUMNS = (
     "space", "dataset",
     "index",  # of the network, where the space can be listed
-    "arch",  # its text; the representative of identical networks
-    "found_by",  # by which methods, on which problems, with which search seeds
+    "arch",  # the text of the representative of identical networks
+    "found_by",  # the methods, problems and search seeds
     "methods",  # the name of a method for each search that found it
-    "won",  # on how many pairs of problem and method it was the best found; None where every search's network was retrained
+    "won",  # number of pairs of problem and method on which it was the best; None if the network of every search was retrained
     "evaluation_seed",
     "recipe",
     "protocol",  # a sentence on how the training differs from the one behind the table; may be ''
-    "test_queried", "validation_queried",  # of a table, means over its seeds
-    "test_queried_same_seed", "validation_queried_same_seed",  # only where the table's own trainer trained with a seed of the table
+    "test_queried", "validation_queried",  # in a table, means over its seeds
+    "test_queried_same_seed", "validation_queried_same_seed",  # only if the table's own trainer trained with a seed of the table
     "test_difference", "validation_difference",  # retrained minus queried with the same seed [points], 0 within the table's precision
     "test_queried_by_seed",  # all seeds of the table, as a tuple
-    "validation_early_stopped",  # what a search trained the network to: a mean over the searches that found it
-    "search_loss", "search_accuracy",  # of the supernet in the last steps of these searches: means
+    "validation_early_stopped",  # after the search's own training, a mean over the searches that found the network
+    "search_loss", "search_accuracy",  # of the supernet in the last steps of these searches, means
     "test_retrained", "validation_retrained",
     "diverged",
     "training_seconds",
@@ -41,11 +41,14 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A network that was retrained: accuracies [%], NaN where something is not known. Arrays have the shape (evaluation seeds,).
+    """A network that was retrained. Accuracies are in percent, NaN if unknown. Arrays have the shape (evaluation seeds,) unless noted.
 
-    `test_queried` is a table's mean over the evaluation seeds, where the table has these, else over its own seeds, which
-    `test_queried_by_seed` has one by one. `differences` [points], shape (evaluation seeds, 2), are retrained minus queried validation and
-    test accuracies with the same seed, 0 within the table's precision.
+    Args:
+        test_queried: a table's mean over the evaluation seeds if the table has them, else over all seeds of the table.
+        test_queried_by_seed: the table's accuracies, shape (seeds of the table,).
+        test, validation: retrained accuracies.
+        differences: retrained minus queried accuracies with the same seed [points], of validation and test, shape (evaluation seeds, 2);
+            0 within the table's precision.
     """
 
     space: str
@@ -74,12 +77,12 @@ class Network:
 
     @property
     def compared(self) -> int:
-        """How many accuracies stand beside the table's with the same seed, of both splits."""
+        """The number of accuracies, of both splits, that the table also has with the same seed."""
         return int((~np.isnan(self.differences)).sum())
 
     @property
     def equal(self) -> int:
-        """How many of them are equal to the table's precision."""
+        """The number of these that are equal within the table's precision."""
         return int((self.differences == 0.0).sum())
 
     @property
@@ -88,28 +91,28 @@ class Network:
         return not np.isnan(self.validation).any()
 
     def known(self, kind: Known) -> float:
-        """Return an accuracy that was known before."""
+        """Return the accuracy [%] that was known before."""
         return self.test_queried if kind == "queried" else self.early_stopped
 
     def retrained_by_seed(self, kind: Known) -> Floats:
-        """Return what stands beside it: test accuracies; beside an early-stopped one validation accuracies, if there are any."""
+        """Return the retrained accuracies [%] to compare with it: validation for early-stopped ones if it was measured, else test."""
         return self.validation if kind == "early_stopped" and self.validated else self.test
 
     def difference(self, kind: Known) -> float:
-        """Return retrained minus known [points], a mean over evaluation seeds; NaN if nothing was known."""
+        """Return retrained minus known accuracy [points], a mean over evaluation seeds; NaN if nothing was known."""
         if kind == "queried" and self.same_seeds:
             return float(self.differences[:, 1].mean())
         return float(self.retrained_by_seed(kind).mean()) - self.known(kind)
 
     def retrained(self, kind: Known) -> float:
-        """Return the mean over evaluation seeds; what equals the table's figure to its precision counts as that figure."""
+        """Return the mean [%] over evaluation seeds; a figure that equals the table's within its precision counts as the table's."""
         if kind == "queried" and self.same_seeds:
             return self.known(kind) + self.difference(kind)
         return float(self.retrained_by_seed(kind).mean())
 
 
 def networks_of(table: pd.DataFrame) -> list[Network]:
-    """Return the networks of a table, in its order. `LeaderboardError` if it lacks a column or is empty."""
+    """Return the networks of a table, in its order. Raises `LeaderboardError` if the table lacks a column or is empty."""
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise LeaderboardError(f"the comparison lacks the columns {', '.join(missing)}; make it with this version of the command")
@@ -122,7 +125,7 @@ def networks_of(table: pd.DataFrame) -> list[Network]:
 
 
 def by_dataset(networks: Sequence[Network]) -> list[list[Network]]:
-    """Return the networks of each space and dataset together, in the order in which these come first."""
+    """Return the networks grouped by space and dataset, in the order of each group's first network."""
     groups: dict[tuple[str, str], list[Network]] = {}
     for network in networks:
         groups.setdefault((network.space, network.dataset), []).append(network)

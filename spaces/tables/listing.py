@@ -1,4 +1,4 @@
-"""What is on this machine: the tables, every column checked, and the upstream files that can be downloaded."""
+"""Lists the tables on this machine, with every column verified, and the upstream files that can be downloaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from budgetnas.spaces.tables.upstream.download import Entry, mismatch
 
 @dataclass(frozen=True, slots=True)
 class TableListing:
-    """A table. `problem` is None, or states what is wrong with the file; then the fields after `path` are empty, but for its size."""
+    """A table. `problem` is None for an intact file; else it describes the defect, and only `path` and `size_bytes` are filled in."""
 
     path: str
     space: str
@@ -30,7 +30,7 @@ class TableListing:
 
 @dataclass(frozen=True, slots=True)
 class FileListing:
-    """A file of the manifest. `state` is present, damaged, partial (to be continued) or missing."""
+    """A file of the manifest. `state` is present, damaged, partial (the download can continue) or missing."""
 
     what: str
     path: str
@@ -46,7 +46,7 @@ def shipped_tables() -> list[TableListing]:
 
 
 def tables_in(home: Path) -> list[TableListing]:
-    """Return the tables of a data folder, by file name."""
+    """Return the tables of a data folder, sorted by file name."""
     return [_table_listing(path, partial(Table.open, path)) for path in sorted(home.glob("*.parquet"))]
 
 
@@ -56,14 +56,14 @@ def upstream_files() -> list[FileListing]:
 
 
 def _table_listing(path: Path, open_: Callable[[], Table]) -> TableListing:
-    """Return what a table holds, every column checked."""
+    """Return the content of a table, after verifying every column."""
     size_bytes = path.stat().st_size if path.exists() else 0
     try:
         table = open_()
         table.load(list(table))
     except TableError as error:
         return TableListing(str(path), "", 0, [], [], "", size_bytes, [], str(error))
-    # A column is named QUANTITY/DATASET/...; that of a single operator's cost, QUANTITY/DEVICE, belongs to no dataset.
+    # A column is named QUANTITY/DATASET/...; the cost of a single operator, QUANTITY/DEVICE, has no dataset.
     datasets = sorted({name.split("/")[1] for name in table if name.count("/") > 1})
     sources = sorted(set(table.sources.values()))
     return TableListing(str(path), table.space, table.rows, datasets, sorted(table), table.checksum, size_bytes, sources, None)

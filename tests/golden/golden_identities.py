@@ -1,7 +1,7 @@
-"""Computes the identities and checksums that `identities.json` pins. `python tests/golden/golden_identities.py` writes the file anew.
+"""Computes the identities and checksums that `identities.json` pins. `python tests/golden/golden_identities.py` writes the file again.
 
-The file was made with version 0.2. A test compares it with what the present code computes, so that runs which users have stay readable.
-An entry may change only on purpose, and the CHANGELOG must name it.
+The file was made with version 0.2. A test compares it with the identities that the current code computes, so that users' runs stay
+readable. An entry may change only on purpose, and the CHANGELOG must name it.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ from budgetnas.spaces.task import task_of
 HERE = Path(__file__).resolve().parent
 FILE = HERE / "identities.json"
 SMALL = sorted(path.stem for path in (HERE / "studies").glob("*.toml"))
-IMAGES = ("fashion-mnist", "cifar10", "cifar100")  # sets that a shipped study trains on and that may not be on this machine
+IMAGES = ("fashion-mnist", "cifar10", "cifar100")  # datasets of shipped studies that may be missing on this machine
 Golden = dict[str, Any]
 
 
 def identities_of_small_study(name: str) -> dict[str, str]:
-    """Return the identity of every trial of a study in `studies/`, by a text that says which trial it is."""
+    """Return the identities of all trials of a study in `studies/`, by a text that describes the trial."""
     return _identities(HERE / "studies" / f"{name}.toml")
 
 
 def identity_of_shipped_study(name: str) -> dict[str, str]:
-    """Return the identity of the first trial of a shipped study."""
+    """Return the identity of the first trial of a shipped study, by the same text."""
     return dict(list(_identities(name).items())[:1])
 
 
 def needs_real_tables(name: str) -> bool:
-    """Return whether a shipped study asks the tables that must be fetched."""
+    """Return whether a shipped study reads tables that must be downloaded."""
     problem = read_study(name)[0].problem
     return problem.evaluator == "table" and not set(problem.datasets) <= {"digits201", "closed-form"}
 
 
 def needs_operators(name: str) -> bool:
-    """Return whether a shipped study asks the table of FBNet's operators, which must be imported."""
+    """Return whether a shipped study reads the table of FBNet's operators, which must be imported."""
     return "fbnet" in read_study(name)[0].problem.spaces
 
 
 def checksums() -> dict[str, dict[str, str]]:
-    """Return the checksum of every shipped recipe and of every shipped table."""
+    """Return the checksums of all shipped recipes and tables."""
     recipes = {name: read_recipe(name).checksum for name in own_recipes()}
     searches = {name: read_search_recipe(name).checksum for name in own_search_recipes()}
     return {
@@ -80,7 +80,7 @@ def _text(plan: Plan, trial: Any) -> str:
 
 
 def _with_graphs(study: Study, where: Path, folder: Path) -> Plan:
-    """Return the plan of a study whose look-up graphs, which no checkout has, are replaced by made-up ones."""
+    """Return the plan of a study, with made-up look-up graphs in place of its own, which are not in the repository."""
     readers = [part for part in study.method if "lookup" in part.settings]
     if not readers:
         return expand(study, where, study.name)
@@ -102,7 +102,7 @@ def _with_graphs(study: Study, where: Path, folder: Path) -> Plan:
 
 @contextmanager
 def made_up_images() -> Iterator[None]:
-    """Replace the images that may not be on this machine by one grey image a class, so that identities do not depend on them."""
+    """Replace images that may be missing on this machine by one grey image per class, so that identities do not depend on them."""
     import numpy as np
 
     def grey(name: str, _folder: Path) -> Dataset:
@@ -113,14 +113,14 @@ def made_up_images() -> Iterator[None]:
         return in_memory(name, part, part, task.classes)
 
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())  # a new one, since images are read once in a process and folder
+        folder = stack.enter_context(tempfile.TemporaryDirectory())  # a new one: images are read once per process and folder
         stack.enter_context(patch.dict(os.environ, {"BUDGETNAS_IMAGES": folder}))
         stack.enter_context(patch.dict(LOADERS, dict.fromkeys(IMAGES, grey)))  # type: ignore[arg-type]
         yield
 
 
 def everything() -> Golden:
-    """Return all that the file pins."""
+    """Return the whole content of the file."""
     return {
         "small": {name: identities_of_small_study(name) for name in SMALL},
         "shipped": {name: identity_of_shipped_study(name) for name in own_studies()},
@@ -129,7 +129,7 @@ def everything() -> Golden:
 
 
 def text_of(golden: Mapping[str, Any]) -> str:
-    """Return the file's text."""
+    """Return the text of the file."""
     return json.dumps(golden, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 

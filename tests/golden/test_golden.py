@@ -1,4 +1,4 @@
-"""Identities, checksums and a run of version 0.2, made before anything was changed: what users have stays readable and resumable."""
+"""Identities, checksums and runs of version 0.2, which pin that users' runs stay readable and can continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOLDEN = json.loads(golden.FILE.read_text(encoding="utf-8"))
 RUNS = golden.HERE / "runs"
 TRAINS = {"relaxed", "supernet", "training", "searched"}  # planning these needs PyTorch
 REMEDY = (
-    "identities changed: runs that users have would be run again. If that is meant, name the entry in CHANGELOG.md and make the file anew"
+    "identities changed, so users' runs would start again. If that is intended, name the entry in CHANGELOG.md and write the file again"
 )
 
 
@@ -48,7 +48,7 @@ def test_identities_of_shipped_studies_are_those_of_version_02(name: str, reques
     assert golden.identity_of_shipped_study(name) == GOLDEN["shipped"][name], REMEDY
 
 
-def test_no_shipped_study_went_away() -> None:
+def test_no_shipped_study_is_missing() -> None:
     assert set(GOLDEN["shipped"]) <= set(own_studies())
 
 
@@ -74,11 +74,11 @@ def _records(run: Path) -> dict[str, bytes]:
     return {row.identity: row.json() for row in Store(run).rows()}
 
 
-def test_a_run_of_version_02_is_resumed_byte_for_byte(command: Callable[..., object], tmp_path: Path) -> None:
+def test_a_run_of_version_02_continues_byte_for_byte(command: Callable[..., object], tmp_path: Path) -> None:
     run = _copy("table-seed", tmp_path)
     before = _old_records(run)
     assert len(before) == 24
-    for identity in list(before)[::3]:  # as if the run had been stopped early; failures and a user's method are among them
+    for identity in list(before)[::3]:  # as if the run had been stopped early; these include failures and a user's method
         (run / "records" / f"{identity}.json").unlink()
     result = command("run", str(golden.HERE / "studies" / "table-seed.toml"), "--out", str(run))
     assert "24 trials (16 were there already), 4 of them failed" in result.stdout, result.stderr  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The command as a person runs it: help that reads, errors in one line, exit codes, no traceback."""
+"""The command as a user runs it: help texts, one-line errors, exit codes, no tracebacks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ name = "random_search"
 
 
 def complaint(result: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """Return the one line in which a command says what was wrong."""
+    """Return a command's error message, which must be its only one and its last line."""
     assert result.returncode == code, (result.stdout, result.stderr)
     assert "Traceback" not in result.stdout + result.stderr
     lines = [line for line in result.stderr.splitlines() if line.startswith("budgetnas: ")]
@@ -53,8 +53,8 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-def test_every_command_has_help_that_says_what_it_does() -> None:
-    # In one process: what is tested is the text, and a process for each would take long.
+def test_every_command_has_help() -> None:
+    # In one process: a process for each command would take long.
     code = f"""
 import sys
 from budgetnas.harness.cli import main
@@ -82,7 +82,7 @@ for words in {COMMANDS!r}:
      ("check",), ("check", "rcas", "--timeout", "0"), ("check", "rcas", "--setting", "novalue"), ("check", "rcas", "--setting", "=3"),
      ("list", "things"), ("leaderboard", "a", "b")],
 )  # fmt: skip
-def test_a_wrong_command_line_ends_with_2_and_says_why(command: Command, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(command: Command, arguments: tuple[str, ...]) -> None:
     result = command(*arguments)
     assert complaint(result, 2).endswith(" --help`")
     assert result.stdout == ""
@@ -105,7 +105,7 @@ def test_a_run_and_its_pages(command: Command, tmp_path: Path) -> None:
     assert (tmp_path / "pages" / "README.md").is_file() and "pages/README.md" in pages.stdout
 
 
-def test_a_run_with_failures_says_how_many_and_ends_well(command: Command, tmp_path: Path) -> None:
+def test_a_run_with_failures_counts_them_and_succeeds(command: Command, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(STUDY + f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Exits"\n')
     result = command("run", "small.toml", "--out", "out")
     assert result.returncode == 0
@@ -117,7 +117,7 @@ def test_a_run_with_failures_says_how_many_and_ends_well(command: Command, tmp_p
     assert again.stdout.startswith("4 trials (2 were there already), 2 of them failed")
 
 
-def test_what_is_left_out_is_said(command: Command, tmp_path: Path) -> None:
+def test_methods_that_are_left_out_are_reported(command: Command, tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(STUDY + f'[[method]]\nname = "{PLUGINS}/breaking.py:AsksForMore"\nlabel = "a [b] c"\n')
     result = command("run", "small.toml", "--out", "out")
     assert result.returncode == 0
@@ -125,7 +125,7 @@ def test_what_is_left_out_is_said(command: Command, tmp_path: Path) -> None:
     assert f"left out: method '{PLUGINS}/breaking.py:AsksForMore': {needs}\n" in result.stderr
 
 
-def test_a_disk_that_is_full_or_closed_is_one_line(command: Command, tmp_path: Path, small_disk: Callable[[int], Path]) -> None:
+def test_a_full_or_unwritable_disk_is_a_one_line_error(command: Command, tmp_path: Path, small_disk: Callable[[int], Path]) -> None:
     (tmp_path / "small.toml").write_text(STUDY)
     (tmp_path / "file").write_text("")
     assert "cannot write the run into file: " in complaint(command("run", "small.toml", "--out", "file"))
@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_or_closed_is_one_line(command: Command, tmp_path: P
         ),
     ],
 )
-def test_what_a_person_can_mend_is_one_line(command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_an_error_that_the_user_can_fix_is_one_line(command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     (tmp_path / "wrong.toml").write_text('name = "x"\n[problem]\ndatasets = ["closed-form"]\n[[method]]\nname = "rcas"\n')
     (tmp_path / "broken.py").write_text("x = (")
     (tmp_path / "exits.py").write_text("import os\nos._exit(3)")
@@ -165,13 +165,13 @@ def test_what_a_person_can_mend_is_one_line(command: Command, tmp_path: Path, ar
     assert message in complaint(command(*arguments))
 
 
-def test_a_check_that_is_passed(command: Command) -> None:
+def test_a_check_that_passes(command: Command) -> None:
     result = command("check", "random_search", "--setting", "patience=5000")
     assert (result.returncode, result.stderr.strip()) == (0, "checking random_search" if "checking" in result.stderr else "")
     assert result.stdout.count("holds") == 4 and result.stdout.endswith("random_search keeps the contract\n")
 
 
-def test_a_check_that_is_not(command: Command, tmp_path: Path) -> None:
+def test_a_check_that_fails(command: Command, tmp_path: Path) -> None:
     for name in ("methods", "spaces"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").touch()
@@ -181,7 +181,7 @@ def test_a_check_that_is_not(command: Command, tmp_path: Path) -> None:
     assert "broken  recommends something feasible whenever it asked about something feasible" in result.stdout
 
 
-def test_a_reader_that_goes_away_is_no_accident(start: Start) -> None:
+def test_a_reader_that_closes_the_pipe_causes_no_error(start: Start) -> None:
     for arguments in (["query", "nasbench201", "5", "--dataset", "closed-form"], ["list", "devices"], ["--help"]):
         process = start(*arguments)
         assert process.stdout and process.stderr
@@ -202,7 +202,7 @@ def test_an_interrupted_check_ends_its_method_too(start: Start, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert complained.rstrip().endswith("budgetnas: stopped; what is done is kept, run the same command to go on")
+    assert complained.rstrip().endswith("budgetnas: stopped; finished work is kept, run the same command to continue")
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 

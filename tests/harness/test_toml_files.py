@@ -33,9 +33,9 @@ MENUS = TomlFiles(MenuError, "menu")
 KNOWN = ("lunch", "supper")
 
 
-def test_a_file_becomes_a_model_that_never_changes(tmp_path: Path) -> None:
+def test_a_file_becomes_a_frozen_model(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
-    path.write_bytes(b"\xef\xbb\xbftitle = 'caf\xc3\xa9'\r\n[on.monday]\ngrams = 3\n")  # with a byte order mark, as some editors save it
+    path.write_bytes(b"\xef\xbb\xbftitle = 'caf\xc3\xa9'\r\n[on.monday]\ngrams = 3\n")  # with a byte order mark, which some editors add
     menu = MENUS.parsed("own.toml", MENUS.text(str(path), KNOWN), Menu)
     assert menu == Menu(title="café", on={"monday": Dish(grams=3)})
     with pytest.raises(ValueError, match="frozen"):
@@ -45,8 +45,8 @@ def test_a_file_becomes_a_model_that_never_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title = ", "a.toml is no TOML: Invalid value (at end of document)"),
-        ("x = " + "[" * 5000, "a.toml is no TOML: "),
+        ("title = ", "a.toml is not TOML: Invalid value (at end of document)"),
+        ("x = " + "[" * 5000, "a.toml is not TOML: "),
         ("", "a.toml: title: Field required"),
         ("title = 1", "a.toml: title: Input should be a valid string, not 1"),
         ("titel = 'x'", "a.toml: titel: there is no such key; expected one of title, first, on"),
@@ -74,8 +74,8 @@ def test_a_long_value_is_cut_off() -> None:
     [
         ("missing", "there is no menu missing; give the path of a TOML file, or one of lunch, supper"),
         (".", ". cannot be read: Is a directory; give a menu file, or one of lunch, supper"),
-        ("binary", "binary cannot be read: it is no text; give a menu file, or one of lunch, supper"),
-        ("\0", "\0 cannot be read: it is no text; give a menu file, or one of lunch, supper"),
+        ("binary", "binary cannot be read: it is not text; give a menu file, or one of lunch, supper"),
+        ("\0", "\0 cannot be read: it is not text; give a menu file, or one of lunch, supper"),
         ("x" * 5000, f"{'x' * 5000} cannot be read: File name too long; give a menu file, or one of lunch, supper"),
     ],
 )

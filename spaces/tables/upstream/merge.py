@@ -1,4 +1,4 @@
-"""Imported tables joined into those of the data folder."""
+"""Joins imported tables into those of the data folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from budgetnas.spaces.tables.upstream.fetch import alone, joined
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What an import changed in the table of a space: the columns that are new there, and those that took the place of older ones."""
+    """What an import changed in the table of a space: the added columns, and the columns that replaced older ones."""
 
     space: str
     path: Path
@@ -22,10 +22,16 @@ class Addition:
 
 
 def add_imported(found: Mapping[str, Table], notes: list[str]) -> list[Addition]:
-    """Return what changed in the data folder once the imported tables, by space, were joined into its own.
+    """Join imported tables into those of the data folder, and return what changed.
 
-    Imported columns win, as `joined` describes; `notes` gets a line for each that did not. Everything is joined before the first file is
-    replaced, so that an error leaves the folder as it was. `TableError` if a table does not fit, or another process writes to the folder.
+    All tables are joined before the first file is replaced, so an error leaves the folder unchanged.
+
+    Args:
+        found: the imported tables, by space. Their columns replace older ones, under the conditions that `joined` describes.
+        notes: receives a line for each imported column that was not used.
+
+    Raises:
+        TableError: a table does not fit, or another process is writing to the folder.
     """
     with alone():
         joins = [(new, *_joined_into_home(new, notes)) for new in found.values()]
@@ -37,7 +43,7 @@ def add_imported(found: Mapping[str, Table], notes: list[str]) -> list[Addition]
 
 
 def _joined_into_home(new: Table, notes: list[str]) -> tuple[Table | None, Table]:
-    """Return the table of the space that is in the data folder, if any, and that table with the new columns."""
+    """Return the space's table in the data folder (None if there is none), and that table with the new columns."""
     path = table_path(new.space)
     old = Table.open(path) if path.exists() else None
     return old, new if old is None else joined(old, new, notes)

@@ -1,4 +1,4 @@
-"""How methods are found, and what their settings may be."""
+"""Finding methods, and checking their settings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLUGIN = """
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder, with packages `methods` and `spaces` of its own."""
+    """A user's folder, with its own packages `methods` and `spaces`."""
     for name in ("methods", "spaces"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("WHOSE = 'the user'\n")
@@ -72,7 +72,7 @@ def test_a_plugin_is_found_beside_folders_named_like_ours(repository: Path, refe
     assert in_a_new_process(repository, *lines) == f"True sha256:{hashlib.sha256(path.read_bytes()).hexdigest()} {{'rate': 0.5}} False"
 
 
-def test_a_changed_source_is_another_version(repository: Path) -> None:
+def test_a_changed_source_changes_the_version(repository: Path) -> None:
     ask = "print(find_method('single.py:Mine', folder).version)"
     before = in_a_new_process(repository, ask)
     with (repository / "single.py").open("a") as file:
@@ -80,7 +80,7 @@ def test_a_changed_source_is_another_version(repository: Path) -> None:
     assert in_a_new_process(repository, ask) != before
 
 
-def test_two_files_of_one_name_do_not_meet(repository: Path) -> None:
+def test_two_files_of_the_same_name_do_not_clash(repository: Path) -> None:
     other = repository / "other"
     other.mkdir()
     (other / "single.py").write_text(textwrap.dedent(PLUGIN).replace("0.5", "0.7"))
@@ -111,13 +111,13 @@ def test_two_files_of_one_name_do_not_meet(repository: Path) -> None:
             r"has no method `search\(problem, evaluator, rng\)`",
         ),
         ("x = 1", "missing.py:Mine", r"there is no file .*missing\.py"),
-        ("x = 1", "missing:Mine", "no module 'missing' can be imported from .*; or write file.py:Class"),
+        ("x = 1", "missing:Mine", "no module 'missing' can be imported from .*; install it, or write file.py:Class"),
         ("x = 1", ":Mine", "module '' cannot be imported"),
         ("import nothing_like_it", "filed:Mine", "module 'filed' cannot be imported: No module named 'nothing_like_it'"),
         ("x = 1", "nonsense", "unknown method 'nonsense'; choose one of darts, .*, or write module:Class or file.py:Class"),
     ],
 )
-def test_what_is_no_method_is_one_clear_error(
+def test_a_reference_without_a_method_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, reference: str, message: str
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -137,7 +137,7 @@ def test_a_class_without_a_source_file_is_refused(tmp_path: Path) -> None:
         find_method("made.py:Mine", tmp_path)
 
 
-def test_installed_packages_announce_methods_by_entry_points(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_of_installed_packages_are_found_by_entry_points(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     information = repository / "theirs-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
@@ -150,7 +150,7 @@ def test_installed_packages_announce_methods_by_entry_points(repository: Path, m
         find_method("lost", repository)
 
 
-def test_own_methods_are_found_by_name_and_are_no_plugins() -> None:
+def test_own_methods_are_found_by_name_and_are_not_plugins() -> None:
     assert {"random_search", "regularized_evolution", "local_search", "nsga2", "tpe", "rcas"} <= set(own_methods())
     for name in own_methods():
         found = find_method(name)
@@ -160,7 +160,7 @@ def test_own_methods_are_found_by_name_and_are_no_plugins() -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """One setting of every kind that a study file can write."""
+    """One setting of every type that a study file can express."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
     count: int = 1
@@ -182,7 +182,7 @@ class Settings:
 SETTINGS = FoundMethod("settings", Settings, "1", plugin=True)
 
 
-def test_settings_come_with_their_defaults() -> None:
+def test_missing_settings_have_their_defaults() -> None:
     assert SETTINGS.settings({"count": 3}) == {
         "count": 3, "rate": 0.5, "fast": False, "name": "a", "kind": "one", "maybe": None, "sizes": (1, 2),
         "words": [], "table": {}, "anything": None,
@@ -194,7 +194,7 @@ def test_settings_come_with_their_defaults() -> None:
     [("rate", 2), ("maybe", 3), ("maybe", 0.5), ("kind", "two"), ("fast", True), ("sizes", [3]), ("sizes", []),
      ("words", ["x"]), ("table", {"a": 1}), ("anything", [1, "x"])],
 )  # fmt: skip
-def test_settings_of_the_right_type_are_taken(name: str, value: Any) -> None:
+def test_settings_of_the_right_type_are_accepted(name: str, value: Any) -> None:
     assert SETTINGS.settings({name: value})[name] == value
 
 
@@ -203,26 +203,26 @@ def test_settings_of_the_right_type_are_taken(name: str, value: Any) -> None:
     [("count", 1.0), ("count", True), ("count", "1"), ("rate", "x"), ("rate", True), ("fast", 1), ("name", 1), ("kind", "three"),
      ("kind", 1), ("maybe", "x"), ("maybe", False), ("sizes", 3), ("sizes", ["x"]), ("words", "x"), ("words", [1]), ("table", [1])],
 )  # fmt: skip
-def test_settings_of_another_type_are_named(name: str, value: Any) -> None:
+def test_a_setting_of_the_wrong_type_is_named(name: str, value: Any) -> None:
     with pytest.raises(MethodError, match=f"setting '{name}' of method 'settings' is .*; expected "):
         SETTINGS.settings({name: value})
 
 
 @pytest.mark.parametrize("name", ["cuont", "needs", "hidden", "search"])
-def test_settings_that_there_are_not_are_named_with_those_there_are(name: str) -> None:
+def test_an_unknown_setting_is_named_with_the_known_ones(name: str) -> None:
     with pytest.raises(MethodError, match=f"method 'settings' has no setting '{name}'; it has count, rate, fast, "):
         SETTINGS.settings({name: 1})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}])
-def test_settings_that_no_identity_can_be_made_of_are_refused(value: Any) -> None:
-    with pytest.raises(MethodError, match="setting 'anything' of method 'settings' is no plain value"):
+def test_settings_that_cannot_be_part_of_an_identity_are_refused(value: Any) -> None:
+    with pytest.raises(MethodError, match="setting 'anything' of method 'settings' is not a plain value"):
         SETTINGS.settings({"anything": value})
 
 
 @dataclass(frozen=True)
 class Picky:
-    """Refuses in ways of its own."""
+    """A method that refuses some settings itself."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
     count: int
@@ -243,10 +243,10 @@ class Picky:
     [({"count": -1}, "refuses its settings: count must not be negative"), ({"count": 0}, "refuses its settings: KeyError: 'zero'"),
      ({}, "refuses its settings: .* missing 1 required positional argument: 'count'")],
 )  # fmt: skip
-def test_a_methods_own_objection_is_passed_on(given: Mapping[str, Any], message: str) -> None:
+def test_a_method_s_own_error_is_passed_on(given: Mapping[str, Any], message: str) -> None:
     with pytest.raises(MethodError, match=message):
         FoundMethod("picky", Picky, "1", plugin=True).settings(given)
 
 
-def test_types_that_only_a_checker_imports_are_left_to_the_method() -> None:
+def test_settings_are_not_checked_if_a_type_is_imported_under_type_checking() -> None:
     assert FoundMethod("picky", Picky, "1", plugin=True).settings({"count": 1}) == {"count": 1, "ratio": None}

@@ -1,4 +1,4 @@
-"""What a method's settings mean, read from beside them."""
+"""The descriptions of a method's settings, read from the comments beside them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Commented:
     apart: int = 4
 
 
-def test_a_comment_is_of_the_field_that_it_stands_beside_or_above() -> None:
+def test_a_comment_describes_the_field_that_it_is_beside_or_above() -> None:
     assert meanings(Commented) == {
         "beside": "of this one", "on": "begins here and goes on", "bare": "", "above": "above in two lines", "apart": "",
     }  # fmt: skip
 
 
-def test_what_has_no_source_has_no_meanings() -> None:
+def test_a_class_without_source_has_no_descriptions() -> None:
     assert meanings(type("Made", (), {})) == {}
 
 
 @pytest.mark.parametrize("method", own_methods())
-def test_every_setting_of_ours_says_what_it_means(method: str) -> None:
+def test_every_setting_of_our_methods_has_a_description(method: str) -> None:
     found = find_method(method)
-    said = meanings(found.cls)
-    assert [name for name in found.settings({}) if not said.get(name)] == []
+    described = meanings(found.cls)
+    assert [name for name in found.settings({}) if not described.get(name)] == []

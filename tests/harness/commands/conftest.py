@@ -1,4 +1,4 @@
-"""The command in this process, for tests that ask much of it."""
+"""Runs the command in this process, for tests that run it often."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Here = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Here:
-    """Run the command in this process, in a data home without tables unless the test has chosen one: (exit code, output, errors)."""
+    """Run the command in this process, in a data folder without tables unless the test sets one. Returns (exit code, output, errors)."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["budgetnas", *arguments])

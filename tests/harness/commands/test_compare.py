@@ -1,4 +1,4 @@
-"""`budgetnas compare RUN`."""
+"""`budgetnas compare RUN`: the networks of runs on a table and of runs that trained, retrained and compared."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_run_on_another_dataset_is_refused_in_one_line(command: Command, tmp_p
     assert "networks of nasbench201 cannot be retrained on closed-form yet; choose one of digits201" in done.stderr
 
 
-def test_no_run_is_one_line(command: Command, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_a_one_line_error(command: Command, tmp_path: Path) -> None:
     done = command("compare", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "holds no run" in done.stderr
@@ -110,7 +110,7 @@ name = "random_search"
 
 
 @pytest.mark.long
-def test_a_run_that_trains_is_selected_from_retrained_by_a_recipe_and_shown(command: Command, tmp_path: Path) -> None:
+def test_a_run_that_trains_with_a_selection_is_compared_and_shown(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     (tmp_path / "tiny.toml").write_text(RECIPE)

@@ -1,4 +1,4 @@
-"""`budgetnas data`: what it prints, what it writes, and that it fails in one line."""
+"""`budgetnas data`: its output, its files, and its one-line errors."""
 
 import functools
 import hashlib
@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def small_manifest(monkeypatch: pytest.MonkeyPatch) -> Entry:
-    """A manifest with one small file in place of the project's."""
+    """Replace the manifest by one with a single small file."""
     entry = Entry("the times", PATH, f"http://127.0.0.1:9/{PATH}", "0" * 40, "MIT", len(TIMES), hashlib.sha256(TIMES).hexdigest())
     monkeypatch.setattr(fetch, "manifest", lambda: (entry,))
     return entry
@@ -89,7 +89,7 @@ def listed() -> dict[str, list[dict[str, object]]]:
 
 
 def importer(monkeypatch: pytest.MonkeyPatch, *tables: Table, warning: str | None = None) -> list[tuple[Path, bool]]:
-    """Let every file hold these tables; give the list of the calls."""
+    """Make every import return these tables; returns the list of the calls."""
     calls: list[tuple[Path, bool]] = []
 
     def import_upstream(path: Path, force: bool, progress: Callable[[int, int], None]) -> dict[str, Table]:
@@ -107,7 +107,7 @@ def table_of(columns: dict[str, float], source: str, space: str = "nasbench201")
     return Table.from_columns(space, {name: np.full(SIZE, value) for name, value in columns.items()}, dict.fromkeys(columns, source))
 
 
-def test_list_says_clearly_that_nothing_is_there(home: Path) -> None:
+def test_list_without_tables_names_the_command_that_downloads_them(home: Path) -> None:
     result = run("list")
     assert result.exit_code == 0
     assert str(home) in result.stdout and "No table is here yet: run `budgetnas data fetch`" in result.stdout
@@ -115,7 +115,7 @@ def test_list_says_clearly_that_nothing_is_there(home: Path) -> None:
     assert not home.exists()
 
 
-def test_list_as_json_when_nothing_is_there(home: Path) -> None:
+def test_list_as_json_without_tables(home: Path) -> None:
     listing = listed()
     assert listing["home"] == str(home) and listing["tables"] == []
     (shipped,) = listing["shipped"]
@@ -153,7 +153,7 @@ def test_list_shows_tables_files_and_their_state(home: Path, small_manifest: Ent
         assert text in shown
 
 
-def test_list_shows_a_damaged_table_as_that(home: Path) -> None:
+def test_list_shows_a_damaged_table_as_damaged(home: Path) -> None:
     table_of({SECONDS: 1.0}, "s").write(home / "good.parquet")
     whole = (home / "good.parquet").read_bytes()
     (home / "cut.parquet").write_bytes(whole[:-9])
@@ -174,11 +174,11 @@ def test_fetch_makes_the_table_from_a_mirror(
     result = run("fetch", *(["--base-url", mirror] if by == "option" else []))
     assert result.exit_code == 0 and result.stderr == ""
     assert result.stdout.splitlines() == [
-        "1 files downloaded, 0 were here already; all checksums are right",
+        "1 files downloaded, 0 already present; all checksums match",
         f"nasbench201: 15,625 rows, 1 columns, in {home / 'nasbench201.parquet'}",
     ]
     assert Table.open(home / "nasbench201.parquet").column(SECONDS)[2] == 600.0
-    assert "0 files downloaded, 1 were here already" in run("fetch", "--base-url", mirror).stdout
+    assert "0 files downloaded, 1 already present" in run("fetch", "--base-url", mirror).stdout
 
 
 def test_fetch_of_the_real_files(real_data: Path, home: Path, serve: Callable[[Path], str]) -> None:
@@ -189,7 +189,7 @@ def test_fetch_of_the_real_files(real_data: Path, home: Path, serve: Callable[[P
     assert listed()["tables"][0]["datasets"] == ["ImageNet16-120", "cifar10", "cifar100"]
 
 
-def test_fetch_raises_one_line_and_prints_nothing(home: Path, small_manifest: Entry, mirror: str, tmp_path: Path) -> None:
+def test_fetch_raises_a_one_line_error_and_prints_nothing(home: Path, small_manifest: Entry, mirror: str, tmp_path: Path) -> None:
     (tmp_path / "mirror" / PATH).write_bytes(TIMES[:-1] + b"!")
     result = CliRunner().invoke(app, ["fetch", "--base-url", mirror])
     assert isinstance(result.exception, FetchError) and "\n" not in str(result.exception) and small_manifest.sha256 in str(result.exception)  # type: ignore[operator]
@@ -198,7 +198,7 @@ def test_fetch_raises_one_line_and_prints_nothing(home: Path, small_manifest: En
     assert isinstance(result.exception, FetchError) and "'ftp://somewhere' is not a mirror" in str(result.exception)
 
 
-def test_import_makes_tables_where_there_are_none(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_creates_missing_tables(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "archive").write_bytes(b"")
     cells = table_of({MEAN: 1.0, MEAN + "/777": 2.0}, "archive")
     operators = Table.from_columns("fbnet-operators", {"latency_ms/raspi4": np.ones(3)}, {"latency_ms/raspi4": "archive"})
@@ -213,7 +213,7 @@ def test_import_makes_tables_where_there_are_none(home: Path, tmp_path: Path, mo
     assert Table.open(home / "fbnet-operators.parquet").checksum == operators.checksum
 
 
-def test_import_adds_to_what_is_there_and_wins(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_adds_columns_and_replaces_existing_ones(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table_of({MEAN: 1.0, SECONDS: 5.0}, PATH).write(home / "nasbench201.parquet")
     (tmp_path / "archive").write_bytes(b"")
     calls = importer(monkeypatch, table_of({MEAN: 2.0, MEAN + "/777": 3.0}, "archive"))
@@ -225,7 +225,7 @@ def test_import_adds_to_what_is_there_and_wins(home: Path, tmp_path: Path, monke
     assert table.sources == {MEAN: "archive", MEAN + "/777": "archive", SECONDS: PATH}
 
 
-def test_what_was_imported_survives_a_fetch(
+def test_imported_columns_survive_a_fetch(
     home: Path, small_manifest: Entry, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "archive").write_bytes(b"")
@@ -236,7 +236,7 @@ def test_what_was_imported_survives_a_fetch(
     assert Table.open(home / "nasbench201.parquet").checksum == before
 
 
-def test_import_says_what_is_partial_and_keeps_the_complete(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_reports_partial_columns_and_keeps_complete_ones(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table_of({MEAN: 1.0}, PATH).write(home / "nasbench201.parquet")
     (tmp_path / "archive").write_bytes(b"")
     few = np.where(np.arange(SIZE) < 3, 9.0, np.nan)
@@ -248,7 +248,7 @@ def test_import_says_what_is_partial_and_keeps_the_complete(home: Path, tmp_path
     assert Table.open(home / "nasbench201.parquet").column(MEAN)[0] == 1.0
 
 
-def test_import_refuses_in_one_line_and_leaves_what_was_there(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_import_is_a_one_line_error_and_changes_nothing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table_of({MEAN: 1.0}, PATH).write(home / "nasbench201.parquet")
     old = (home / "nasbench201.parquet").read_bytes()
     (tmp_path / "archive").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""`budgetnas list`: what is available, and for what is not, why."""
+"""`budgetnas list`: what is available, and why the rest is not."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def test_spaces(command: Command) -> None:
     assert by_name["darts"]["parameters"] == "channels, cells, groups, connection"
 
 
-def test_datasets_without_a_table_say_how_to_get_them(command: Command) -> None:
+def test_datasets_without_a_table_name_the_command_that_downloads_it(command: Command) -> None:
     found = {row["dataset"]: row["available"] for row in rows(command("list", "datasets", "--json"))}
     assert list(found) == list(TASKS)
     assert found.pop("closed-form") == found.pop("digits201") == "yes"
@@ -56,7 +56,7 @@ def test_datasets_and_devices_of_the_real_tables(command: Command, real_home: Pa
     assert set(devices.values()) == {"ImageNet16-120, cifar10, cifar100"}
 
 
-def test_devices_show_metrics_units_and_how_they_came_about(command: Command) -> None:
+def test_devices_show_metrics_units_and_whether_they_are_measured(command: Command) -> None:
     found = {row["device"]: row for row in rows(command("list", "devices", "--json"))}
     assert list(found) == list(DEVICES)
     assert found["edgegpu"]["metrics"] == "latency_ms (measured), energy_mj (measured)"
@@ -67,7 +67,7 @@ def test_devices_show_metrics_units_and_how_they_came_about(command: Command) ->
     assert found["raspi4"]["queried here for"] == "nothing: run `budgetnas data fetch`"
 
 
-def test_methods_are_the_files_of_the_folder_and_say_their_settings(command: Command) -> None:
+def test_methods_are_the_files_of_the_folder_with_their_evaluators(command: Command) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     found = {row["method"]: row for row in rows(command("list", "methods", "--json"))}
     folder = Path(listing.__file__).resolve().parents[2] / "methods"
@@ -89,7 +89,7 @@ def test_one_method_with_its_settings(command: Command) -> None:
 
 
 @pytest.mark.parametrize("what", ["methods", "spaces", "datasets", "devices"])
-def test_for_people_every_name_is_in_the_table(command: Command, what: str) -> None:
+def test_without_json_every_name_is_in_the_table(command: Command, what: str) -> None:
     names = [next(iter(row.values())) for row in rows(command("list", what, "--json"))]
     done = command("list", what)
     assert (done.returncode, done.stderr) == (0, "")
@@ -97,7 +97,7 @@ def test_for_people_every_name_is_in_the_table(command: Command, what: str) -> N
 
 
 def test_brackets_in_a_name_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """They are markup to rich, and spaces with parameters have them."""
+    """Rich takes brackets for markup, and spaces with parameters have them."""
     listing._show([{"space": "rcnet[positions=6]"}], as_json=False)
     assert "rcnet[positions=6]" in capsys.readouterr().out
 
@@ -116,7 +116,7 @@ def test_a_wrong_command_line_is_refused_in_one_line(command: Command, arguments
     assert done.stderr.startswith("budgetnas: ") and done.stderr.endswith("--help`\n")
 
 
-def test_the_home_of_nobody_is_one_line(command: Command) -> None:
+def test_the_home_of_an_unknown_user_is_a_one_line_error(command: Command) -> None:
     done = command("list", "datasets", BUDGETNAS_DATA="~no-such-user-here/tables")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("budgetnas: BUDGETNAS_DATA is ~no-such-user-here/tables") and done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`budgetnas lookup-graph STUDY`: graphs made once, files written, and what is wrong with a study said in a line."""
+"""`budgetnas lookup-graph STUDY`: graphs are made once, files are written, and a wrong study is a one-line error."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     one = ("search", "dca_nas", "nasbench201", "--dataset", "closed-form", "--device", "closed-form", "--limit", "latency_ms<=3")
     one += ("--setting", "steps=20", "--setting", "lookup=made/graphs.json", "--json")
     found = json.loads(command(*one).stdout)
-    assert found["status"] == "ok" and found["report"]["lookup_searches"] == 2.0  # one search reads the graphs of a study too
+    assert found["status"] == "ok" and found["report"]["lookup_searches"] == 2.0  # a single search also reads the graphs of a study
     assert command(*arguments).returncode == 0
     assert records == {row.identity: row.timing for row in Store(tmp_path / "runs" / "small-lookup").rows()}
 
@@ -71,16 +71,16 @@ def test_the_graphs_of_a_study_are_made_once_and_written(command: Command, tmp_p
     ("study", "reason"),
     [
         (STUDY.format(lookup=""), 'names no look-up graphs; write lookup = "FILE.json" under a [[method]]'),
-        (STUDY.replace("dca_nas", "darts").format(lookup='lookup = "x.json"'), "method 'darts' looks nothing up; leave lookup out"),
+        (STUDY.replace("dca_nas", "darts").format(lookup='lookup = "x.json"'), "method 'darts' reads no look-up graphs; remove lookup"),
         (
             STUDY.replace('"latency_ms<=3", "latency_ms<=4,params>=2k", ', "").format(lookup='lookup = "x.json"'),
             "no problem has an upper limit, so there is nothing to look up",
         ),
         (STUDY.format(lookup='lookup = "."'), "cannot read look-up graphs from"),
     ],
-    ids=["names none", "looks nothing up", "no limit", "a folder"],
+    ids=["no graphs named", "reads no graphs", "no limit", "a folder"],
 )
-def test_a_study_without_graphs_is_refused_in_a_line(study: str, reason: str, command: Command, tmp_path: Path) -> None:
+def test_a_study_without_graphs_is_a_one_line_error(study: str, reason: str, command: Command, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     (tmp_path / "small.toml").write_text(study)
     done = command("lookup-graph", "small.toml", "--workers", "1")

@@ -22,7 +22,7 @@ def last_frame(capsys: Captured) -> list[str]:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_bar_has_its_name_how_much_is_done_and_a_text(capsys: Captured) -> None:
+def test_a_bar_shows_its_name_the_amount_done_and_a_text(capsys: Captured) -> None:
     with Bars() as bars:
         bars.show("trials", 3, 10, "2 failed")
     (line,) = last_frame(capsys)
@@ -30,7 +30,7 @@ def test_a_bar_has_its_name_how_much_is_done_and_a_text(capsys: Captured) -> Non
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_total_may_be_unknown_at_first(capsys: Captured) -> None:
+def test_the_total_may_be_unknown_at_first(capsys: Captured) -> None:
     with Bars() as bars:
         bars.show("searches")
         assert bars.console.is_terminal
@@ -38,7 +38,7 @@ def test_a_total_may_be_unknown_at_first(capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_items_that_take_minutes_have_a_time_left(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_that_take_minutes_show_the_time_left(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("rich.console.monotonic", lambda: now)
     with Bars() as bars:
@@ -48,7 +48,7 @@ def test_items_that_take_minutes_have_a_time_left(capsys: Captured, monkeypatch:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_what_was_found_at_the_start_is_no_speed(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_found_at_the_start_do_not_count_as_speed(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr("rich.console.monotonic", lambda: now)
     with Bars() as bars:
@@ -67,7 +67,7 @@ def test_bytes_and_several_names(capsys: Captured) -> None:
         bars.show("a.bin", 3_000_000, 3_000_000)
     first, second = last_frame(capsys)
     assert first.startswith("a.bin ") and "3.0/3.0 MB" in first
-    assert second.startswith("[b].bin ") and "7/? bytes" in second  # square brackets are no markup
+    assert second.startswith("[b].bin ") and "7/? bytes" in second  # square brackets are not taken for markup
 
 
 @pytest.mark.usefixtures("terminal")
@@ -80,7 +80,9 @@ def test_a_hidden_bar_is_gone(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_without_a_terminal_there_is_nothing_or_the_last_state(capsys: Captured, monkeypatch: pytest.MonkeyPatch, everywhere: bool) -> None:
+def test_without_a_terminal_nothing_or_only_the_last_state_is_written(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, everywhere: bool
+) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     with Bars(everywhere=everywhere) as bars:
         assert not bars.console.is_terminal

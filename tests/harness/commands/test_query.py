@@ -1,4 +1,4 @@
-"""`budgetnas query` and `budgetnas oracle`: their JSON, and what a wrong command line is answered."""
+"""`budgetnas query` and `budgetnas oracle`: their JSON, and the messages for wrong command lines."""
 
 import json
 from collections.abc import Callable
@@ -23,14 +23,14 @@ Answer = Callable[..., Any]
 
 @pytest.fixture
 def answer(here: Callable[..., tuple[int, str, str]]) -> Answer:
-    """What a command prints with --json."""
+    """Return what a command prints with --json, parsed."""
 
     def ask(*arguments: str) -> Any:
         code, output, errors = here(*arguments, "--json")
         assert (code, errors) == (0, "")
         assert output.count("\n") == 1
         # Strict JSON: no NaN, no Infinity.
-        return json.loads(output, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+        return json.loads(output, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
 
     return ask
 
@@ -61,27 +61,29 @@ def test_query_has_the_keys_that_scripts_rely_on(answer: Answer) -> None:
     assert known["energy_mj"] == {"closed-form": tabulated.resource("energy_mj")[0]}
 
 
-def test_an_index_and_a_text_name_the_same(answer: Answer) -> None:
+def test_an_index_and_a_text_name_the_same_architecture(answer: Answer) -> None:
     by_index = answer("query", "nasbench201", "0", "--dataset", "closed-form")
     for text in (CELL_0, f" {CELL_0} ", "+0", "000", " 0 "):
         assert answer("query", "nasbench201", text, "--dataset", "closed-form") == by_index
 
 
-def test_what_a_device_does_not_run_is_null(answer: Answer) -> None:
+def test_costs_on_a_device_that_does_not_support_the_network_are_null(answer: Answer) -> None:
     unsupported = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|none~2|"
     known = answer("query", "nasbench201", unsupported, "--dataset", "closed-form")
     assert known["connected"] is True
     assert known["latency_ms"] == known["energy_mj"] == {"closed-form": None}
 
 
-def test_a_disconnected_cell_is_said_to_be_that(answer: Answer, here: Answer) -> None:
+def test_a_disconnected_cell_is_shown_as_disconnected(answer: Answer, here: Answer) -> None:
     empty = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
     assert answer("query", "nasbench201", empty, "--dataset", "closed-form")["connected"] is False
     code, output, _ = here("query", "nasbench201", empty, "--dataset", "closed-form")
-    assert code == 0 and empty in output and "cannot know anything" in output
+    assert code == 0 and empty in output and "does not depend on its input" in output
 
 
-def test_query_s_dataset_is_cifar10_and_every_device_answers(real_home: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_query_s_default_dataset_is_cifar10_and_every_device_is_shown(
+    real_home: Path, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BUDGETNAS_DATA", str(real_home))
     known = answer("query", "nasbench201", "6111")
     assert known["dataset"] == "cifar10"
@@ -92,7 +94,7 @@ def test_query_s_dataset_is_cifar10_and_every_device_answers(real_home: Path, an
     assert answer("query", "nasbench201", "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")["latency_ms"]["edgetpu"] is None
 
 
-def test_oracle_gives_the_best_and_the_front_as_entries(answer: Answer) -> None:
+def test_oracle_prints_the_best_and_the_front_as_entries(answer: Answer) -> None:
     found = answer(
         "oracle",
         "nasbench201",
@@ -124,14 +126,14 @@ def test_oracle_gives_the_best_and_the_front_as_entries(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("resource", ["latency_ms", "energy_mj", "params", "macs"])
-def test_the_front_is_against_any_resource(answer: Answer, resource: str) -> None:
+def test_the_front_may_be_against_any_resource(answer: Answer, resource: str) -> None:
     found = answer("oracle", "nasbench201", "--dataset", "closed-form", "--device", "closed-form", "--front", resource)
     tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     assert found["limits"] == []
     assert [entry["index"] for entry in found["front"]] == pareto_front(tabulated, resource).tolist()
 
 
-def test_nothing_feasible_is_an_answer(answer: Answer, here: Answer) -> None:
+def test_nothing_feasible_is_not_an_error(answer: Answer, here: Answer) -> None:
     arguments = ("oracle", "nasbench201", "--dataset", "closed-form", "--limit", "params<=1")
     found = answer(*arguments)
     assert (found["feasible"], found["best_by_validation"], found["best_by_test"], found["front"]) == (0, None, None, [])
@@ -146,7 +148,7 @@ def test_the_published_best_on_the_real_tables(real_home: Path, answer: Answer, 
     assert found["feasible"] == SIZE - 341
 
 
-def test_a_partly_imported_table_answers_what_it_knows(answer: Answer, here: Answer, tmp_path: Path) -> None:
+def test_a_partly_imported_table_answers_for_the_known_architectures(answer: Answer, here: Answer, tmp_path: Path) -> None:
     known = {accuracy_column("cifar10", "test"): 90.0, accuracy_column("cifar10", "validation"): 80.0, seconds_column("cifar10"): 7.0}
     columns = {name: [float("nan")] * SIZE for name in known}
     for name, value in known.items():
@@ -197,7 +199,7 @@ CLOSED = ("--dataset", "closed-form")
         (("oracle", "nasbench201", *CLOSED, "--front", "energy_mj"), "energy_mj is a device's; name a device"),
     ],
 )
-def test_a_wrong_name_is_one_line_on_standard_error(
+def test_a_wrong_argument_is_one_line_on_standard_error(
     here: Callable[..., tuple[int, str, str]], arguments: tuple[str, ...], message: str
 ) -> None:
     code, output, errors = here(*arguments, *([] if "--" in arguments else ["--json"]))

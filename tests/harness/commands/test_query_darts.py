@@ -1,4 +1,4 @@
-"""`budgetnas query` where there is no table: what is computed of an architecture of any space, and every way to ask wrongly."""
+"""`budgetnas query` without a table: the figures computed for architectures of any space, and the messages for wrong arguments."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,12 +21,12 @@ Answer = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def answer(here: Ran) -> Answer:
-    """What `budgetnas query ... --json` prints."""
+    """Return what `budgetnas query ... --json` prints, parsed."""
 
     def ask(*arguments: str) -> dict[str, Any]:
         code, output, errors = here("query", *arguments, "--json")
         assert (code, errors, output.count("\n")) == (0, "", 1)
-        found = json.loads(output, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+        found = json.loads(output, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
         assert isinstance(found, dict)
         return found
 
@@ -42,13 +42,13 @@ def test_the_published_genotypes_have_their_published_figures(answer: Answer) ->
     assert (known["space"], known["dataset"]) == ("darts", "cifar10")
 
 
-def test_a_name_is_read_in_any_spelling(answer: Answer) -> None:
+def test_a_published_name_is_read_in_any_spelling(answer: Answer) -> None:
     expected = answer("darts", GENOTYPES["pcdarts_cifar10"])
     for name in ("pcdarts_cifar10", "PC-DARTS (CIFAR-10)", " PCDARTS_cifar10 "):
         assert answer("darts", name) == expected
 
 
-def test_sizes_replace_those_of_the_space_and_keep_its_other_parameters(answer: Answer) -> None:
+def test_size_options_replace_the_space_s_sizes_and_keep_its_other_parameters(answer: Answer) -> None:
     space = DARTS(channels=16, cells=8, groups=2)
     arch = space.published["darts_v2"]
     for name, options in (
@@ -65,7 +65,7 @@ def test_imagenet_has_its_own_stem_and_size(answer: Answer) -> None:
     assert answer("darts", "darts_v2", "--dataset", "imagenet", "--channels", "48", "--cells", "14")["macs"] == known["macs"]
 
 
-def test_cycles_are_the_paper_s_or_the_network_s(answer: Answer) -> None:
+def test_cycles_are_those_of_the_paper_or_of_the_network(answer: Answer) -> None:
     assert answer("darts", "darts_v2", "--cycles", "paper")["cycles"] == 1_244_160
     network = answer("darts", "darts_v2", "--cycles", "network")["cycles"]
     assert network == DARTS().figures(DARTS().published["darts_v2"], TASKS["cifar10"])["cycles"] == 2_643_076_800
@@ -78,14 +78,14 @@ def test_cells_of_nasbench201_on_a_dataset_without_a_table(answer: Answer) -> No
     assert answer("nasbench201", CELL_0, "--dataset", "imagenet", "--cycles", "network")["params"] == 193_656
 
 
-def test_where_there_is_a_table_only_the_cycles_asked_for_are_new(answer: Answer) -> None:
+def test_with_a_table_the_cycles_option_adds_only_the_cycles(answer: Answer) -> None:
     for dataset, cycles in (("closed-form", 79_705_280), ("digits201", 104_112)):
         before, asked = (answer("nasbench201", "0", "--dataset", dataset, *more) for more in ((), ("--cycles", "network")))
         assert asked == before | {"cycles": cycles}
         assert "accuracy" in before
 
 
-def test_for_people_there_is_a_sheet(here: Ran) -> None:
+def test_without_json_a_table_is_printed(here: Ran) -> None:
     code, output, errors = here("query", "darts", "darts_v2", "--channels", "36")
     assert (code, errors) == (0, "")
     for text in ("darts[channels=36] on cifar10", "3,349,342", "parameters with auxiliary head", "528,359,040", "Genotype(normal=["):
@@ -140,7 +140,7 @@ def test_costs_on_devices_are_shown_where_a_space_computes_them() -> None:
         (("nasbench201", "darts_v2", "--dataset", "fashion-mnist"), "'darts_v2' has 1 node(s)"),
     ],
 )
-def test_a_wrong_question_is_one_line(here: Ran, arguments: tuple[str, ...], message: str) -> None:
+def test_a_wrong_argument_is_one_line(here: Ran, arguments: tuple[str, ...], message: str) -> None:
     code, output, errors = here("query", *arguments, "--json")
     assert (code, output) == (1, "")
     assert message in errors and errors.startswith("budgetnas: ") and errors.count("\n") == 1 and len(errors) < 600
@@ -153,7 +153,7 @@ def test_a_wrong_option_is_one_line(here: Ran, arguments: tuple[str, ...]) -> No
     assert errors.endswith("--help`\n")
 
 
-def test_the_oracle_says_which_datasets_have_a_table(here: Ran) -> None:
+def test_the_oracle_lists_the_datasets_that_have_a_table(here: Ran) -> None:
     code, output, errors = here("oracle", "nasbench201", "--dataset", "fashion-mnist")
     assert (code, output) == (1, "")
     assert "no table knows the accuracies of nasbench201 on fashion-mnist; choose one of cifar10, cifar100" in errors

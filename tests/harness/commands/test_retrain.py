@@ -1,4 +1,4 @@
-"""`budgetnas retrain` and `budgetnas data build`: what they print, and one clear line for everything that is wrong."""
+"""`budgetnas retrain` and `budgetnas data build`: their output, and their one-line errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0]
 
 
 def lacking(folder: Path, *names: str) -> dict[str, str]:
-    """An environment for a process in which some packages are not installed."""
+    """Return the environment of a process in which some packages seem not to be installed."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(LACKING.format(names=names))
     return {"PYTHONPATH": ":".join([str(folder), *(path for path in sys.path if path)])}
@@ -77,7 +77,7 @@ def test_json_for_scripts(command: Command, trains: None) -> None:
     assert found["seconds"] > 0
 
 
-def test_for_people_trained_stands_beside_queried(command: Command, trains: None) -> None:
+def test_without_json_trained_and_queried_accuracies_are_printed(command: Command, trains: None) -> None:
     by_index = command("retrain", "nasbench201", "0")
     assert (by_index.returncode, by_index.stderr) == (0, "")
     for text in ("nasbench201 0 on digits201, seed 0", "trained", "queried", "difference", "mean of seeds 0, 1, 2", "validation", "test"):
@@ -103,14 +103,14 @@ def test_for_people_trained_stands_beside_queried(command: Command, trains: None
         (("nasbench201", CELL, "--dataset", "digits", "--recipe", "smoke", "--seed", "-1"), "the seed is -1; choose 0 to 2^63 - 1"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(command: Command, arguments: tuple[str, ...], message: str) -> None:
+def test_a_wrong_argument_is_a_one_line_error(command: Command, arguments: tuple[str, ...], message: str) -> None:
     assert message in one_line(command("retrain", *arguments))
 
 
 @pytest.mark.parametrize(
     ("package", "message"), [("torch", "PyTorch is not installed"), ("sklearn", "scikit-learn, which brings the images of digits, is not")]
 )
-def test_a_machine_that_lacks_a_package_is_told_what_to_install(
+def test_without_a_package_the_error_names_what_to_install(
     command: Command, tmp_path: Path, trains: None, package: str, message: str
 ) -> None:
     line = one_line(command("retrain", "nasbench201", CELL, **lacking(tmp_path / "site", package)))
@@ -126,7 +126,7 @@ def test_a_machine_that_lacks_a_package_is_told_what_to_install(
         ("torch", "table", "PyTorch is not installed"),
     ],
 )
-def test_a_build_without_what_it_needs_is_told_what_to_install(
+def test_a_build_without_a_package_names_what_to_install(
     command: Command, tmp_path: Path, trains: None, package: str, step: str, message: str
 ) -> None:
     done = command("data", "build", "digits201", "--step", step, **lacking(tmp_path / "site", package))
@@ -134,13 +134,13 @@ def test_a_build_without_what_it_needs_is_told_what_to_install(
     assert message in line and "run `pip install budgetnas[train]`" in line
 
 
-def test_a_table_from_nothing_trained_is_refused_and_nothing_is_written(command: Command, tmp_path: Path, trains: None) -> None:
+def test_a_table_without_trained_networks_is_refused_and_nothing_is_written(command: Command, tmp_path: Path, trains: None) -> None:
     done = command("data", "build", "digits201", "--step", "table", "--out", str(tmp_path / "out"))
     assert "accuracies: 328 of 328 parts are missing; run the command again without --step" in one_line(done)
     assert not (tmp_path / "out").exists()
 
 
-WITH_A_TABLE_OF_ITS_OWN = """
+WITH_ANOTHER_TABLE = """
 import sys
 from pathlib import Path
 from budgetnas.harness.cli import main
@@ -165,7 +165,7 @@ def test_an_edited_table_is_refused_in_one_line(tmp_path: Path, arguments: tuple
     content = bytearray((tmp_path / "digits201.parquet").read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / "digits201.parquet").write_bytes(content)
-    code = WITH_A_TABLE_OF_ITS_OWN.format(folder=str(tmp_path))
+    code = WITH_ANOTHER_TABLE.format(folder=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert "was edited or damaged; install budgetnas again" in one_line(done)
 
@@ -187,7 +187,7 @@ test = 50
 """
 
 
-def test_by_a_recipe_of_one_s_own_beside_the_table(command: Command, tmp_path: Path, trains: None) -> None:
+def test_training_with_a_user_s_recipe_is_shown_beside_the_table(command: Command, tmp_path: Path, trains: None) -> None:
     (tmp_path / "own.toml").write_text(RECIPE)
     asked = ("retrain", "nasbench201", CELL, "--recipe", "own.toml", "--out", "run")
     done = command(*asked)
@@ -208,7 +208,7 @@ def test_by_a_recipe_of_one_s_own_beside_the_table(command: Command, tmp_path: P
 
 
 @pytest.mark.long
-def test_an_interrupted_training_goes_on(command: Command, start: Start, tmp_path: Path, trains: None) -> None:
+def test_an_interrupted_training_continues(command: Command, start: Start, tmp_path: Path, trains: None) -> None:
     (tmp_path / "own.toml").write_text(RECIPE)
     asked = ("retrain", "nasbench201", CELL, "--recipe", "own.toml")
     with start(*asked, "--out", "broken") as process:
@@ -218,8 +218,8 @@ def test_an_interrupted_training_goes_on(command: Command, start: Start, tmp_pat
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
-    if process.returncode == 130:  # it may have ended before the signal came
-        assert "budgetnas: stopped; what is done is kept, run the same command to go on" in rest
+    if process.returncode == 130:  # it may have finished before the signal
+        assert "budgetnas: stopped; finished work is kept, run the same command to continue" in rest
         assert not (tmp_path / "broken" / "result.json").exists()
     assert [path.name for path in (tmp_path / "broken").iterdir() if path.name.startswith(".checkpoint")] == []
     resumed, straight = (json.loads(command(*asked, "--out", out, "--json").stdout) for out in ("broken", "straight"))

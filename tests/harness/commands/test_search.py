@@ -1,4 +1,4 @@
-"""`budgetnas search`: one search from the command line, on a table and in a supernet, found again, and refused in one line."""
+"""`budgetnas search`: one search on a table or in a supernet, its kept record, its continuation, and its one-line errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,29 +40,35 @@ def recipe(tmp_path: Path) -> Callable[[int], Path]:
     return write
 
 
-def test_a_search_on_a_table_answers_in_words_and_in_json_and_is_found_again(command: Command, tmp_path: Path) -> None:
+def record_of(folder: Path, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the record that a search's JSON answer names."""
+    found: dict[str, Any] = json.loads(Store((folder / answer["record"]).parent).row(answer["identity"]).json())
+    return found
+
+
+def test_a_search_on_a_table_prints_text_and_json_and_is_not_repeated(command: Command, tmp_path: Path) -> None:
     words = ("search", "random_search", "nasbench201", "--device", "amd-epyc", "--limit", "latency_ms@q25", "--queries", "20")
     first = command(*words, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert "feasible under latency_ms<=" in first.stdout and "regret" in first.stdout
     again = json.loads(command(*words, "--json", cwd=tmp_path).stdout)
     assert again["feasible"] and again["test"] > 50.0 and again["arch"] in first.stdout
-    record = json.loads((tmp_path / again["record"]).read_text())
+    record = record_of(tmp_path, again)
     assert record["identity"] == again["identity"] and record["queries"] == 20
     assert "found" in command(*words, cwd=tmp_path).stdout
 
 
-def test_settings_and_plug_ins_are_taken(command: Command, tmp_path: Path) -> None:
+def test_settings_are_passed_to_the_method(command: Command, tmp_path: Path) -> None:
     words = ("search", "regularized_evolution", "nasbench201", "--queries", "30", "--setting", "population=5", "--json")
     answer = json.loads(command(*words, cwd=tmp_path).stdout)
-    assert json.loads((tmp_path / answer["record"]).read_text())["trial"]["method"]["settings"]["population"] == 5
+    assert record_of(tmp_path, answer)["trial"]["method"]["settings"]["population"] == 5
 
 
 REFUSED = {
     "an unknown method": (("search", "dartz", "nasbench201"), "unknown method 'dartz'"),
     "an unknown space": (("search", "darts", "darts2"), "unknown space 'darts2'"),
     "a supernet without a recipe": (("search", "darts", "nasbench201", "--evaluator", "supernet"), "needs --recipe"),
-    "a table with one": (("search", "darts", "nasbench201", "--recipe", "search-smoke"), "takes no --recipe"),
+    "a table with a recipe": (("search", "darts", "nasbench201", "--recipe", "search-smoke"), "takes no --recipe"),
     "an unknown evaluator": (("search", "darts", "nasbench201", "--evaluator", "tabel"), "unknown evaluator 'tabel'; choose one of table"),
     "an unknown recipe": ((*IN_SUPERNET[:-1], "fast"), "there is no search recipe fast"),
     "a recipe of another kind": ((*IN_SUPERNET[:-1], "digits201"), "there is no search recipe digits201"),
@@ -69,22 +76,22 @@ REFUSED = {
     "weights on a table": (("search", "pc_darts", "nasbench201"), "does not offer"),
     "accuracy from a supernet": (("search", "random_search", *IN_SUPERNET[2:-1], "search-smoke"), "needs accuracy"),
     "a limit that cannot be read": (("search", "random_search", "nasbench201", "--limit", "fast"), "limit 'fast' cannot be read"),
-    "a device that is not known": (("search", "random_search", "nasbench201", "--device", "pixel3"), "device 'pixel3' is not known"),
-    "no setting": (("search", "darts", "nasbench201", "--setting", "unrolled"), "is not NAME=VALUE"),
-    "a setting that is not there": (("search", "darts", "nasbench201", "--setting", "speed=2"), "has no setting 'speed'"),
+    "an unknown device": (("search", "random_search", "nasbench201", "--device", "pixel3"), "device 'pixel3' is not known"),
+    "a setting without a value": (("search", "darts", "nasbench201", "--setting", "unrolled"), "is not NAME=VALUE"),
+    "an unknown setting": (("search", "darts", "nasbench201", "--setting", "speed=2"), "has no setting 'speed'"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_done_is_one_line(command: Command, tmp_path: Path, case: str) -> None:
-    words, said = REFUSED[case]
+def test_an_impossible_request_is_a_one_line_error(command: Command, tmp_path: Path, case: str) -> None:
+    words, message = REFUSED[case]
     result = command(*words, cwd=tmp_path)
     assert result.returncode in (1, 2)
-    assert said in result.stderr and len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
+    assert message in result.stderr and len(result.stderr.strip().splitlines()) == 1 and "Traceback" not in result.stderr
     assert not list(tmp_path.rglob("records.sqlite"))
 
 
-def test_a_search_in_a_supernet_shows_its_steps_and_what_the_table_knows(command: Command, recipe: Callable[[int], Path]) -> None:
+def test_a_search_in_a_supernet_shows_its_steps_and_the_table_s_accuracy(command: Command, recipe: Callable[[int], Path]) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     folder = recipe(2)
     result = command(*IN_SUPERNET, cwd=folder)
@@ -93,10 +100,10 @@ def test_a_search_in_a_supernet_shows_its_steps_and_what_the_table_knows(command
     assert "queried: validation" in result.stdout
     (history,) = (folder / "runs" / "search" / "histories").glob("*.json")
     assert [row["step"] for row in json.loads(history.read_text())["steps"]] == list(range(6))
-    assert not list((folder / "runs" / "search").rglob("search.pt"))  # what was kept to go on from is gone with the record
+    assert not list((folder / "runs" / "search").rglob("search.pt"))  # the checkpoint is deleted once there is a record
 
 
-def test_a_search_that_is_interrupted_goes_on_and_ends_the_same(command: Command, start: Start, recipe: Callable[[int], Path]) -> None:
+def test_an_interrupted_search_continues_to_the_same_record(command: Command, start: Start, recipe: Callable[[int], Path]) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     folder = recipe(12)
     whole = json.loads(command(*IN_SUPERNET, "--out", "whole", "--json", cwd=folder).stdout)
@@ -104,9 +111,9 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_the_same(command: Command
     while not list((folder / "cut").rglob("search.pt")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    if process.returncode:  # it may have ended before
-        assert "run the same command to go on" in said
+    _, errors = process.communicate(timeout=60)
+    if process.returncode:  # it may have finished before the signal
+        assert "run the same command to continue" in errors
     resumed = json.loads(command(*IN_SUPERNET, "--out", "cut", "--json", cwd=folder).stdout)
     records = [Store((folder / answer["record"]).parent).row(answer["identity"]).json() for answer in (whole, resumed)]
     assert records[0] == records[1]

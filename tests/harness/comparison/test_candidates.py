@@ -1,4 +1,4 @@
-"""Which networks are retrained: each once, the winners of a run on a table, what every search found elsewhere."""
+"""Which networks are retrained, each once: the winners of a run on a table, and the network of every search of other runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pairs_of(candidate: Candidate) -> list[tuple[str, str]]:
     return [(finding.problem, finding.method) for finding in candidate.findings]
 
 
-def test_every_search_s_network_is_there_once_and_knows_who_found_it() -> None:
+def test_every_search_s_network_is_returned_once_with_the_searches_that_found_it() -> None:
     records = pd.DataFrame(
         [
             row(OTHER), row(int(CANONICAL[OTHER]), method="rc_darts", seed=3, feasible=False), row(DISCONNECTED), row(None, seed=1),
@@ -51,7 +51,7 @@ def test_every_search_s_network_is_there_once_and_knows_who_found_it() -> None:
     assert 0.0 < shared.queried.mean["test"] < 100.0 and math.isnan(shared.early_stopped) and math.isnan(shared.search_accuracy)
 
 
-def test_early_stopped_scores_are_of_searches_that_train_their_candidates() -> None:
+def test_only_searches_that_train_their_candidates_have_early_stopped_accuracies() -> None:
     rows = [row(15624, validation=60.0, ranking_class="training"), row(15624, validation=70.0, ranking_class="training", seed=1)]
     assert networks_of_searches(pd.DataFrame(rows), lambda identity: {})[0].early_stopped == 65.0
 
@@ -63,7 +63,7 @@ def test_nothing_to_retrain_is_an_error() -> None:
         winners(pd.DataFrame([of_table(10, 90.0, feasible=False)]))
 
 
-def test_a_winner_is_the_feasible_recommendation_best_by_validation_of_a_problem_and_method() -> None:
+def test_the_winner_of_a_problem_and_method_is_feasible_and_best_by_validation() -> None:
     records = pd.DataFrame(
         [
             of_table(10, 90.0), of_table(11, 95.0, seed=1), of_table(12, 99.0, feasible=False), of_table(13, 80.0, method="tpe"),
@@ -80,8 +80,8 @@ def test_a_winner_is_the_feasible_recommendation_best_by_validation_of_a_problem
     assert all(math.isnan(winner.early_stopped) for winner in found)
 
 
-def test_of_equal_winners_the_lowest_index_counts_once() -> None:
-    """The index is the published one, which does not order networks as their genes do."""
+def test_of_equal_winners_only_the_lowest_index_counts() -> None:
+    """The published index counts: it orders networks differently from their genes."""
     later, earlier = 4_000, 3_000
     assert SPACE.at(int(CANONICAL[earlier])).genes > SPACE.at(int(CANONICAL[later])).genes and CANONICAL[earlier] < CANONICAL[later]
     (found,) = winners(pd.DataFrame([of_table(later, 90.0), of_table(earlier, 90.0, seed=1)]))
@@ -94,7 +94,7 @@ def test_identical_networks_are_retrained_once() -> None:
     assert [method for _, method in pairs_of(found[0])] == ["rcas", "tpe"]
 
 
-def test_last_figures_leave_out_what_is_not_known() -> None:
+def test_last_figures_leave_out_unknown_figures() -> None:
     steps: list[dict[str, float | None]] = [{"step": step, "loss": None if step > 18 else float(step), "a": None} for step in range(20)]
     assert last_figures(steps) == {"loss": 18.0, "step": 18.5}
     assert last_figures([]) == {}

@@ -1,4 +1,4 @@
-"""By what the networks of a run are retrained, with which seeds, and that nothing is trained twice."""
+"""The recipes and seeds with which a run's networks are retrained; nothing is trained twice."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ INDEX = 1_462
 
 @pytest.fixture(autouse=True)
 def no_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No images but those of scikit-learn."""
+    """Only the images of scikit-learn are available."""
     monkeypatch.setenv("BUDGETNAS_IMAGES", str(tmp_path / "images"))
 
 
-def test_without_a_recipe_tables_with_a_trainer_are_retrained_by_it() -> None:
+def test_without_a_recipe_the_trainer_of_a_table_is_used() -> None:
     assert recipes_of([OWN, OWN], None) == ({OWN: None}, [])
     assert recipes_of([OWN], "digits201") == ({OWN: None}, [])
     found, left_out = recipes_of([OWN, CIFAR10, DIGITS], None)
@@ -43,7 +43,7 @@ def test_without_a_recipe_tables_with_a_trainer_are_retrained_by_it() -> None:
     ]
 
 
-def test_without_any_trainer_the_error_lists_recipes_or_what_has_images() -> None:
+def test_without_any_trainer_the_error_lists_recipes_or_datasets() -> None:
     with pytest.raises(RecipeError, match="with --recipe: the path of a TOML file, or one of darts-cifar10, "):
         recipes_of([CIFAR10], None)
     with pytest.raises(CannotRetrain, match="networks of nasbench201 cannot be retrained on closed-form yet; choose one of digits201"):
@@ -60,7 +60,7 @@ def test_with_a_recipe_datasets_without_images_are_left_out() -> None:
         recipes_of([OWN], "smok")
 
 
-def test_evaluation_seeds_are_never_those_of_searches_but_for_the_table_s_own_training() -> None:
+def test_evaluation_seeds_are_never_search_seeds_except_with_the_table_s_trainer() -> None:
     assert evaluation_seeds(*OWN, None, None) == [0, 1, 2] and evaluation_seeds(*OWN, None, 2) == [0, 1]
     assert evaluation_seeds(*OWN, None, 9) == [0, 1, 2]  # a table has no more
     assert evaluation_seeds(*OWN, read_recipe("smoke"), None) == [1_000_000, 1_000_001, 1_000_002]
@@ -74,11 +74,11 @@ def candidate(index: int = INDEX) -> Candidate:
 
 
 def never(*arguments: Any) -> None:
-    raise AssertionError("it was trained again")
+    raise AssertionError("a kept training was repeated")
 
 
 @pytest.mark.slow
-def test_the_table_s_trainer_trains_all_seeds_at_once_and_only_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_table_s_trainer_trains_all_seeds_at_once_and_never_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
     trainer = trainer_of(*OWN)
@@ -94,7 +94,7 @@ def test_the_table_s_trainer_trains_all_seeds_at_once_and_only_once(monkeypatch:
 
 
 @pytest.mark.slow
-def test_by_a_recipe_each_seed_is_a_training_that_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_with_a_recipe_each_seed_is_a_training_that_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
     smoke = read_recipe("smoke")

@@ -1,4 +1,4 @@
-"""What a table knows, and the rows of a comparison that are made of it, against the table's columns."""
+"""A table's accuracies of a network, and the rows of a comparison, checked against the table's columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2)
 
 
 def exact(split: Any, index: int, seed: int) -> float:
-    """A table's accuracy as training has it: the table keeps single precision of a share of 497 test or 400 validation images."""
+    """The exact accuracy behind a table's figure, a share of 497 test or 400 validation images; the table has single precision."""
     images = {"test": 497, "validation": 400}[split]
     return 100.0 * round(float(accuracy(TABLE, "digits201", split, seed=seed)[index]) * images / 100.0) / images
 
@@ -35,7 +35,7 @@ def training(seed: int, validation: float | None, test: float) -> Trained:
 
 
 def retrained(index: int, shift: float = 0.0) -> RetrainedCandidate:
-    """A network whose retraining gave the table's figures and `shift` points of test accuracy."""
+    """A network with retrained accuracies equal to the table's, plus `shift` points of test accuracy."""
     arch = SPACE.at(index)
     findings = (Finding("p, d", "rcas", 0), Finding("q, d", "tpe", 4))
     known = Candidate("nasbench201", "digits201", arch, SPACE.encode(arch), index, findings, queried_of("nasbench201", "digits201", arch))
@@ -44,14 +44,14 @@ def retrained(index: int, shift: float = 0.0) -> RetrainedCandidate:
     )
 
 
-def test_a_table_s_figures_are_those_of_its_columns() -> None:
+def test_queried_accuracies_are_those_of_the_table_s_columns() -> None:
     found = queried_of("nasbench201", "digits201", SPACE.at(200))
     for split in ("validation", "test"):
         assert found.mean[split] == accuracy(TABLE, "digits201", split)[200]  # type: ignore[arg-type,index]
         assert found.by_seed[split] == {seed: accuracy(TABLE, "digits201", split, seed=seed)[200] for seed in SEEDS}  # type: ignore[arg-type,index]
 
 
-def test_without_a_table_nothing_is_known() -> None:
+def test_without_a_table_queried_accuracies_are_unknown() -> None:
     space = space_of("darts[cells=5,channels=8]")
     genes = space.decode(space.encode(next(iter(space.published.values()))))  # type: ignore[attr-defined]
     found = queried_of(space.name, "digits", genes)
@@ -69,7 +69,7 @@ def test_rows_have_every_column_and_agree_with_the_table() -> None:
     table = comparison_rows(networks, won=True)
     assert set(table.columns) == set(COLUMNS) and len(table) == 9
     assert (table["test_difference"] == 0.0).all() and (table["validation_difference"] == 0.0).all()
-    # The table keeps single precision, so that the figures are not the same to the last bit.
+    # The table has single precision, so the figures are not equal to the last bit.
     assert (table["test_retrained"] != table["test_queried_same_seed"]).any()
     assert list(table["evaluation_seed"]) == [*SEEDS] * 3 and set(table["won"]) == {2} and set(table["methods"]) == {("rcas", "tpe")}
     assert set(table["found_by"]) == {"rcas on p, d, seed 0; tpe on q, d, seed 4"}
@@ -78,8 +78,8 @@ def test_rows_have_every_column_and_agree_with_the_table() -> None:
     assert found.kendall == found.spearman == pytest.approx(1.0)
 
 
-def test_a_shift_of_retrained_test_accuracies_is_found_again() -> None:
+def test_a_shift_of_retrained_test_accuracies_is_measured() -> None:
     shifts = {10: 0.5, 200: -0.25, 3_000: 1.0, 4_000: 0.1}
     (found,) = agreements(networks_of(comparison_rows([retrained(*pair) for pair in shifts.items()], won=True)))
     assert found.difference.value == pytest.approx(sum(shifts.values()) / 4, abs=1e-4)
-    assert (found.compared, found.equal) == (24, 12)  # the validation figures
+    assert (found.compared, found.equal) == (24, 12)  # only the validation figures are equal

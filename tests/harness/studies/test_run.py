@@ -259,7 +259,7 @@ def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_
             assert process.returncode == -signal.SIGKILL
         else:
             assert process.returncode == 128 + number and "Traceback" not in complained
-            assert complained.rstrip().split("\n")[-1] == "budgetnas: stopped; what is done is kept, run the same command to go on"
+            assert complained.rstrip().split("\n")[-1] == "budgetnas: stopped; finished work is kept, run the same command to continue"
     before = marks(out)
     finished = start(study, out)
     said, complained = finished.communicate(timeout=PATIENCE_S)

@@ -304,8 +304,8 @@ WRONG = [
         "[plugin]\ntimeout = 1\n[[method]]",
         r"plugin\.timeout: there is no such key; expected one of timeout_seconds, memory_mb",
     ),
-    ("[problem]", "[problem", r"study\.toml is no TOML: .*line 3"),
-    ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is no TOML: "),
+    ("[problem]", "[problem", r"study\.toml is not TOML: .*line 3"),
+    ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is not TOML: "),
     (GOOD, "", r"is empty; a study has a name"),
 ]
 

@@ -1,4 +1,4 @@
-"""Rows of a comparison on figures that a test chooses."""
+"""Makes rows of a comparison from figures that a test chooses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rows = Callable[..., list[dict[str, Any]]]
 
 
 def rows_of_network(cell: int, queried: Sequence[float], retrained: Sequence[float], **changes: Any) -> list[dict[str, Any]]:
-    """A network that its table's own trainer retrained, a row a seed; validation accuracies are a point lower, and equal the table's."""
+    """Return a row per seed for a network retrained by its table's trainer. Validation accuracies are a point lower and equal."""
     return [
         {
             "space": "toy", "dataset": "digits201", "index": cell, "arch": f"|cell~{cell}|", "found_by": "rcas on latency_ms@q10, seed 0",
@@ -30,7 +30,7 @@ def rows_of_network(cell: int, queried: Sequence[float], retrained: Sequence[flo
 
 
 def rows_by_recipe(cell: int, queried: Sequence[float], retrained: Sequence[float], **changes: Any) -> list[dict[str, Any]]:
-    """A network of a search, retrained by a recipe with evaluation seeds that no table has."""
+    """Return a row per seed for a network of a search, retrained with a recipe and evaluation seeds that no table has."""
     unknown = {f"{split}_{name}": math.nan for split in ("test", "validation") for name in ("queried_same_seed", "difference")}
     mean = sum(queried) / len(queried) if queried else math.nan
     of_recipe = {"won": None, "recipe": "smoke", "protocol": "Trained here: epochs 3, not 6.", "test_queried": mean}
@@ -51,5 +51,5 @@ def recipe_rows() -> Rows:
 
 @pytest.fixture
 def table_of() -> Callable[..., pd.DataFrame]:
-    """Rows of several networks as one table."""
+    """Return a function that joins the rows of several networks into one table."""
     return lambda *networks: pd.DataFrame([row for rows in networks for row in rows])

@@ -1,4 +1,4 @@
-"""Means, ranks, seed noise and agreement against plain references."""
+"""Means, ranks, seed noise and agreement, checked against plain references."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_mean_has_the_interval_of_student_s_test(values: list[float]) -> None:
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_one_figure_has_no_interval_and_none_has_no_mean() -> None:
+def test_one_value_has_no_interval_and_no_values_have_no_mean() -> None:
     assert mean_of([90.0]).value == 90.0 and math.isnan(mean_of([90.0]).low) and math.isnan(mean_of([90.0]).high)
     assert mean_of([]).count == 0 and math.isnan(mean_of([]).value)
 
@@ -37,7 +37,7 @@ def test_ranks_of_equal_figures_cannot_be_compared() -> None:
     assert rank_correlations([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == pytest.approx((-1.0, -1.0))
 
 
-def test_noise_is_that_of_a_plain_loop_over_pairs_of_seeds() -> None:
+def test_noise_equals_a_plain_loop_over_pairs_of_seeds() -> None:
     table = np.random.default_rng(3).normal(90.0, 1.0, (7, 4)) + np.arange(7)[:, None]
     found = noise_of(table)
     assert found is not None and (found.seeds, found.networks) == (4, 7)
@@ -47,7 +47,7 @@ def test_noise_is_that_of_a_plain_loop_over_pairs_of_seeds() -> None:
     assert found.spearman == pytest.approx(sum(spearmanr(table[:, i], table[:, j]).statistic for i, j in pairs) / 6)
 
 
-def test_noise_of_what_is_known_only() -> None:
+def test_noise_uses_known_accuracies_only() -> None:
     assert noise_of([[90.0], [91.0]]) is None
     assert noise_of([[90.0, math.nan], [math.nan, 91.0]]) is None
     found = noise_of([[90.0, 92.0, math.nan], [80.0, math.nan, math.nan]])
@@ -55,14 +55,14 @@ def test_noise_of_what_is_known_only() -> None:
     assert found.deviation == pytest.approx(math.sqrt(2.0)) and math.isnan(found.kendall)
 
 
-def test_the_share_of_seeds_in_differences_is_found_again() -> None:
-    """Means over k seeds of pure noise differ by its variance over k: seeds explain all; with a shift by network, less."""
+def test_the_share_of_seeds_in_differences_is_recovered() -> None:
+    """Means over k seeds of pure noise have its variance over k, so seeds explain everything; with a shift per network, less."""
     rng = np.random.default_rng(0)
     first, second = rng.normal(0.0, 1.0, (4000, 3)), rng.normal(0.0, 2.0, (4000, 2))
     noises = noise_of(first), noise_of(second)
     differences = second.mean(axis=1) - first.mean(axis=1)
     assert explained_by_seeds(differences, *noises) == pytest.approx(1.0, abs=0.05)
-    shifted = differences + rng.normal(0.0, math.sqrt(7.0 / 3.0), 4000)  # as much again as seeds make: 1 / 3 + 4 / 2
+    shifted = differences + rng.normal(0.0, math.sqrt(7.0 / 3.0), 4000)  # the same variance as that of seeds: 1 / 3 + 4 / 2
     assert explained_by_seeds(shifted, *noises) == pytest.approx(0.5, abs=0.05)
     assert math.isnan(explained_by_seeds(differences, None, noises[1])) and math.isnan(explained_by_seeds(differences[:2], *noises))
 
@@ -93,15 +93,15 @@ def test_the_interval_is_student_s_over_networks(own_rows, table_of):
     assert (found.compared, found.equal) == (24, 12)  # the validation figures
 
 
-def test_the_table_s_rounding_breaks_no_ties(own_rows, table_of):
-    """Two networks are as accurate in the table; trained again they differ by less than the table can keep."""
+def test_the_table_s_rounding_does_not_break_ties(own_rows, table_of):
+    """Two networks are equal in the table; retrained, they differ by less than the table's precision."""
     tests = {10: 97.0, 200: 97.0, 3_000: 90.0, 4_000: 85.0}
     rows = [own_rows(index, [test], [test + noise]) for (index, test), noise in zip(tests.items(), (2e-5, -2e-5, 0, 0), strict=True)]
     (found,) = agreements(networks_of(table_of(*rows)))
     assert found.kendall == found.spearman == pytest.approx(1.0) and found.difference.value == 0.0
 
 
-def test_one_network_has_no_interval_and_two_have_no_ranks(own_rows, table_of):
+def test_one_network_has_no_interval_and_two_have_no_rank_correlation(own_rows, table_of):
     (found,) = agreements(shifted(own_rows, table_of, {10: 1.0}))
     assert found.difference.value == pytest.approx(1.0)
     assert all(math.isnan(value) for value in (found.difference.low, found.difference.high, found.kendall, found.spearman))
@@ -109,8 +109,8 @@ def test_one_network_has_no_interval_and_two_have_no_ranks(own_rows, table_of):
     assert found.difference.low < 1.5 < found.difference.high and math.isnan(found.kendall) and math.isnan(found.spearman)
 
 
-def test_by_a_recipe_the_mean_over_the_table_s_seeds_is_compared(recipe_rows, table_of):
-    """No seed is shared, so that nothing can be equal, and seeds explain a part of the differences."""
+def test_with_a_recipe_the_mean_over_the_table_s_seeds_is_compared(recipe_rows, table_of):
+    """No seed is shared, so nothing can be equal, and seeds explain a part of the differences."""
     tests = {10: ([97.0, 96.0, 98.0], [95.0, 96.0]), 200: ([92.0, 93.5, 92.5], [93.0, 90.0]), 3_000: ([88.0, 87.0, 90.0], [80.0, 82.5])}
     (found,) = agreements(networks_of(table_of(*[recipe_rows(index, *pair) for index, pair in tests.items()])))
     differences = [np.mean(after) - np.mean(before) for before, after in tests.values()]
@@ -120,7 +120,7 @@ def test_by_a_recipe_the_mean_over_the_table_s_seeds_is_compared(recipe_rows, ta
     assert found.by_seeds == pytest.approx(explained_by_seeds(differences, *noises)) and 0.0 < found.by_seeds < 1.0
 
 
-def test_early_stopped_accuracies_are_compared_with_validation_where_there_is_one(recipe_rows, table_of):
+def test_early_stopped_accuracies_are_compared_with_validation_if_it_was_measured(recipe_rows, table_of):
     early = {10: 90.0, 200: 85.0, 3_000: 80.0}
     rows = [recipe_rows(index, [], [value + 3.0, value + 4.0], validation_early_stopped=value) for index, value in early.items()]
     (found,) = agreements(networks_of(table_of(*rows)))
@@ -131,5 +131,5 @@ def test_early_stopped_accuracies_are_compared_with_validation_where_there_is_on
     assert found.difference.value == pytest.approx(3.5)
 
 
-def test_where_nothing_was_known_nothing_agrees(recipe_rows, table_of):
+def test_without_known_accuracies_there_is_no_agreement(recipe_rows, table_of):
     assert agreements(networks_of(table_of(recipe_rows(10, [], [90.0, 91.0])))) == []

@@ -1,4 +1,4 @@
-"""The page, the CSV and the lines of a comparison."""
+"""The page, the CSV file and the terminal lines of a comparison."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ interval -0.661 to +1.061 over networks); Kendall's tau-b 1.000, Spearman 1.000.
 differ by a standard deviation of 1.12 points for one network, and any two of them order the networks with tau-b 1.00 and Spearman 1.00 \
 on average.
 
-Another kind of processor, or another version of PyTorch, rounds sums otherwise: then a retraining is a new draw, and differs as two seeds \
-do.
+Another processor or another version of PyTorch may round sums differently. A retraining then differs from the table as two seeds differ.
 
 | network | found by | won | test %, queried | test %, retrained | validation %, retrained | difference | equal |
 | :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -48,8 +47,8 @@ do.
 
 *won*: on how many pairs of problem and method the network (or one identical to it) was the best found.
 
-*equal*: how many accuracies, validation and test with every seed, are the table's of the same seed to its precision. *queried*: the \
-table's mean over these seeds.
+*equal*: how many accuracies, validation and test with every seed, equal the table's with the same seed within its precision. \
+*queried*: the table's mean over these seeds.
 """
 
 
@@ -61,18 +60,18 @@ def by_the_table(own_rows, table_of):
     return table_of(*rows)
 
 
-def test_the_whole_page_of_a_table_s_own_trainer(by_the_table):
+def test_the_whole_page_with_the_table_s_own_trainer(by_the_table):
     assert comparison_page(networks_of(by_the_table), "budgetnas compare runs/x", ["cifar10 is left out: no images"]) == PAGE
 
 
-def test_the_line_for_the_terminal_when_all_is_equal(own_rows, table_of):
+def test_the_line_for_the_terminal_if_all_accuracies_are_equal(own_rows, table_of):
     networks = networks_of(table_of(*[own_rows(index, tests, tests) for index, tests in SEEDS.items()]))
     assert summary_lines(networks) == [
         "digits201: 3 networks, 18 of 18 accuracies equal to the table's precision; retrained minus queried test accuracy +0.000 points "
         "on average (95% interval +0.000 to +0.000 over networks); Kendall's tau-b 1.000, Spearman 1.000."
     ]
     page = comparison_page(networks, "x")
-    assert "Another kind of processor" not in page and "The evaluation seeds differ" not in page and "The table's own seeds differ" in page
+    assert "Another processor" not in page and "The evaluation seeds differ" not in page and "The table's own seeds differ" in page
 
 
 def test_one_network_and_equally_accurate_ones(own_rows, table_of):
@@ -83,7 +82,7 @@ def test_one_network_and_equally_accurate_ones(own_rows, table_of):
     assert line.endswith("; ranks cannot be compared: the networks do not differ.")
 
 
-def test_by_a_recipe_every_search_s_network_is_shown_with_what_the_searches_saw(recipe_rows, table_of):
+def test_with_a_recipe_every_search_s_network_is_shown_with_the_search_s_figures(recipe_rows, table_of):
     rows = [
         recipe_rows(10, [97.0, 96.0, 98.0], [60.0, 61.0], methods=("darts",) * 2, diverged=True, search_loss=0.1234, search_accuracy=9.95),
         recipe_rows(200, [92.0, 93.5, 92.5], [70.0, 71.0], methods=("a|b",), index=None),
@@ -105,7 +104,7 @@ def test_by_a_recipe_every_search_s_network_is_shown_with_what_the_searches_saw(
     assert compared.startswith("  3 of 3 networks have both figures; retrained minus queried test accuracy -32.167 points on average (95% ")
 
 
-def test_where_nothing_was_known_retrained_figures_stand_by_themselves(recipe_rows, table_of):
+def test_without_known_accuracies_only_retrained_ones_are_shown(recipe_rows, table_of):
     networks = networks_of(table_of(recipe_rows(10, [], [60.0, 61.0]), recipe_rows(11, [], [60.0], space="other")))
     assert "retrained figures stand by themselves" in comparison_page(networks, "x")
     assert summary_lines(networks) == ["toy on digits201: 1 network retrained by smoke", "other on digits201: 1 network retrained by smoke"]
@@ -124,7 +123,7 @@ def test_the_csv_has_a_row_for_every_network_and_seed(by_the_table, recipe_rows,
     assert all(row[name] == "" for name in unknown) and (row["test_retrained"], row["evaluation_seed"]) == ("60", "1000000")
 
 
-def test_three_files_are_written_and_are_the_same_again(by_the_table, tmp_path: Path):
+def test_three_files_are_written_and_are_the_same_every_time(by_the_table, tmp_path: Path):
     lines = write_comparison_pages(by_the_table, tmp_path / "a", "x")
     assert lines[0].startswith("digits201: 3 networks, 17 of 18")
     write_comparison_pages(by_the_table, tmp_path / "b", "x")
@@ -133,7 +132,7 @@ def test_three_files_are_written_and_are_the_same_again(by_the_table, tmp_path: 
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(by_the_table, tmp_path: Path):
+def test_a_folder_that_cannot_be_created_is_a_one_line_error(by_the_table, tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LeaderboardError, match=r"cannot write the comparison into .*file/out.*; choose another folder with --out"):
         write_comparison_pages(by_the_table, tmp_path / "file" / "out", "x")

@@ -1,4 +1,4 @@
-"""What a panel of a comparison's picture shows."""
+"""The panels of a comparison's picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from budgetnas.leaderboards.comparison.picture import Dot, panels_of
 from budgetnas.leaderboards.comparison.rows import networks_of
 
 
-def test_a_panel_for_each_kind_of_figure_that_was_known(recipe_rows, table_of):
+def test_each_kind_of_known_accuracy_has_a_panel(recipe_rows, table_of):
     rows = [recipe_rows(10, [97.0, 96.0], [60.0, 62.0], methods=("darts", "a"), validation_early_stopped=55.0), recipe_rows(11, [], [70.0])]
     queried, early = panels_of(networks_of(table_of(*rows)))
     assert (queried.title, queried.before, queried.retrained) == (
@@ -22,6 +22,6 @@ def test_a_panel_for_each_kind_of_figure_that_was_known(recipe_rows, table_of):
     assert early.retrained == "retrained validation accuracy [%]" and early.dots == (Dot("a", 55.0, 60.0, pytest.approx(math.sqrt(2.0))),)
 
 
-def test_where_nothing_was_known_a_dot_for_each_method(recipe_rows, table_of):
+def test_without_known_accuracies_each_method_has_a_dot(recipe_rows, table_of):
     (panel,) = panels_of(networks_of(table_of(recipe_rows(10, [], [60.0], methods=("darts", "a", "darts")))))
     assert panel.before == "" and panel.dots == (Dot("a", None, 60.0, 0.0), Dot("darts", None, 60.0, 0.0))

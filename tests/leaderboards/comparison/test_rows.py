@@ -1,4 +1,4 @@
-"""Rows read as networks."""
+"""Reading the rows of a comparison as networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from budgetnas.leaderboards.comparison.rows import by_dataset, networks_of
 from budgetnas.leaderboards.shared.documents import LeaderboardError
 
 
-def test_the_rows_of_a_network_are_one_network(own_rows, recipe_rows, table_of):
+def test_the_rows_of_a_network_become_one_network(own_rows, recipe_rows, table_of):
     table = table_of(own_rows(10, [97.0, 96.0], [97.0, 96.5]), recipe_rows(20, [90.0, 91.0, 92.0], [80.0, 82.0], index=None))
     own, by_recipe = networks_of(table)
     assert (own.index, own.won, own.seeds) == (10, 1, (0, 1))
@@ -29,7 +29,7 @@ def test_only_the_seeds_that_were_retrained_are_compared(own_rows, table_of):
     )
 
 
-def test_networks_are_kept_apart_by_space_and_dataset(own_rows, table_of):
+def test_networks_are_grouped_by_space_and_dataset(own_rows, table_of):
     rows = [own_rows(1, [90.0], [90.0]), own_rows(1, [80.0], [80.0], dataset="cifar10"), own_rows(2, [70.0], [70.0])]
     groups = by_dataset(networks_of(table_of(*rows)))
     assert [[(network.dataset, network.index) for network in group] for group in groups] == [

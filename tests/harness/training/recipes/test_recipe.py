@@ -85,7 +85,7 @@ def test_a_checksum_depends_on_all_values_but_not_on_how_they_are_written(tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs = [", "own.toml is no TOML:"),
+        ("epochs = [", "own.toml is not TOML:"),
         ("", "own.toml: name: Field required"),
         (SHORT.replace("epochs = 4", "epoch = 4"), "own.toml: epoch: there is no such key; expected one of name, version, source, epochs,"),
         (SHORT.replace("epochs = 4", "epochs = 0"), "own.toml: epochs: Input should be greater than or equal to 1, not 0"),
@@ -114,5 +114,5 @@ def test_files_that_cannot_be_read_are_errors_with_the_reason(tmp_path: Path) ->
     with pytest.raises(RecipeError, match="cannot be read: Is a directory"):
         read_recipe(str(tmp_path))
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(RecipeError, match=r"own.toml cannot be read: it is no text"):
+    with pytest.raises(RecipeError, match=r"own.toml cannot be read: it is not text"):
         read_recipe(str(tmp_path / "own.toml"))
