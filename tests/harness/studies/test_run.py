@@ -198,7 +198,8 @@ def start(study: Path, out: Path) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-c",
-        "from budgetnas.harness.cli import main; main()",
+        # Each record is written at once, so that the run can be stopped between any two.
+        "from budgetnas.harness.records import commits; commits.MOST_ROWS = 1; from budgetnas.harness.cli import main; main()",
         "run",
         str(study),
         "--out",
