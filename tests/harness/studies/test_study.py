@@ -259,7 +259,7 @@ WRONG = [
     ('devices = ["closed-form"]', 'devices = ["tpu"]', r"unknown device 'tpu'; choose one of edgegpu"),
     ('devices = ["closed-form"]', 'devices = ["edgegpu"]', r"device 'edgegpu' is not known for closed-form; its table has closed-form"),
     ('devices = ["closed-form"]', "devices = [1]", r"problem\.devices\.0: .* not 1"),
-    ('devices = ["closed-form"]', "", r"is a device's; name a device"),
+    ('devices = ["closed-form"]', "", r"needs a device; name a device"),
     *[
         (
             'limits = ["latency_ms@q10", ',
