@@ -118,7 +118,7 @@ def search_of(trial: Trial, resource: str, limit: float, seed: int) -> Trial:
 
 
 def basis_of(trial: Trial) -> str:
-    """Return the hash of everything, except the grid, that a graph for this trial depends on: space, data, device, table or recipe, method."""
+    """Return the hash of all that a graph for this trial depends on, except its grid: space, data, device, table or recipe, method."""
     payload = search_of(trial, "", 0.0, 0).payload()
     return identity_of({name: value for name, value in payload.items() if name not in ("limits", "seed", "allowance")})
 

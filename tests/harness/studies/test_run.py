@@ -188,7 +188,7 @@ def test_a_damaged_file_ends_the_run_in_one_line_before_anything_is_done(tmp_pat
 def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
     with (
         Store(tmp_path / "out").locked(),
-        pytest.raises(RunError, match=r"another process is at work in .*out; wait for it, or choose another folder"),
+        pytest.raises(RunError, match=r"another process is using .*out; wait for it, or choose another folder"),
     ):
         conduct(study_in(tmp_path), tmp_path / "out")
 
@@ -296,7 +296,7 @@ def test_two_commands_at_once(tmp_path: Path) -> None:
         second = start(study, tmp_path / "out")
         said, complained = second.communicate(timeout=PATIENCE_S)
         assert second.returncode == 1
-        assert complained.rstrip().split("\n")[-1].startswith("budgetnas: another process is at work in ")
+        assert complained.rstrip().split("\n")[-1].startswith("budgetnas: another process is using ")
         assert said == "" and "Traceback" not in complained
     finally:
         first.send_signal(signal.SIGINT)
