@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class ProcessEnded(ValueError):
-    """Raised if a worker process was killed from outside. The message names the remedy."""
+    """Raised if a worker process ends unexpectedly, for example because it was killed. The message names the remedy."""
 
 
 def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result]]:
@@ -29,7 +29,7 @@ def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], w
         workers: The number of processes; with 1, everything is computed in this process.
 
     Raises:
-        ProcessEnded: A worker process was killed from outside.
+        ProcessEnded: A worker process ended unexpectedly.
     """
     if workers == 1:
         for item in items:
@@ -46,7 +46,7 @@ def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], w
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
-        raise ProcessEnded("a process that trained networks was killed from outside; run the command again") from None
+        raise ProcessEnded("a process that trained networks ended unexpectedly; run the command again") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

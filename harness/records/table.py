@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]]:
     """Return the table of a run's finished trials, the paths of its context files, and its plan.
 
-    Only trials of the run's present plan are taken. `RunError` if there is no run, or none of its trials has ended.
+    Only trials of the present plan are included. Raises `RunError` if there is no run, or if no trial has ended.
     """
     import pandas as pd
 

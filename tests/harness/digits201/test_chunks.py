@@ -102,7 +102,7 @@ def test_two_builds_do_not_mix() -> None:
 
 
 def test_a_process_ended_from_outside_is_said() -> None:
-    with pytest.raises(BuildError, match="ended from outside; run the command again"):
+    with pytest.raises(BuildError, match="ended unexpectedly; run the command again"):
         resume(roots(), os._exit, 2, Told())
 
 

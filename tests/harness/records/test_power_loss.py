@@ -300,14 +300,14 @@ def fault_of(files: dict[str, bytes], begun: list[Row], reported: list[Row], fol
         return str(error)
     found = {row.identity: row for row in rows}
     if len(found) != len(rows) or number != len(rows):
-        return "a record is doubled"
+        return "a record is there twice"
     written = {(row.identity, row.sha256, row.content, row.timing) for row in begun}
     if not {(row.identity, row.sha256, row.content, row.timing) for row in rows} <= written:
-        return "a record is there that nobody wrote"
+        return "a record was never written"
     for identity, last in {row.identity: row for row in reported}.items():
         later = itertools.dropwhile(lambda row: row is not last, begun)  # noqa: B023
         if identity not in found or found[identity].sha256 not in {row.sha256 for row in later if row.identity == identity}:
-            return "a reported record is gone, or an earlier one is in its place"
+            return "a reported record is missing, or was replaced by an earlier one"
     return ""
 
 
