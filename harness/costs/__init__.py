@@ -1,1 +1,1 @@
-"""The costs of a space's architectures: columns, limits, the exact optimum, and single queries."""
+"""Costs of architectures: columns over a space, limits, the exact optimum, and single queries."""

@@ -1,4 +1,4 @@
-"""What a problem's costs and limits are computed from: a table of all architectures where there is one, else all or a sample of them."""
+"""A space with its costs, from which limits are resolved. The costs come from a table if one exists, else they are computed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["CostedSpace", "SampledSpace", "TabulatedSpace", "costed_space_of", "
 
 
 class CostedSpace(Protocol):
-    """Costs of architectures, as columns over all of them or over a sample, and of any one of them."""
+    """The costs of a space: columns over its listed architectures (all of them, or a sample), and the cost of any single architecture."""
 
     device: str | None
 
@@ -33,31 +33,31 @@ class CostedSpace(Protocol):
 
     @property
     def checksum(self) -> str:
-        """Of the table that figures come from; empty where they are computed."""
+        """The checksum of the table; empty if the costs are computed."""
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """The resources known of every architecture."""
+        """The names of the resources that are known for every architecture."""
 
     def resource(self, name: str) -> Column:
-        """Return a resource of the listed architectures, shape (architectures,), in its unit; NaN where not supported."""
+        """Return the values of a resource for the listed architectures, shape (architectures,), in its unit; NaN means 'not supported'."""
 
     @property
     def eligible(self) -> Mask:
-        """Which of them are connected and supported on the device, shape (architectures,)."""
+        """A mask of the listed architectures that are connected and supported on the device, shape (architectures,)."""
 
     def admitted(self, limits: Sequence[Limit]) -> Mask:
-        """Return which of them are eligible and within all limits, shape (architectures,)."""
+        """Return a mask of the listed architectures that are eligible and within all limits, shape (architectures,)."""
 
     def cost_of(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource of any architecture, in the unit of its name; NaN is 'not supported'."""
+        """Return all known resources of an architecture, each in the unit that its name gives; NaN means 'not supported'."""
 
     def accuracy_of(self, arch: Architecture) -> Mapping[str, float]:
-        """Return the accuracies [%] that a table knows of it, `validation` and `test`, means over seeds; empty without a table."""
+        """Return the `validation` and `test` accuracy [%] from the table, means over its seeds; an empty mapping without a table."""
 
 
 def table_is_on_this_machine(space: str, dataset: str) -> bool:
-    """Return whether a table on this machine knows the accuracies of all of a space's architectures on a dataset."""
+    """Return whether this machine has a table with the accuracies of a space's architectures on a dataset."""
     known = space_of(space)
     if not isinstance(known, Enumerable) or (dataset == CLOSED_FORM and known.name != "nasbench201"):
         return False
@@ -65,9 +65,10 @@ def table_is_on_this_machine(space: str, dataset: str) -> bool:
 
 
 def costed_space_of(space: str, dataset: str, device: str | None = None) -> CostedSpace:
-    """Return a space with its costs on a dataset: the tabulated one where a table knows it, else the sampled one.
+    """Return a space with its costs on a dataset: a `TabulatedSpace` if this machine has a table, else a `SampledSpace`.
 
-    Unknown names raise `UnknownSpace`, `UnknownDataset`, `UnknownDevice`.
+    Raises:
+        UnknownSpace, UnknownDataset, UnknownDevice: A name is unknown.
     """
     found = tabulated_space_of if table_is_on_this_machine(space, dataset) else sampled_space_of
     return found(space, dataset, device)

@@ -1,4 +1,4 @@
-"""Limits as people write them: `latency_ms<=5`, `params<=500k`, `latency_ms@q10`; read, resolved and merged."""
+"""Limits as text, such as `latency_ms<=5`, `params<=500k` or `latency_ms@q10`: parsed, resolved into numbers and merged."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FORMS = (
 
 
 class InvalidLimit(ValueError):
-    """A limit that cannot be read or that nothing can meet; the message says what was expected."""
+    """Raised for a limit that cannot be read, or that no architecture can meet. The message names what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuantileLimit:
-    """An upper limit that admits about `percent` per cent of the eligible architectures of a space."""
+    """An upper limit that admits about `percent` % of the eligible architectures of a space."""
 
     resource: str
     percent: float
@@ -39,7 +39,14 @@ class QuantileLimit:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits that hold together, resolved: their label, and how many and what share of the eligible architectures they admit."""
+    """A group of limits that must all hold, in numbers.
+
+    Args:
+        label: The text that the limits were given as.
+        limits: The limits in numbers, at most one for each resource.
+        feasible: How many of the listed architectures the limits admit.
+        share: `feasible` as a share of the eligible architectures, 0 to 1.
+    """
 
     label: str
     limits: tuple[Limit, ...]
@@ -48,12 +55,12 @@ class Bounds:
 
     @property
     def text(self) -> str:
-        """The limits in numbers, such as `latency_ms<=3.52,params<=500000`."""
+        """The limits in numbers as text, such as `latency_ms<=3.52,params<=500000`."""
         return ",".join(str(limit) for limit in self.limits) or UNLIMITED
 
 
 def parse_limit(text: str) -> Limit | QuantileLimit:
-    """Return one limit from its text form. `InvalidLimit` says what was expected."""
+    """Return the limit that a text stands for. Raises `InvalidLimit` if it cannot be read."""
     if match := _QUANTILE.fullmatch(text):
         resource, percent = match[1], float(match[2])
         if not 0 < percent <= 100:
@@ -62,10 +69,10 @@ def parse_limit(text: str) -> Limit | QuantileLimit:
     elif match := _BOUND.fullmatch(text):
         resource, relation, number, exponent, suffix = match.groups()
         try:
-            # Read as one number: 1.009 times a thousand is a little less than 1,009, and a limit must admit the value that it names.
+            # Parsed as one number: in floating point, 1.009 times 1,000 is slightly less than 1,009, but `1.009k` must admit 1,009.
             value = float(f"{number}e{int(exponent or 0) + _ZEROS[suffix]}")
         except ValueError:
-            raise InvalidLimit(f"limit '{text}': '{number}' is no number; {_FORMS}") from None
+            raise InvalidLimit(f"limit '{text}': '{number}' is not a number; {_FORMS}") from None
         if not math.isfinite(value):
             raise InvalidLimit(f"limit '{text}': the bound must be finite")
         limit = Limit(resource, upper=value) if relation == "<=" else Limit(resource, lower=value)
@@ -79,33 +86,34 @@ def parse_limit(text: str) -> Limit | QuantileLimit:
 
 
 def parse_limits(texts: Sequence[str]) -> tuple[Limit | QuantileLimit, ...]:
-    """Return the limits of several texts, each of which may hold several joined by commas; `unlimited` is no limit."""
+    """Return the limits in several texts. A text may hold several limits, separated by commas; `unlimited` stands for no limit."""
     parts = [part.strip() for text in texts for part in text.split(",")]
     return tuple(parse_limit(part) for part in parts if part != UNLIMITED)
 
 
 def quantile(costed: CostedSpace, resource: str, percent: float) -> Limit:
-    """Return the limit halfway between two attained values that admits the share of eligible architectures nearest to `percent`.
+    """Return the upper limit that admits the share of eligible architectures nearest to `percent`.
 
-    Ties go to the smaller share; at least one attained value is admitted. With everything admitted, the limit is the largest value.
+    The limit is halfway between two neighbouring attained values, or the largest value if all are admitted. It admits at least the
+    smallest value. If two shares are equally near, the smaller one is taken.
     """
     values = costed.resource(resource)[costed.eligible]
     if len(values) == 0:
         raise InvalidLimit(f"no architecture is both connected and supported on {costed.device}, so {resource}@q{percent:g} has no meaning")
     attained, counts = np.unique(values, return_counts=True)
     admitted: list[int] = np.cumsum(counts).tolist()
-    # In whole cells and fractions: rounding must not decide a tie.
+    # Exact arithmetic (integers and fractions), so that rounding does not decide a tie.
     wanted = Fraction(str(percent)) * len(values) / 100
     enough = bisect_left(admitted, wanted)
     nearest = enough - 1 if enough > 0 and wanted - admitted[enough - 1] <= admitted[enough] - wanted else enough
     following = attained[min(nearest + 1, len(attained) - 1)]
-    # Between two neighbouring floating-point numbers there is nothing halfway; the following value is never admitted.
+    # If the two values are neighbouring floating-point numbers, their mean can round to the following one, which must not be admitted.
     upper = min((attained[nearest] + following) / 2.0, np.nextafter(following, attained[nearest]))
     return Limit(resource, upper=float(upper))
 
 
 def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
-    """Return one limit a resource, in order of first mention: the tightest bounds of all."""
+    """Return one limit for each resource, with its tightest bounds, in order of first appearance."""
     joined: dict[str, Limit] = {}
     for limit in limits:
         old = joined.get(limit.resource, Limit(limit.resource))
@@ -117,7 +125,12 @@ def _joined(limits: Sequence[Limit]) -> tuple[Limit, ...]:
 
 
 def resolve(costed: CostedSpace, texts: Sequence[str]) -> Bounds:
-    """Return the limits of `texts`, to hold together, in numbers. `InvalidLimit` and `UnknownResource` say what is wrong."""
+    """Return the limits of `texts`, which must all hold, in numbers.
+
+    Raises:
+        InvalidLimit: A limit cannot be read, or the limits contradict each other.
+        UnknownResource: The space has no figures of a resource.
+    """
     parsed = parse_limits(texts)
     limits = _joined([quantile(costed, p.resource, p.percent) if isinstance(p, QuantileLimit) else p for p in parsed])
     admitted = int(costed.admitted(limits).sum())
@@ -127,7 +140,7 @@ def resolve(costed: CostedSpace, texts: Sequence[str]) -> Bounds:
 
 
 def resolve_all(costed: CostedSpace, groups: Sequence[Sequence[str]]) -> list[Bounds]:
-    """Return every group of limits resolved, in order; groups that come out equal, in whatever order, are merged and keep all labels."""
+    """Return every group of limits in numbers, in order. Groups with the same limits are merged and keep all their labels."""
     merged: dict[frozenset[Limit], list[Bounds]] = {}
     for texts in groups:
         bounds = resolve(costed, texts)
@@ -136,9 +149,10 @@ def resolve_all(costed: CostedSpace, groups: Sequence[Sequence[str]]) -> list[Bo
 
 
 def require_attainable(costed: CostedSpace, bounds: Bounds) -> None:
-    """Raise `InvalidLimit`, with the smallest cost, where an upper limit lies below every architecture's and that is known.
+    """Raise `InvalidLimit` if an upper limit is below the smallest cost of any architecture, and name that cost.
 
-    It is known where the architectures can be listed or the space says which is the cheapest. A sample that meets no limit tells nothing.
+    The smallest cost is known if the architectures can be listed, or if the space can build its cheapest one. Otherwise nothing is
+    checked: a sample without a feasible architecture proves nothing.
     """
     for limit in bounds.limits:
         least = _least(costed, limit.resource)
@@ -159,6 +173,6 @@ def _least(costed: CostedSpace, resource: str) -> float | None:
 
 
 def axis(limits: Sequence[Limit], costed: CostedSpace) -> str:
-    """Return the resource that a page draws along: the first limited one of the device, else the first limited, else the first known."""
+    """Return the resource for the axis of plots: the first limited one of the device, else the first limited one, else the first known."""
     names = [limit.resource for limit in limits]
     return next((name for name in names if name in DEVICE_RESOURCES), names[0] if names else costed.resources[0])

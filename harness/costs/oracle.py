@@ -15,7 +15,7 @@ from budgetnas.spaces.tables.columnar import Column
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """The exact best of a problem by index; None where nothing is feasible. Ties go to the lowest index."""
+    """The number of feasible architectures and the indices of the best ones (None if none is feasible). Ties go to the lowest index."""
 
     feasible: int
     best_by_validation: int | None
@@ -30,17 +30,17 @@ def oracle(tabulated: TabulatedSpace, limits: Sequence[Limit]) -> Oracle:
 
 
 def _highest(values: Column, admitted: Mask) -> int | None:
-    """Return the lowest index of the highest value; values that a partly imported table does not know (NaN) are left out."""
+    """Return the index of the highest value, the lowest such index; NaN values (of a partly imported table) are ignored."""
     candidates = np.flatnonzero(admitted & ~np.isnan(values))
-    # argmax returns the first of equals, and the candidates ascend.
+    # argmax returns the first of equal values, and the candidates are in ascending order.
     return int(candidates[np.argmax(values[candidates])]) if len(candidates) else None
 
 
 def pareto_front(tabulated: TabulatedSpace, resource: str, limits: Sequence[Limit] = ()) -> NDArray[np.int64]:
-    """Return the indices of the exact front of test accuracy (high) against a resource (low) within limits, by ascending cost.
+    """Return the indices of the exact Pareto front within limits, by ascending cost: high test accuracy against low use of a resource.
 
-    An architecture is on it if no feasible one costs at most as much and is at least as accurate, one of the two strictly. Of those equal
-    in both, the lowest index stands.
+    An architecture is on the front if no feasible one dominates it: costs no more and is at least as accurate, and is better in one of the
+    two. Of architectures that are equal in both, only the one with the lowest index is returned.
     """
     admitted = np.flatnonzero(tabulated.admitted(limits) & ~np.isnan(tabulated.test))
     cost, test = tabulated.resource(resource)[admitted], tabulated.test[admitted]

@@ -1,4 +1,4 @@
-"""What is known of one architecture, and the exact best under limits, as JSON values: what `budgetnas query` and `oracle` print."""
+"""Everything known about one architecture, and the exact best under limits, as JSON values. `budgetnas query` and `oracle` print them."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from budgetnas.spaces.task import Task, task_of
 
 
 class NotCounted(ValueError):
-    """CPU cycles that a space does not have; the message says why."""
+    """Raised if CPU cycles are not known for a space. The message gives the reason."""
 
 
 class NoTable(ValueError):
-    """A question about all architectures of a space on a dataset that none of its tables knows; the message lists the datasets known."""
+    """Raised if no table of a space covers a dataset. The message lists the datasets that have a table."""
 
 
 def sized_space(name: str, channels: int | None = None, cells: int | None = None) -> Space:
-    """Return a space by name, with channels and cells in place of those in the name; None keeps the name's.
+    """Return a space by name. `channels` and `cells` replace those in the name, unless they are None.
 
     >>> sized_space("darts[cells=8]", cells=5).name
     'darts[cells=5]'
@@ -48,9 +48,9 @@ def sized_space(name: str, channels: int | None = None, cells: int | None = None
 
 
 def known_of(space: Space, arch: Architecture, dataset: str) -> dict[str, Any]:
-    """Return everything known of an architecture on a dataset: from a table where one exists, else what can be computed.
+    """Return everything known about an architecture on a dataset, as JSON values: from a table if one exists, else computed.
 
-    Values are JSON values; None is 'not supported' or 'not known'. `TableError` if the table exists but is not on this machine.
+    None means 'not supported' or 'not known'. Raises `TableError` if a table exists but is not on this machine.
     """
     if table_exists(space, dataset):
         return described(tabulated_space_of(space.name, dataset), arch)
@@ -58,24 +58,28 @@ def known_of(space: Space, arch: Architecture, dataset: str) -> dict[str, Any]:
 
 
 def table_exists(space: Space, dataset: str) -> bool:
-    """Return whether a table of the space's accuracies on a dataset exists, on this machine or to be downloaded."""
+    """Return whether a table of the space's accuracies on a dataset exists, either on this machine or for download."""
     return isinstance(space, Tabled) and dataset in space.tabled
 
 
 def space_with_table(space: str, dataset: str, device: str | None) -> TabulatedSpace:
-    """Return a space with its table. `NoTable` if it has tables, but none of this dataset; unknown names raise errors of their own."""
+    """Return a space with its table.
+
+    Raises:
+        NoTable: The space has tables, but none of this dataset.
+        UnknownSpace, UnknownDataset, UnknownDevice, NotEnumerable, TableError: As `tabulated_space_of`.
+    """
     found = space_of(space)
     task_of(dataset)
     if isinstance(found, Tabled) and dataset not in found.tabled:
-        raise NoTable(f"no table knows the accuracies of {space} on {dataset}; choose one of {', '.join(found.tabled)}")
+        raise NoTable(f"no table has the accuracies of {space} on {dataset}; choose one of {', '.join(found.tabled)}")
     return tabulated_space_of(space, dataset, device)
 
 
 def architecture_of(space: Space, text: str) -> Architecture:
-    """Return the architecture that a published text, a published name or an index stands for.
+    """Return the architecture for its text form, the name of a published architecture, or an index.
 
-    Names are read in either case and with any punctuation: `PC-DARTS (CIFAR-10)` is `pcdarts_cifar10`. `InvalidArchitecture` says what is
-    wrong with a text.
+    Case and punctuation of names are ignored: `PC-DARTS (CIFAR-10)` is `pcdarts_cifar10`. Raises `InvalidArchitecture` for any other text.
     """
     if isinstance(space, Published) and len(text) < 100:
         for name, architecture in space.published.items():
@@ -87,7 +91,7 @@ def architecture_of(space: Space, text: str) -> Architecture:
         return space.decode(text)
     except InvalidArchitecture as refusal:
         if isinstance(space, Published) and re.fullmatch(r"[\w .()-]{1,60}", text.strip()):
-            raise InvalidArchitecture(f"{refusal}; names of published ones are {', '.join(space.published)}") from None
+            raise InvalidArchitecture(f"{refusal}; the published architectures are {', '.join(space.published)}") from None
         raise
 
 
@@ -96,7 +100,7 @@ def _letters(name: str) -> str:
 
 
 def computed(space: Space, arch: Architecture, task: Task) -> dict[str, Any]:
-    """Return what is computed of an architecture where there is no table, as JSON values; None is 'not supported'."""
+    """Return everything that can be computed about an architecture without a table, as JSON values; None means 'not supported'."""
     complexity = space.complexity(arch, task)
     figures = dict(space.figures(arch, task)) if isinstance(space, Described) else {}
     counted = {name: int(value) if float(value).is_integer() else float(value) for name, value in figures.items()}
@@ -116,7 +120,7 @@ def computed(space: Space, arch: Architecture, task: Task) -> dict[str, Any]:
 
 
 def _computed_costs(space: Space, arch: Architecture, task: Task) -> dict[str, dict[str, float | None]]:
-    """Return the costs on devices that a space computes: resource -> device -> value."""
+    """Return the costs on devices that the space computes: resource -> device -> value."""
     if not isinstance(space, CostedOnDevices):
         return {}
     on_devices = {device: space.device_cost(arch, task, device) for device in space.devices(task)}
@@ -127,14 +131,14 @@ def _computed_costs(space: Space, arch: Architecture, task: Task) -> dict[str, d
 
 
 def paper_cycles(space: Space, arch: Architecture) -> int:
-    """Return the CPU cycles of an architecture as DEff-ARTS's paper counts cells. `NotCounted` where it does not count them."""
+    """Return the CPU cycles of an architecture's cells as the DEff-ARTS paper counts them. Raises `NotCounted` for another space."""
     if isinstance(space, CountedInPaper):
         return space.paper_cycles(arch)
-    raise NotCounted(f"DEff-ARTS's paper counts no cells of '{space.name}'; `--cycles network` is of whole networks")
+    raise NotCounted(f"the DEff-ARTS paper counts no cells of '{space.name}'; use `--cycles network` for whole networks")
 
 
 def network_cycles(space: Space, arch: Architecture, task: Task) -> int:
-    """Return the CPU cycles of the whole network of an architecture. `NotCounted` for a space that does not know them."""
+    """Return the CPU cycles of an architecture's whole network. Raises `NotCounted` if the space does not count them."""
     figures = space.figures(arch, task) if isinstance(space, Described) else {}
     if "cycles" not in figures:
         raise NotCounted(f"CPU cycles of networks of '{space.name}' are not known; leave --cycles out")
@@ -142,7 +146,7 @@ def network_cycles(space: Space, arch: Architecture, task: Task) -> int:
 
 
 def described(tabulated: TabulatedSpace, arch: Architecture) -> dict[str, Any]:
-    """Return all that a table knows of an architecture, as JSON values; None is 'not supported' or 'not known'."""
+    """Return everything that a table has about an architecture, as JSON values; None means 'not supported' or 'not known'."""
     space, table, dataset = tabulated.space, tabulated.table, tabulated.task.dataset
     index = space.index(arch)
     complexity = space.complexity(arch, tabulated.task)
@@ -169,7 +173,7 @@ def described(tabulated: TabulatedSpace, arch: Architecture) -> dict[str, Any]:
 
 
 def _measured_costs(tabulated: TabulatedSpace, index: int) -> dict[str, dict[str, float | None]]:
-    """Return the costs on all devices of the table: resource -> device -> value."""
+    """Return the costs of an architecture on all devices of the table: resource -> device -> value."""
     table, dataset = tabulated.table, tabulated.task.dataset
     costs: dict[str, dict[str, float | None]] = {}
     for resource in DEVICE_RESOURCES:
@@ -184,16 +188,17 @@ def solve(tabulated: TabulatedSpace, limits: Sequence[str], front: str | None) -
 
     Args:
         tabulated: The space with its table.
-        limits: Limits as texts, to hold together.
-        front: The resource that the front of test accuracy is drawn against, within the limits; None for the first limited one.
+        limits: Limits as texts; all of them must hold.
+        front: The resource of the Pareto front within the limits, against test accuracy; None for the one that `axis` chooses.
 
     Raises:
-        InvalidLimit, UnknownResource: A limit or a resource cannot be used here.
+        InvalidLimit: A limit cannot be read, or the limits contradict each other.
+        UnknownResource: The space has no figures of a resource.
     """
     bounds = resolve(tabulated, limits)
     best = oracle(tabulated, bounds.limits)
     resource = front or axis(bounds.limits, tabulated)
-    tabulated.resource(resource)  # an unknown one is refused before anything is printed
+    tabulated.resource(resource)  # raises for an unknown one before anything is printed
     return {
         "space": tabulated.space.name,
         "dataset": tabulated.task.dataset,

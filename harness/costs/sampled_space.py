@@ -1,4 +1,4 @@
-"""A space without a table of accuracies: its costs, of all architectures where they can be listed, of a seeded sample elsewhere."""
+"""The costs of a space without a table: of all architectures if they can be listed, else of a seeded sample."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from budgetnas.spaces.space import Architecture, CostedOnDevices, Described, Enu
 from budgetnas.spaces.tables.columnar import Column
 from budgetnas.spaces.task import Task, task_of
 
-SAMPLED = 10_000  # architectures; a share of it is known to half a point of percent (one standard error)
+SAMPLED = 10_000  # architectures; the standard error of an estimated share is at most 0.5 percentage points
 SAMPLE_SEED = 0
 
 
 class SampledSpace:
-    """Costs of a space on a task and, if given, a device: a quantile of them is one over all architectures, or over `SAMPLED` of them.
+    """Computed costs of a space on a task and, if given, a device. Quantiles are over all architectures, or over `SAMPLED` of them.
 
-    The sample is drawn uniformly, with replacement, from PCG64 seeded with `SAMPLE_SEED`: every machine draws the same.
+    The sample is drawn uniformly, with replacement, from PCG64 seeded with `SAMPLE_SEED`, so it is the same on every machine.
     """
 
     def __init__(self, space: Space, task: Task, device: str | None):
@@ -33,7 +33,7 @@ class SampledSpace:
 
     @cached_property
     def architectures(self) -> list[Architecture]:
-        """The architectures that columns are over: all, or the sample."""
+        """The listed architectures, over which the columns run: all of them, or the sample."""
         if isinstance(self.space, Enumerable):
             return [self.space.at(index) for index in range(self.space.size)]
         rng = np.random.Generator(np.random.PCG64(SAMPLE_SEED))
@@ -41,7 +41,7 @@ class SampledSpace:
 
     @cached_property
     def resources(self) -> tuple[str, ...]:
-        """The resources known here: the device's, then params and macs, then cycles where the space counts them."""
+        """The names of the known resources: those of the device, then params and macs, then cycles if the space counts them."""
         return tuple(sorted(self.cost_of(self.architectures[0]), key=RESOURCES.index))
 
     @cached_property
@@ -50,28 +50,32 @@ class SampledSpace:
         return {name: np.array([cost[name] for cost in costs], np.float64) for name in self.resources}
 
     def resource(self, name: str) -> Column:
-        """Return a resource of the listed architectures; `UnknownResource` lists those there are."""
+        """Return the values of a resource for the listed architectures, shape (architectures,), in its unit; NaN means 'not supported'.
+
+        Raises:
+            UnknownResource: The space has no such resource; the message lists those that it has.
+        """
         if name not in self.resources:
             hint = "name a device, or " if name in DEVICE_RESOURCES and self.device is None else ""
             raise UnknownResource(
-                f"{name} is not known of {self.space.name} on {self.task.dataset}; {hint}limit one of {', '.join(self.resources)}"
+                f"{name} is not known for {self.space.name} on {self.task.dataset}; {hint}limit one of {', '.join(self.resources)}"
             )
         return self._columns[name]
 
     @cached_property
     def eligible(self) -> Mask:
-        """Which of the listed architectures are connected and supported on the device."""
+        """A mask of the listed architectures that are connected and supported on the device, shape (architectures,)."""
         mask = np.array([self.space.connected(arch) for arch in self.architectures])
         for name in self.resources:
             mask &= ~np.isnan(self._columns[name])
         return mask
 
     def admitted(self, limits: Sequence[Limit]) -> Mask:
-        """Return which of the listed architectures are eligible and within all limits."""
+        """Return a mask of the listed architectures that are eligible and within all limits, shape (architectures,)."""
         return within(limits, self.eligible, self.resource)
 
     def cost_of(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource of any architecture of the space, computed."""
+        """Compute and return all known resources of an architecture, each in the unit that its name gives."""
         cost: dict[str, float] = {}
         if self.device is not None and isinstance(self.space, CostedOnDevices):
             cost |= self.space.device_cost(arch, self.task, self.device)
@@ -82,15 +86,17 @@ class SampledSpace:
         return cost
 
     def accuracy_of(self, arch: Architecture) -> Mapping[str, float]:
-        """Return nothing: no table knows it."""
+        """Return an empty mapping: without a table, no accuracy is known."""
         return {}
 
 
 @lru_cache(maxsize=32)
 def sampled_space_of(space: str, dataset: str, device: str | None) -> SampledSpace:
-    """Return a space with the costs that it computes on a dataset and device, kept for the next call.
+    """Return a space with the costs that it computes on a dataset and device. The result is cached.
 
-    `UnknownDevice` where the space has no figures of the device, or the space's own error where it can say how to get them.
+    Raises:
+        UnknownSpace, UnknownDataset: A name is unknown.
+        UnknownDevice: The space has no figures of the device. If the space can explain how to get them, it raises its own error instead.
     """
     found, task = space_of(space), task_of(dataset)
     if device is not None:
@@ -100,5 +106,5 @@ def sampled_space_of(space: str, dataset: str, device: str | None) -> SampledSpa
             if isinstance(found, CostedOnDevices):
                 found.device_cost(Architecture(found.name, (0,) * len(found.arity)), task, device)
             have = ", ".join(known) or "none: limit params, macs or cycles instead"
-            raise UnknownDevice(f"costs on '{device}' are not known of {found.name} on {dataset}; known here: {have}")
+            raise UnknownDevice(f"costs on '{device}' are not known for {found.name} on {dataset}; known devices: {have}")
     return SampledSpace(found, task, device)

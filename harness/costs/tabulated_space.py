@@ -1,4 +1,4 @@
-"""All of an enumerable space on one task and device, as arrays by index: what limits, oracles, evaluators and pages are computed from."""
+"""A space with a table: arrays over all architectures, by index, on one task and device. Limits, oracles and pages use them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Mask = NDArray[np.bool_]
 
 
 class UnknownResource(ValueError):
-    """A resource that is not known here; the message lists those that are."""
+    """Raised for a resource that is not known here. The message lists the known ones."""
 
 
 class NotEnumerable(ValueError):
-    """The question needs a space whose architectures can all be listed."""
+    """Raised if a question needs a list of all architectures of a space, and the space is too large to be listed."""
 
 
 def within(limits: Sequence[Limit], eligible: Mask, resource: Callable[[str], Column]) -> Mask:
-    """Return which of the eligible architectures keep all limits, given a resource's column by name."""
+    """Return a mask of the eligible architectures within all limits; `resource` returns the column of a resource by its name."""
     mask = eligible.copy()
     for limit in limits:
         values = resource(limit.resource)
@@ -40,7 +40,7 @@ def within(limits: Sequence[Limit], eligible: Mask, resource: Callable[[str], Co
 
 
 class TabulatedSpace:
-    """Accuracy, training time and every known resource of all architectures of a space, on a task and, if given, a device."""
+    """Accuracy, training time and all known resources of every architecture of a space, on a task and, if given, a device."""
 
     def __init__(self, space: Enumerable, table: Table, task: Task, device: str | None):
         self.space = space
@@ -50,35 +50,39 @@ class TabulatedSpace:
 
     @property
     def checksum(self) -> str:
-        """The table's."""
+        """The checksum of the table."""
         return self.table.checksum
 
     @cached_property
     def resources(self) -> tuple[str, ...]:
-        """The resources known here: the device's, then params and macs, then cycles where the table has them."""
+        """The names of the known resources: those of the device, then params and macs, then cycles if the table has them."""
         on_device = tuple(hardware.metrics(self.table, self.task.dataset, self.device)) if self.device else ()
         of_network = hardware.network_metrics(self.table, self.task.dataset)
         return (*on_device, *EXACT_RESOURCES, *[name for name in of_network if name not in EXACT_RESOURCES])
 
     def resource(self, name: str) -> Column:
-        """Return a resource of all architectures, shape (size,), in its unit; NaN where not supported. `UnknownResource` lists others."""
+        """Return the values of a resource for all architectures, shape (size,), in its unit; NaN means 'not supported'.
+
+        Raises:
+            UnknownResource: The table has no such resource; the message lists those that it has.
+        """
         if name in EXACT_RESOURCES:
-            # A space that lists its architectures gives all complexities at once.
+            # A space that lists its architectures computes all complexities at once.
             params, macs = cast(Any, self.space).complexities(self.task)
             return np.asarray(params if name == "params" else macs, dtype=np.float64)
         if name not in RESOURCES:
             raise UnknownResource(f"unknown resource '{name}'; choose one of {', '.join(RESOURCES)}")
         if name in NETWORK_RESOURCES:
             if name not in self.resources:
-                raise UnknownResource(f"{name} of {self.task.dataset} are not known; limit one of {', '.join(self.resources)}")
+                raise UnknownResource(f"{name} are not known on {self.task.dataset}; limit one of {', '.join(self.resources)}")
             return self.table.column(hardware.network_column(name, self.task.dataset))
         if self.device is None:
-            raise UnknownResource(f"{name} is a device's; name a device, or limit one of {', '.join(self.resources)}")
+            raise UnknownResource(f"{name} needs a device; name a device, or limit one of {', '.join(self.resources)}")
         return hardware.device_cost(self.table, name, self.task.dataset, self.device)
 
     @cached_property
     def eligible(self) -> Mask:
-        """Which architectures are connected and supported on the device, shape (size,)."""
+        """A mask of the architectures that are connected and supported on the device, shape (size,)."""
         mask = np.array(cast(Any, self.space).connected_mask())
         for name in self.resources:
             if name in DEVICE_RESOURCES:
@@ -87,13 +91,13 @@ class TabulatedSpace:
                 if wrong.any():
                     raise TableError(
                         f"{name} of {self.task.dataset} on {self.device} is {values[wrong][0]:g} for architecture {np.argmax(wrong)}; "
-                        "costs are 0 or more, and NaN where the device does not run a network: join the column again"
+                        "a cost must be 0 or more, or NaN if the device does not support the network; join the column again"
                     )
                 mask &= ~np.isnan(values)
         return mask
 
     def admitted(self, limits: Sequence[Limit]) -> Mask:
-        """Return which architectures are eligible and within all limits, shape (size,)."""
+        """Return a mask of the architectures that are eligible and within all limits, shape (size,)."""
         return within(limits, self.eligible, self.resource)
 
     @cached_property
@@ -102,7 +106,10 @@ class TabulatedSpace:
         return accuracies.accuracy(self.table, self.task.dataset, "validation")
 
     def validation_of_seed(self, search_seed: int) -> Column:
-        """Return validation accuracy [%] of one training seed of each architecture: the search seed modulo those it was trained with."""
+        """Return the validation accuracy [%] of every architecture for one of its training seeds, shape (size,).
+
+        The training seed is number `search_seed` modulo the number of seeds that the architecture was trained with.
+        """
         known = accuracies.seeds(self.table, self.task.dataset, "validation")
         if not known:
             return self.validation
@@ -123,24 +130,24 @@ class TabulatedSpace:
         return accuracies.training_seconds(self.table, self.task.dataset)
 
     def require_complete(self) -> None:
-        """Raise `TableError` unless accuracies and training time of every architecture are known, as a search may ask about any."""
+        """Raise `TableError` unless the table has the accuracies and training time of every architecture: a search may ask about any."""
         unknown = np.isnan(self.validation) | np.isnan(self.test) | np.isnan(self.training_seconds)
         if unknown.any():
             raise TableError(
-                f"the table knows {int((~unknown).sum())} of {len(unknown)} architectures on {self.task.dataset}; "
+                f"the table has {int((~unknown).sum())} of {len(unknown)} architectures on {self.task.dataset}; "
                 "a study needs all of them: run `budgetnas data fetch`"
             )
 
     def cost_at(self, index: int) -> dict[str, float]:
-        """Return every known resource of one architecture."""
+        """Return all known resources of the architecture with an index, each in the unit that its name gives."""
         return {name: float(self.resource(name)[index]) for name in self.resources}
 
     def cost_of(self, arch: Architecture) -> dict[str, float]:
-        """Return every known resource of an architecture."""
+        """Return all known resources of an architecture, each in the unit that its name gives."""
         return self.cost_at(self.space.index(arch))
 
     def accuracy_of(self, arch: Architecture) -> dict[str, float]:
-        """Return its validation and test accuracy [%], means over the table's seeds."""
+        """Return the `validation` and `test` accuracy [%] of an architecture, means over the table's seeds."""
         index = self.space.index(arch)
         return {"validation": float(self.validation[index]), "test": float(self.test[index])}
 
@@ -155,10 +162,12 @@ def _tabulated_space(space: str, dataset: str, device: str | None, table: Table)
 
 
 def tabulated_space_of(space: str, dataset: str, device: str | None = None) -> TabulatedSpace:
-    """Return a space with its table on a dataset and device, kept for the next call.
+    """Return a space with its table on a dataset and device. The result is cached.
 
-    Unknown names raise `UnknownSpace`, `UnknownDataset`, `UnknownDevice`; a missing table `TableError`; a space too large to be listed
-    `NotEnumerable`.
+    Raises:
+        UnknownSpace, UnknownDataset, UnknownDevice: A name is unknown.
+        NotEnumerable: The space is too large to be listed.
+        TableError: The table is missing.
     """
     if not isinstance(space_of(space), Enumerable):
         raise NotEnumerable(f"the architectures of '{space}' cannot all be listed, so it has no table; query one architecture instead")
@@ -174,5 +183,5 @@ def tabulated_space_of(space: str, dataset: str, device: str | None = None) -> T
 
 
 def finite(cost: Mapping[str, float]) -> dict[str, float | None]:
-    """Return a cost with None for what is not supported, as JSON wants it; what is counted stays whole."""
+    """Return a cost as JSON values: None in place of NaN ('not supported'), and counted resources as integers."""
     return {name: None if value != value else int(value) if name in NETWORK_RESOURCES else value for name, value in cost.items()}

@@ -102,10 +102,10 @@ class Chunks:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(self.folder, wait=False))
             except Busy:
-                raise BuildError(f"another process is at work in {self.folder}; wait until it has finished") from None
+                raise BuildError(f"another process is using {self.folder}; wait until it has finished") from None
             except OSError as error:
                 raise BuildError(
-                    f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a folder that can be written"
+                    f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a writable folder"
                 ) from None
             remove_leftovers(self.folder)
             yield

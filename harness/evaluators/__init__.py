@@ -1,1 +1,1 @@
-"""What answers a method's questions: a table today, training later."""
+"""Evaluators, which answer a method's questions: from a table, from a supernet, or by training."""

@@ -14,17 +14,17 @@ _RADIUS = 0.01  # epsilon is this over the norm of the validation gradient (DART
 
 @dataclass(frozen=True, slots=True)
 class WeightStep:
-    """The step of the weights that is looked ahead: gradient descent with momentum and weight decay, at its present state."""
+    """One step of the weights, simulated before the gradient is computed: gradient descent with momentum and weight decay."""
 
     rate: float
     momentum: float
     weight_decay: float
-    velocities: Sequence[Tensor | None]  # one a weight; None before the first step
+    velocities: Sequence[Tensor | None]  # the momentum of each weight; None before the first step
 
 
 @contextmanager
 def frozen(weights: Sequence[Tensor]) -> Iterator[None]:
-    """Let nothing compute gradients of the weights in this block, where only those of the variables are wanted."""
+    """Disable gradients of the weights within the block, where only the gradients of the architecture variables are needed."""
     for weight in weights:
         weight.requires_grad_(False)
     try:
@@ -41,10 +41,17 @@ def unrolled_gradients(
     variables: Sequence[Tensor],
     step: WeightStep,
 ) -> tuple[list[Tensor], float]:
-    """Return the second-order gradient of the validation loss in the variables, and that loss, after one step of the weights.
+    """Return the gradient of the validation loss after one step of the weights, for each variable, and that loss (second-order DARTS).
 
-    Both losses are computed from `weights` and `variables` as they are when called; the weights are changed meanwhile and put back, bit for
-    bit. The mixed second derivative is a central difference along the validation gradient (equation 8).
+    The weights are changed during the call and restored bit for bit. The mixed second derivative is a central difference along the
+    validation gradient (equation 8).
+
+    Args:
+        train_loss: Computes the training loss from the present values of `weights` and `variables`.
+        validation_loss: Computes the validation loss in the same way.
+        weights: The weights of the network.
+        variables: The architecture variables.
+        step: The step of the weights.
     """
     before = [weight.detach().clone() for weight in weights]
     gradients = torch.autograd.grad(train_loss(), weights)

@@ -1,26 +1,26 @@
-"""What can answer a method's questions, by name. To add an evaluator, write its module and one entry in `EVALUATORS`.
+"""The registry of evaluators by name. To add an evaluator, write its module and one entry in `EVALUATORS`.
 
-An entry states the facts that the rest of the project asks for: the study model, the planner, the command line and the pages branch on
-them, never on a name. Its module is imported when it is first needed, and defines:
+An entry states the facts that the rest of the project needs. The study model, the planner, the command line and the pages branch on these
+facts, never on a name. The module of the entry is imported at its first use, and defines:
 
-- `offers(space) -> frozenset[Need]`: what it can answer about a space on this machine; empty where it can answer nothing.
-- `evaluation(trial, workspace, watch) -> Evaluation`: the evaluator of one trial, with the space's costs. `workspace` is the run's folder,
-  None to keep nothing. `watch(step, figures)` is called after every step, where there are steps and somebody watches.
+- `offers(space) -> frozenset[Need]`: the kinds of questions that it can answer about a space on this machine; empty if it can answer none.
+- `evaluation(trial, workspace, watch) -> Evaluation`: the evaluator of one trial, with the costs of the space. `workspace` is the run
+  folder, or None to save nothing. `watch(step, figures)`, if given, is called after every step.
 
-A module whose entry names a kind of recipe defines two functions more:
+If the entry has a `recipe`, the module also defines:
 
-- `training_spec(recipe, task) -> TrainingSpec`: the recipe, named by its name or path, read and checked, with the checksums that become
-  part of a trial's identity. It raises the errors of the recipe and of the images.
-- `figures(training, dataset) -> Mapping`: what pages print of the recipe: `recipe` (its name), `epochs`, `batch`, `images_trained` and
-  `images_judged` (how many images train weights, and how many judge).
+- `training_spec(recipe, task) -> TrainingSpec`: the checked recipe, given by its name or path, with the checksums that become part of a
+  trial's identity. It raises the errors of the recipe and of the images.
+- `figures(training, dataset) -> Mapping`: the facts about the recipe on pages: `recipe` (its name), `epochs`, `batch`, and the numbers of
+  images that train weights (`images_trained`) and that evaluate them (`images_judged`).
 
-A module whose entry says `shares_weights` defines one function more:
+If the entry has `shares_weights = True`, the module also defines:
 
-- `search_network(trial) -> (channels, cells)`: the size of the network that is searched in, whose costs a method can bound; None for the
-  space's own.
+- `search_network(trial) -> (channels, cells)`: the size of the search network, whose costs a method can bound. None stands for the value
+  of the space.
 
-Everything that an evaluator does must follow from the trial: its seed, its recipe, its data. Records do not keep where answers came from
-but for the evaluator's name, so a change of its answers needs a new name or a new recipe.
+Everything that an evaluator does must follow from the trial: its seed, its recipe and its data. A record holds only the name of the
+evaluator, so a change of its answers needs a new name or a new recipe.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ Watch: TypeAlias = "Callable[[Step, Mapping[str, float]], None]"  # called after
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorEntry:
-    """What the project must know of an evaluator before its module is imported.
+    """The facts about an evaluator that are known before its module is imported.
 
     Args:
-        name: How studies, records and the command line call it. It is part of a trial's identity.
-        module: The module, by its full name.
-        ranking_class: The class that its records are ranked in. Two classes are never ranked together.
-        recipe: The kind of recipe that a study must name, in words; empty for none.
-        reads_table: It answers from a table that knows every architecture of the space. So the exact best is known, a relaxation reads the
+        name: Its name in studies, in records and on the command line. It is part of a trial's identity.
+        module: The full name of its module.
+        ranking_class: The ranking class of its records. Records of different classes are never ranked together.
+        recipe: The kind of recipe that a study must name, in words; empty if it needs none.
+        reads_table: Whether it answers from a table of all architectures of the space. Then the exact best is known, a relaxation reads the
             whole table, and pages show boards, which rank the classes of queries and of full information.
-        seeded: Its answers depend on the trial's seed, so that a method that draws nothing is run with every seed too.
-        shares_weights: One network holds all architectures.
-        only_last: The last recommendation of a search alone counts, because a search that is resumed does not repeat the earlier ones.
+        seeded: Whether its answers depend on the trial's seed. Then deterministic methods also run with every seed.
+        shares_weights: Whether one network contains all architectures.
+        only_last: Whether only the last recommendation of a search is recorded, because a resumed search does not repeat the earlier ones.
     """
 
     name: str
@@ -89,11 +89,11 @@ EVALUATORS: dict[str, EvaluatorEntry] = {
 
 
 class UnknownEvaluator(ValueError):
-    """An evaluator that the project does not have; the message lists those it has."""
+    """Raised for an unknown name of an evaluator. The message lists the known ones."""
 
 
 def torch_is_installed() -> bool:
-    """Return whether this machine can train, without importing anything."""
+    """Return whether PyTorch is installed, without importing it."""
     try:
         return find_spec("torch") is not None
     except ModuleNotFoundError:  # raised by an import finder that forbids it
@@ -106,7 +106,14 @@ def _no_timing() -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A trial's evaluator, the space with its costs, a table's training seconds by index, and what was timed, asked for at the end."""
+    """The evaluator of a trial and its data.
+
+    Args:
+        evaluator: The evaluator.
+        costed: The space with its costs.
+        seconds: The training seconds of a table by index; None without a table.
+        timing: Returns the timings of the evaluator; called once, after the search.
+    """
 
     evaluator: Evaluator
     costed: CostedSpace
@@ -115,7 +122,7 @@ class Evaluation:
 
 
 class _Module(Protocol):
-    """The module of an evaluator; the docstring of this file describes the functions."""
+    """The module of an evaluator. The docstring of this file describes its functions."""
 
     def offers(self, space: Space) -> frozenset[Need]: ...
 
@@ -129,19 +136,19 @@ class _Module(Protocol):
 
 
 def entry_of(name: str) -> EvaluatorEntry:
-    """Return an evaluator's entry. `UnknownEvaluator` lists those there are."""
+    """Return the entry of an evaluator. Raises `UnknownEvaluator` for an unknown name."""
     if name not in EVALUATORS:
         raise UnknownEvaluator(f"unknown evaluator '{name}'; choose one of {', '.join(EVALUATORS)}")
     return EVALUATORS[name]
 
 
 def names_of(fits: Callable[[EvaluatorEntry], object]) -> list[str]:
-    """Return the names of the evaluators whose entries fit a condition."""
+    """Return the names of the evaluators whose entries satisfy a condition."""
     return [entry.name for entry in EVALUATORS.values() if fits(entry)]
 
 
 def alternatives(names: Iterable[str]) -> str:
-    """Return names as a message offers them.
+    """Return names as a list of alternatives for messages.
 
     >>> alternatives(["table", "supernet", "training"])
     "'table', 'supernet' or 'training'"
@@ -155,35 +162,44 @@ def _module(name: str) -> _Module:
 
 
 def offers(name: str, space: Space) -> frozenset[Need]:
-    """Return what an evaluator can answer about the architectures of a space on this machine."""
+    """Return the kinds of questions that an evaluator can answer about a space on this machine."""
     return _module(name).offers(space)
 
 
 def evaluation_of(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
-    """Return the evaluator of a trial. `workspace` is the run's folder, None to keep nothing; `watch` is called after every step."""
+    """Return the evaluator of a trial. `workspace` is the run folder, or None to save nothing; `watch` is called after every step."""
     return _module(trial.evaluator).evaluation(trial, workspace, watch)
 
 
 def training_spec_of(name: str, recipe: str, task: Task, folder: Path) -> TrainingSpec:
-    """Return what a trial trains by a recipe: a name, or a path (*.toml) seen from `folder`; with the checksums of recipe and images.
+    """Return a recipe with its checksum and the checksum of the images.
 
-    `RecipeError`, `MissingImages` and `DamagedImages` say what is wrong, `CannotRetrain` that no images would judge what is trained.
+    Args:
+        name: The name of the evaluator.
+        recipe: The name of the recipe, or its path (*.toml) relative to `folder`.
+        task: The task.
+        folder: The folder from which paths start.
+
+    Raises:
+        RecipeError: The recipe cannot be read or is invalid.
+        MissingImages, DamagedImages: The images are missing or damaged.
+        CannotRetrain: The recipe leaves no images for validation.
     """
     return _module(name).training_spec(str(folder / recipe) if recipe.endswith(".toml") else recipe, task)
 
 
 def figures_of(name: str, training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
-    """Return what pages print of an evaluator's recipe on a dataset."""
+    """Return the facts about an evaluator's recipe on a dataset that pages show."""
     return _module(name).figures(training, dataset)
 
 
 def search_network_of(trial: Trial) -> tuple[int | None, int | None] | None:
-    """Return the channels and cells of the network that a trial searches in; None where costs are those of the final network alone."""
+    """Return the channels and cells of the search network of a trial; None if the evaluator has no separate search network."""
     return _module(trial.evaluator).search_network(trial) if entry_of(trial.evaluator).shares_weights else None
 
 
 def ranking_class_of(name: str, needs: frozenset[Need]) -> str:
-    """Return the class that the records of a method with these needs are ranked in."""
+    """Return the ranking class for the records of a method with these needs."""
     from budgetnas.harness.problem import Need
 
     entry = entry_of(name)

@@ -1,4 +1,4 @@
-"""The checkpoint that a search in a supernet is resumed from."""
+"""The checkpoint from which a search in a supernet is resumed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ FILE = "search.pt"
 
 @dataclass(frozen=True, slots=True)
 class SearchCheckpoint:
-    """The file of a search in `folder`; None keeps nothing. Only a search with the same `identity` is resumed from it."""
+    """The checkpoint of a search in `folder` (None: nothing is saved). Only a search with the same `identity` can resume from it."""
 
     folder: Path | None
     identity: Mapping[str, Any]
 
     def save(self, payload: Callable[[], Mapping[str, Any]]) -> None:
-        """Write what a payload function returns, in place of the last checkpoint. The payload has the key `epochs`: how many are done."""
+        """Replace the checkpoint by the result of `payload`. Its key `epochs` must hold the number of finished epochs."""
         if self.folder is not None:
             checkpoint.save(self.folder / FILE, self.identity, payload())
 
     def restore(self, take_up: Callable[[Mapping[str, Any]], None]) -> int:
-        """Return how many epochs are done after the last checkpoint was given to `take_up`; 0 where there is none.
+        """Pass the last checkpoint to `take_up`, and return its number of finished epochs; 0 if there is no checkpoint.
 
-        `BadCheckpoint` if the file is damaged, belongs to another search, or does not fit.
+        Raises:
+            BadCheckpoint: The file is damaged, belongs to another search, or does not fit this version.
         """
         path = None if self.folder is None else self.folder / FILE
         found = None if path is None else checkpoint.load(path, self.identity)
@@ -39,5 +40,5 @@ class SearchCheckpoint:
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {error}".split("\n")[0]
             raise checkpoint.BadCheckpoint(
-                f"{path} does not fit this version of budgetnas ({reason:.120}); move it away, or delete it, to begin anew"
+                f"{path} does not fit this version of budgetnas ({reason:.120}); move it away, or delete it, to start again"
             ) from None

@@ -1,4 +1,4 @@
-"""A supernet's answers: a space's costs, and a relaxation whose weights are trained. It does not answer about accuracy."""
+"""The evaluator `supernet`: the costs of a space, and a relaxation with trained weights. It does not answer questions about accuracy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SupernetEvaluator:
-    """Trains a supernet for a method that needs its relaxation. A method learns no accuracy but through the validation loss."""
+    """Trains a supernet for a method that needs its relaxation. The method learns about accuracy only through the validation loss."""
 
     offers = frozenset({Need.RELAXATION, Need.WEIGHTS})
 
@@ -36,19 +36,19 @@ class SupernetEvaluator:
         self._made: SupernetRelaxation | None = None
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource, in the unit of its name; NaN is 'not supported'."""
+        """Return all known resources, each in the unit that its name gives; NaN means 'not supported'."""
         return self._costed.cost_of(arch)
 
     def accuracy(self, arch: Architecture) -> float:
-        """Refuse: nothing is trained alone here."""
+        """Raise `NotImplementedError`: single architectures are not trained."""
         raise NotImplementedError("a supernet offers its relaxation only; ask evaluator.offers first")
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        """Refuse: nothing is trained alone here."""
+        """Raise `NotImplementedError`: single architectures are not trained."""
         return [self.accuracy(arch) for arch in archs]
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Return the supernet's relaxation; its training begins with its first step."""
+        """Return the relaxation of the supernet. Training begins with its first step."""
         from budgetnas.harness.evaluators.supernet_inputs import SupernetInputs
         from budgetnas.harness.evaluators.supernet_relaxation import SupernetRelaxation
         from budgetnas.harness.training.images.load import load
@@ -72,7 +72,7 @@ class SupernetEvaluator:
         return self._made
 
     def _of_devices(self) -> TableRelaxation | None:
-        """Return the relaxation of a table's costs on the device, if a table knows them; it is told no accuracy."""
+        """Return the relaxation of a table's costs on the device, without accuracies; None if no table has such costs."""
         from budgetnas.harness.evaluators.table_relaxation import relaxation_of_table
 
         names = [name for name in self._costed.resources if name in DEVICE_RESOURCES]
@@ -83,12 +83,12 @@ class SupernetEvaluator:
         return relaxation_of_table(self._costed.space, self._costed.task, nothing, costs, SupernetOptions(), np.random.default_rng(0), 0.0)
 
     def timing(self) -> Mapping[str, Any]:
-        """Return what a clock says of the search, if one was made."""
+        """Return the timings of the search; empty if there was none."""
         return {} if self._made is None else self._made.timing()
 
 
 def _identity(trial: Trial) -> dict[str, Any]:
-    """Return what a checkpoint must agree with, key by key, in words that an error can print."""
+    """Return the identity of a trial's checkpoint. Its keys and values appear in the error for a checkpoint of another search."""
     payload = trial.payload()
     training = payload["training"]
     return {
@@ -103,9 +103,11 @@ def _identity(trial: Trial) -> dict[str, Any]:
 
 
 def training_spec(recipe: str, task: Task) -> TrainingSpec:
-    """Return a search recipe by name or path, with its checksum and that of the task's images.
+    """Return a search recipe, given by name or path, with its checksum and the checksum of the task's images.
 
-    `RecipeError` is raised for a recipe that cannot be read, `MissingImages` for images that are not here.
+    Raises:
+        RecipeError: The recipe cannot be read or is invalid.
+        MissingImages: The images are not on this machine.
     """
     from budgetnas.harness.training.images.load import load
     from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
@@ -114,7 +116,7 @@ def training_spec(recipe: str, task: Task) -> TrainingSpec:
 
 
 def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
-    """Return a search recipe in figures: half of its images train weights, the other half architecture variables."""
+    """Return the facts about a search recipe. One half of its images trains the weights, the other half the architecture variables."""
     from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 
     recipe = read_search_recipe(training.recipe)
@@ -129,7 +131,10 @@ def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
 
 
 def search_network(trial: Trial) -> tuple[int | None, int | None]:
-    """Return the channels and cells of a trial's supernet: the method's settings, else the recipe's; None for the space's own."""
+    """Return the channels and cells of a trial's supernet, from the method's settings, else from the recipe.
+
+    None stands for the value of the space.
+    """
     from budgetnas.harness.training.recipes.search_recipe import read_search_recipe
 
     if trial.training is None:
@@ -139,12 +144,12 @@ def search_network(trial: Trial) -> tuple[int | None, int | None]:
 
 
 def offers(space: Space) -> frozenset[Need]:
-    """Return what a supernet of a space can answer on this machine: nothing without one, or without torch."""
+    """Return the kinds of questions that a supernet can answer: none if the space has no supernet or PyTorch is not installed."""
     return SupernetEvaluator.offers if isinstance(space, Relaxable) and torch_is_installed() else frozenset()
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
-    """Return the evaluator of a trial that searches in a supernet; its checkpoints lie in the run's folder."""
+    """Return the evaluator of a trial that searches in a supernet. Its checkpoints are saved in the run folder."""
     costed = costed_space_of(trial.space, trial.dataset, trial.device)
     folder = None if workspace is None else checkpoint_folder(workspace, trial.identity)
     evaluator = SupernetEvaluator(trial, costed, folder, watch)

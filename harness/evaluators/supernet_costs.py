@@ -1,4 +1,4 @@
-"""What a relaxed network costs: exactly by table on a device, by sums over edges of what the space counts."""
+"""The costs of a relaxed network: exact expectations from a table on a device, and sums over edges for resources that the space counts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Network = Literal["evaluation", "search"]
 
 
 class CannotSearch(ValueError):
-    """A question that a supernet cannot answer; the message says what it can."""
+    """Raised for a question that a supernet cannot answer. The message names the remedy."""
 
 
 class SupernetCosts:
-    """The costs of a space's evaluation network and of its search network of a given size (channels, cells); float64 tensors."""
+    """The costs of a space's evaluation network, and of its search network with a given size (channels, cells), as float64 tensors."""
 
     def __init__(
         self,
@@ -32,16 +32,16 @@ class SupernetCosts:
         search_size: tuple[int | None, int | None],
         device: torch.device,
     ):
-        """`table` knows the costs on a device, where a table does; `resources` are all that are known, for messages."""
+        """`table` gives the costs on a device (None: not known); `resources` are the names of all known resources, for messages."""
         self._space, self._task, self._resources, self._table = space, task, resources, table
         self._sizes: dict[Network, tuple[int | None, int | None]] = {"evaluation": (None, None), "search": search_size}
         self._device = device
         self._edges: dict[tuple[str, str], list[Tensor]] = {}
 
     def edges(self, resource: str, network: Network) -> list[Tensor]:
-        """Return what operations add, shape (edges, operations) a cell; on a device by the additive fit to the table.
+        """Return the cost that each operation adds, one tensor of shape (edges, operations) for each cell.
 
-        How far off that fit is, `additive_error` says.
+        On a device, the costs are an additive fit to the table; `additive_error` returns its error.
         """
         key = (resource, network)
         if key not in self._edges:
@@ -54,20 +54,25 @@ class SupernetCosts:
         return self._edges[key]
 
     def fixed(self, resource: str, network: Network) -> float:
-        """Return the resource of everything but the searched operations."""
+        """Return the cost of everything except the searched operations."""
         if resource in DEVICE_RESOURCES:
             return self._of_device(resource).fixed_cost(resource)
         return self._space.fixed_cost(resource, self._task, *self._sizes[network])
 
     def additive_error(self, resource: str) -> dict[str, float]:
-        """Return the error of the additive fit to a device's table; empty for what the space counts, which is exact."""
+        """Return the error of the additive fit to a device's table; empty for resources that the space counts, which are exact."""
         return self._of_device(resource).additive_error(resource) if resource in DEVICE_RESOURCES else {}
 
     def expected(self, resource: str, alphas: Sequence[Tensor], kept: Callable[[], Sequence[Tensor]]) -> Tensor:
-        """Return the expected resource of the evaluation network, differentiable in `alphas`.
+        """Return the expected cost of the evaluation network, a scalar differentiable in `alphas`.
 
-        On a device it is the table's exact expectation; of what the space counts, the fixed cost plus that of the edges that `kept` says
-        (RC-DARTS, equation 6), which is the exact expectation where all edges are kept.
+        On a device, it is the exact expectation over the table. For a resource that the space counts, it is the fixed cost plus the
+        expected costs of the kept edges (RC-DARTS, equation 6), which is exact if all edges are kept.
+
+        Args:
+            resource: The name of the resource.
+            alphas: One tensor of shape (edges, operations) for each cell.
+            kept: Returns which edges are kept, one tensor of shape (edges,) for each cell.
         """
         if resource in DEVICE_RESOURCES:
             return self._of_device(resource).expected_cost(resource, [rows.double().cpu() for rows in alphas])
@@ -79,5 +84,5 @@ class SupernetCosts:
     def _of_device(self, resource: str) -> TableRelaxation:
         if self._table is None:
             known = ", ".join(self._resources)
-            raise CannotSearch(f"the expected {resource} of a supernet needs a table of the device; without one, limit one of {known}")
+            raise CannotSearch(f"the expected {resource} of a supernet needs a table of the device; limit one of {known} instead")
         return self._table

@@ -1,4 +1,4 @@
-"""What a search in a supernet starts from."""
+"""The inputs of a search in a supernet."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SupernetInputs:
-    """A space, a task, a recipe and images, and where a search is kept.
+    """The inputs of a search in a supernet.
 
-    `table` knows the space's costs on devices, where a table does. A checkpoint is taken up only by a search with the same `identity`;
-    `folder` keeps it (None: nothing can be resumed). `watch` is called after every step.
+    Args:
+        space: The space.
+        task: The task.
+        recipe: The search recipe.
+        dataset: The images.
+        resources: The names of all known resources.
+        table: The relaxation of a table with the costs on the device; None without such a table.
+        identity: The identity of the search; only a search with the same identity can resume from its checkpoint.
+        folder: The folder of the checkpoint; with None, nothing is saved.
+        watch: Called after every step.
     """
 
     space: Relaxable

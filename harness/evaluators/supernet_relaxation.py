@@ -1,4 +1,4 @@
-"""The relaxation of a space as a supernet whose weights are trained: one loop for every differentiable method (DARTS, algorithm 1)."""
+"""The relaxation of a space as a supernet with trained weights: one search loop for every differentiable method (DARTS, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Diverged(ValueError):
-    """A training whose loss is no number any more; the message says where."""
+    """Raised if the loss becomes NaN or infinite. The message names the step."""
 
 
 class SupernetRelaxation:
-    """The `Relaxation` of a space as a supernet. Its weights are trained on one half of the training images, alphas on the other.
+    """The `Relaxation` of a space as a supernet. One half of the training images trains the weights, the other half the alphas.
 
-    The alphas are float32, on the device that the code chooses. Where `options.edge_weights`, each edge has a weight beside them, and a
-    strength is softmax(alphas) times the softmax of the edge weights over the edges into the same node (PC-DARTS, equation 4).
+    The alphas are float32 tensors on the compute device. With `options.edge_weights`, each edge also has a weight, and the strength of an
+    operation is softmax(alphas) times the softmax of the edge weights over the edges into the same node (PC-DARTS, equation 4).
     """
 
     not_modelled: tuple[str, ...] = ()
@@ -85,18 +85,18 @@ class SupernetRelaxation:
 
     def _batches(self, part: Any, seed: int) -> Batches:
         recipe = self._recipe
-        # Whole batches only: a batch's own statistics are all that a supernet normalises by, and those of a few images are noise.
+        # Whole batches only: a supernet normalises with the statistics of the batch, and those of a few images are noise.
         part = part.take(range(max(len(part) // recipe.batch, 1) * recipe.batch)) if len(part) > recipe.batch else part
         return batches(self._inputs.dataset, part, recipe.batch, seed=seed, device=self._device, augmentation=recipe.augmentation)
 
     # --- variables ------------------------------------------------------------------------------------------------------------------
 
     def parameters(self) -> list[Tensor]:
-        """Return the alphas and, where the options have them, the edge weights."""
+        """Return the alphas and, with `options.edge_weights`, the edge weights."""
         return [*self.alphas, *self._edge_weights]
 
     def strengths(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Return softmax(alphas), times the edge's share of its node where edges have weights."""
+        """Return softmax(alphas), times the edge's share of its node if edges have weights; shape (edges, operations) for each cell."""
         found = [torch.softmax(rows, dim=1) for rows in (self.alphas if alphas is None else alphas)]
         if not self._edge_weights:
             return found
@@ -104,18 +104,18 @@ class SupernetRelaxation:
         return [rows * share[:, None] for rows, share in zip(found, shares, strict=True)]
 
     def discretise(self, alphas: Sequence[Tensor] | None = None) -> Architecture:
-        """Return the discrete architecture by the space's rule."""
+        """Return the discrete architecture of the strongest operations, by the rule of the space."""
         return self._inputs.space.strongest(self._arrays(alphas))
 
     def kept_edges(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Return which edges the discrete architecture has, shape (edges,)."""
+        """Return a mask of the edges that the discrete architecture keeps, shape (edges,) for each cell."""
         return [torch.as_tensor(kept, device=self._device) for kept in self._inputs.space.kept_edges(self._arrays(alphas))]
 
     def derive(self) -> None:
-        """Set the derived cells, where the options have them, to the present discrete architecture.
+        """Set the derived cells, if `options.derived`, to the present discrete architecture.
 
-        A disconnected one is not taken: behind such cells the loss would depend on nothing until the next call. The last one stays, and
-        before there is one, the supernet's own.
+        A disconnected architecture is ignored, because the loss would then not depend on any variable until the next call. The previous
+        derived cells stay; at first these are the supernet's initial ones.
         """
         arch = self.discretise()
         if self._options.derived and self._inputs.space.connected(arch):
@@ -132,30 +132,36 @@ class SupernetRelaxation:
     # --- costs ----------------------------------------------------------------------------------------------------------------------
 
     def expected_cost(self, resource: str, alphas: Sequence[Tensor] | None = None) -> Tensor:
-        """Return the expected resource of the evaluation network: see `SupernetCosts.expected`."""
+        """Return the expected cost of the evaluation network: see `SupernetCosts.expected`."""
         chosen = self.alphas if alphas is None else alphas
         return self._costs.expected(resource, chosen, lambda: self.kept_edges(chosen))
 
     def edge_costs(self, resource: str, network: Network = "evaluation") -> list[Tensor]:
-        """Return what operations add, float64."""
+        """Return the cost that each operation adds: see `SupernetCosts.edges`."""
         return self._costs.edges(resource, network)
 
     def fixed_cost(self, resource: str, network: Network = "evaluation") -> float:
-        """Return the resource of everything but the searched operations."""
+        """Return the cost of everything except the searched operations."""
         return self._costs.fixed(resource, network)
 
     def additive_error(self, resource: str) -> dict[str, float]:
-        """Return how far the two above are off a device's table; empty for what is exact."""
+        """Return the error of `edge_costs` and `fixed_cost` against a device's table; empty if they are exact."""
         return self._costs.additive_error(resource)
 
     # --- the loop -------------------------------------------------------------------------------------------------------------------
 
     def steps(self, state: Sequence[Stateful], count: int | None = None) -> Iterator[Step]:
-        """Yield the steps, `count` or the recipe's; after each, the weights make one step on their half of the images."""
+        """Yield `count` steps, or those of the recipe. After each, the weights make one step on their half of the images.
+
+        Checkpoints also hold the states of the objects in `state`. Raises `CannotSearch` if `count` is below 1, `Diverged` if a loss is NaN
+        or infinite, and `BadCheckpoint` if the checkpoint is damaged or belongs to another search.
+        """
         an_epoch = self._training.steps
         total = self._recipe.epochs * an_epoch if count is None else count
         if total < 1:
-            raise CannotSearch(f"a search of {total} steps is none; give 1 or more, or none for the recipe's {self._recipe.epochs} epochs")
+            raise CannotSearch(
+                f"a search cannot have {total} steps; give 1 or more, or leave it out for the recipe's {self._recipe.epochs} epochs"
+            )
         epochs = math.ceil(total / an_epoch)
         self.history, kept = History(total), self._checkpoint(total)
         with ExitStack() as stack:
@@ -167,9 +173,9 @@ class SupernetRelaxation:
                 self._rate = self._recipe.rate(epoch, epochs)
                 try:
                     yield from self._epoch(epoch, epochs, total)
-                finally:  # a search that fails in the middle of an epoch has taken its seconds too
+                finally:  # the seconds of an epoch also count if the search fails within it
                     self._seconds += time.perf_counter() - began
-                # The last epoch leaves none behind it: a search that goes on must have a step left, to recommend something.
+                # No checkpoint after the last epoch: a resumed search needs at least one step to recommend something.
                 if epoch + 1 < epochs:
                     kept.save(partial(self._state, state, epoch + 1))
 
@@ -184,12 +190,12 @@ class SupernetRelaxation:
             self._descend(self._step)
 
     def _around(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of the validation half: an epoch of them, and again from the start if the other half has more."""
+        """Yield the batches of the validation half, again and again, because the other half may have more batches."""
         while True:
             yield from self._validation.epoch(epoch)
 
     def _descend(self, step: Step) -> None:
-        """Make one step of the weights, and note the step's figures."""
+        """Make one step of the weights, and record the figures of the step."""
         images, labels = self._of_step(self._batch)
         self._optimiser.param_groups[0]["lr"] = self._rate
         self._optimiser.zero_grad(set_to_none=True)
@@ -226,7 +232,11 @@ class SupernetRelaxation:
         return logits.float()
 
     def backward(self, penalty: Tensor | None = None, unrolled: bool = False) -> float:
-        """Add the validation loss's gradient, first or second order, plus the penalty's, to that of `parameters()`; return the loss."""
+        """Add the gradients of the validation loss and of a scalar penalty to `parameters()`, and return the validation loss.
+
+        With `unrolled`, the gradient of the validation loss is of second order. Raises `CannotSearch` outside the loop over `steps`, and
+        `Diverged` if the loss is NaN or infinite.
+        """
         variables = self.parameters()
         images, labels = self._of_step(self._validation_batch)
 
@@ -242,7 +252,7 @@ class SupernetRelaxation:
         else:
             with frozen(self._weights):
                 value = validation_loss()
-                # Derived cells that no path leads through leave a loss that depends on nothing.
+                # If no path leads through the derived cells, the loss does not depend on any variable.
                 found = torch.autograd.grad(value, variables, allow_unused=True) if value.requires_grad else [None] * len(variables)
             gradients = [torch.zeros_like(v) if way is None else way for v, way in zip(variables, found, strict=True)]
             loss = value.item()
@@ -258,7 +268,7 @@ class SupernetRelaxation:
 
     def _of_step(self, batch: Batch | None) -> Batch:
         if batch is None:
-            raise CannotSearch("the gradient is of a step's images; ask for it within `for step in relaxation.steps(...)`")
+            raise CannotSearch("the gradient needs the images of a step; call `backward` within `for step in relaxation.steps(...)`")
         return batch
 
     def _next_step(self) -> WeightStep:
@@ -267,7 +277,7 @@ class SupernetRelaxation:
         return WeightStep(self._rate, chosen.momentum, chosen.weight_decay, velocities)
 
     def note(self, **figures: float) -> None:
-        """Keep a method's figures beside this step's."""
+        """Add figures of the method to those of this step."""
         self._figures |= figures
 
     def _state_figures(self) -> dict[str, float]:
@@ -284,7 +294,7 @@ class SupernetRelaxation:
         return SearchCheckpoint(self._inputs.folder, dict(self._inputs.identity) | {"options": options, "steps": total})
 
     def _state(self, state: Sequence[Stateful], epochs_done: int) -> dict[str, Any]:
-        """Return what a search is resumed from."""
+        """Return the payload of a checkpoint."""
         return {
             "epochs": epochs_done,
             "weights": self._supernet.state_dict(),
@@ -311,7 +321,7 @@ class SupernetRelaxation:
         self._seconds = float(found["seconds"])
 
     def timing(self) -> dict[str, Any]:
-        """Return what a clock and a memory meter say: seconds of the search, over all its sittings; most memory in this one [bytes]."""
+        """Return the timings of the search: its seconds over all sessions, its peak memory in this session [bytes], and the machine."""
         return {
             "search_seconds": self._seconds,
             "search_memory_bytes": peak_memory_bytes(self._device),

@@ -1,4 +1,4 @@
-"""A table's answers: validation accuracy as it was trained once, costs as they were measured once."""
+"""The evaluator `table`: validation accuracies and costs from a table, trained and measured in advance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class TableEvaluator:
-    """Answers from a tabulated space's arrays. It holds validation figures only: test accuracy cannot be asked for."""
+    """Answers from the arrays of a tabulated space. It holds validation accuracies only, so a method cannot get test accuracies."""
 
-    offers = frozenset({Need.ACCURACY})  # of any table; of a space that can be relaxed, where torch is installed, a relaxation too
+    offers = frozenset({Need.ACCURACY})  # for any table; instances may also offer a relaxation, see `offers` below
 
     def __init__(self, tabulated: TabulatedSpace, search_seed: int | None = None):
-        """`search_seed` makes it answer one training seed's validation accuracy (seed modulo seeds) instead of the mean."""
+        """With `search_seed`, accuracies are those of one training seed (see `validation_of_seed`) instead of the mean."""
         validation = tabulated.validation if search_seed is None else tabulated.validation_of_seed(search_seed)
         self.offers = offers(tabulated.space)
         self._space, self._task = tabulated.space, tabulated.task
@@ -34,20 +34,20 @@ class TableEvaluator:
         self._columns = [tabulated.resource(name).tolist() for name in tabulated.resources]
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource, in the unit of its name; NaN is 'not supported'."""
+        """Return all known resources, each in the unit that its name gives; NaN means 'not supported'."""
         index = self._index(arch)
         return {name: column[index] for name, column in zip(self._names, self._columns, strict=True)}
 
     def accuracy(self, arch: Architecture) -> float:
-        """Return validation accuracy [%]."""
+        """Return the validation accuracy [%]."""
         return self._validation[self._index(arch)]
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        """Return validation accuracies [%] of a batch."""
+        """Return the validation accuracies [%] of a batch."""
         return [self.accuracy(arch) for arch in archs]
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Return the exact relaxation, expectations over the whole table; `NotRelaxable` says of which spaces there is one."""
+        """Return the exact relaxation, with expectations over the whole table. Raises `NotRelaxable` if the space has none."""
         if Need.RELAXATION not in self.offers:
             raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
         from budgetnas.harness.evaluators.table_relaxation import relaxation_of_table
@@ -57,7 +57,7 @@ class TableEvaluator:
 
 
 def offers(space: Space) -> frozenset[Need]:
-    """Return what a table can answer about a space: accuracies, and a relaxation where the space has one and torch is installed."""
+    """Return the kinds of questions that a table can answer: accuracies, and a relaxation if the space has one and PyTorch is installed."""
     relaxed = {Need.RELAXATION} if isinstance(space, Relaxable) and torch_is_installed() else set()
     return TableEvaluator.offers | relaxed
 
@@ -68,7 +68,7 @@ def _evaluator(tabulated: TabulatedSpace, search_seed: int | None) -> tuple[Tabl
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
-    """Return the table's evaluator for a trial, the same for all trials on the same table, device and training seed."""
+    """Return the evaluator for a trial. Trials on the same table, device and training seed share one evaluator."""
     tabulated = tabulated_space_of(trial.space, trial.dataset, trial.device)
     evaluator, seconds = _evaluator(tabulated, trial.seed if trial.validation == "seed" else None)
     return Evaluation(evaluator, tabulated, seconds)

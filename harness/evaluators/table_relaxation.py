@@ -1,4 +1,4 @@
-"""The exact relaxation of a table: expectations over all architectures under independent choices on edges, without noise of weights."""
+"""The exact relaxation of a table: expectations over all architectures, with independent choices on edges and without trained weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 5_000
 
 
 class NotRelaxable(ValueError):
-    """A table, resource or setting of which there is no exact relaxation; the message says what there is."""
+    """Raised if a table, a resource or a setting has no exact relaxation. The message names what is possible."""
 
 
 class Listed(Relaxable, Enumerable, Protocol):
@@ -31,24 +31,24 @@ class Listed(Relaxable, Enumerable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdditiveFit:
-    """The sum over edges nearest to a resource (least squares over all eligible architectures), and how near it is."""
+    """The least-squares fit of a sum over edges to a resource, over all eligible architectures, and its error."""
 
     resource: str
-    fixed: float  # in the resource's unit, as are the costs
-    costs: Floats  # (edges, operations): what an operation adds; the first operation of every edge adds nothing
-    variance_explained: float  # of eligible architectures, a share
+    fixed: float  # in the unit of the resource, like the costs
+    costs: Floats  # shape (edges, operations): the cost that an operation adds; the first operation of every edge adds 0
+    variance_explained: float  # a share, 0 to 1
     mean_relative_error: float  # mean of |fitted - known| / known
     largest_relative_error: float
 
 
 class TableRelaxation:
-    """The `Relaxation` of an enumerable space with one searched cell, each of whose edges is a gene.
+    """The `Relaxation` of an enumerable space with one searched cell, in which each edge is a gene.
 
-    With p = softmax(alphas), an architecture has the probability of the product of its operations' p, and every expectation is the table,
-    as a tensor with one axis an edge, contracted with every row of p. The loss is the expected error, 1 - accuracy / 100. A cost is
-    expected over the connected architectures that the device supports, E[c m] / E[m]; the probabilities of the others are resources of
-    their own, `disconnected_share` and, among the connected, `unsupported_share`. Everything is float64 on the CPU.
-    `not_modelled` are the options asked for that mean nothing on a table, which has no weights; `unrolled` joins them when it is asked for.
+    With p = softmax(alphas), the probability of an architecture is the product of p over its operations. The table is a tensor with one
+    axis for each edge, and an expectation contracts it with every row of p. The loss is the expected error, 1 - accuracy / 100. An expected
+    cost is over the connected architectures that the device supports, E[c m] / E[m] with their mask m. The probabilities of the others are
+    the resources `disconnected_share` and, for connected ones, `unsupported_share`. Everything is float64 on the CPU. `not_modelled` lists
+    the requested options without a meaning on a table, which has no weights; `unrolled` is added when a method requests it.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TableRelaxation:
         rng: np.random.Generator,
         deviation: float = 1e-3,
     ):
-        """`validation` [%] and `costs` by resource have the shape (size,), by index; a NaN in a cost is 'not supported'."""
+        """`validation` [%] and each of the `costs` have the shape (size,), by index; NaN in a cost means 'not supported'."""
         _check(space, validation)
         self.cells = space.searched
         self.alphas = [torch.tensor(rng.normal(0.0, deviation, self._shape), dtype=torch.float64, requires_grad=True)]
@@ -71,7 +71,7 @@ class TableRelaxation:
         self._space, self._task = space, task
         archs = [space.at(index) for index in range(space.size)]
         self._genes = np.array([arch.genes for arch in archs])
-        self._places = np.ravel_multi_index(tuple(self._genes.T), space.arity)  # of every index in a tensor with one axis an edge
+        self._places = np.ravel_multi_index(tuple(self._genes.T), space.arity)  # of every index in a tensor with one axis for each edge
         connected = np.array([space.connected(arch) for arch in archs])
         supported = ~np.isnan(np.array([*costs.values(), np.zeros(space.size)])).any(axis=0)
         self._known = {name: np.asarray(column, dtype=np.float64) for name, column in costs.items()}
@@ -90,18 +90,18 @@ class TableRelaxation:
         return len(self.cells[0].edges), len(self.cells[0].operations)
 
     def parameters(self) -> list[Tensor]:
-        """Return the alphas: a table has no edge weights."""
+        """Return the alphas; a table has no edge weights."""
         return list(self.alphas)
 
     def strengths(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Return softmax(alphas) over the operations of every edge."""
+        """Return softmax(alphas) over the operations of every edge, shape (edges, operations)."""
         return [torch.softmax(rows, dim=1) for rows in (self.alphas if alphas is None else alphas)]
 
     def steps(self, state: Sequence[Stateful], count: int | None = None) -> Iterator[Step]:
-        """Yield `count` steps, or `STEPS`. A table has no weights to train, and its searches last seconds, so nothing is restored."""
+        """Yield `count` steps, or `STEPS`. No weights are trained, and nothing is resumed, because a search takes only seconds."""
         total = STEPS if count is None else count
         if total < 1:
-            raise NotRelaxable(f"a search of {total} steps is none; give 1 or more, or none for the table's {STEPS:,}")
+            raise NotRelaxable(f"a search cannot have {total} steps; give 1 or more, or leave it out for the default of {STEPS:,}")
         self.history = History(total)
         for index in range(total):
             yield Step(index, total, index, total)
@@ -112,7 +112,7 @@ class TableRelaxation:
             self._noted = {}
 
     def backward(self, penalty: Tensor | None = None, unrolled: bool = False) -> float:
-        """Add the exact gradient of the expected error, plus the penalty's, to that of the alphas; return the expected error."""
+        """Add the exact gradients of the expected error and of the penalty to the alphas, and return the expected error."""
         if unrolled and "unrolled" not in self.not_modelled:
             self.not_modelled = (*self.not_modelled, "unrolled")
         loss = self._expected(self._error, self.alphas)[0]
@@ -121,9 +121,10 @@ class TableRelaxation:
         return self._loss
 
     def expected_cost(self, resource: str, alphas: Sequence[Tensor] | None = None) -> Tensor:
-        """Return E[c m] / E[m], a scalar: NaN where no architecture that has the cost has any probability.
+        """Return E[c m] / E[m], a scalar; NaN if all architectures with a known cost have the probability 0.
 
-        Of a resource that the table lacks, such as `cycles`, the space's sum over edges is taken; its error lists those it counts.
+        For a resource that the table lacks, such as `cycles`, the cost is the space's sum over edges. Raises the space's ValueError for an
+        unknown resource.
         """
         if resource not in self._tensors:
             (costs,) = self._space.edge_costs(resource, self._task)
@@ -134,33 +135,33 @@ class TableRelaxation:
         return expected
 
     def edge_costs(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> list[Tensor]:
-        """Return what operations add: by the `additive_fit` of a device's resource, exactly of what the space counts.
+        """Return the cost that each operation adds: from `additive_fit` for a resource of a device, exact for one that the space counts.
 
-        A table knows one network, so it is both of them.
+        A table describes one network, which is both the evaluation and the search network.
         """
         if resource in DEVICE_RESOURCES:
             return [torch.tensor(self.additive_fit(resource).costs)]
         return [torch.as_tensor(costs, dtype=torch.float64) for costs in self._space.edge_costs(resource, self._task)]
 
     def fixed_cost(self, resource: str, network: Literal["evaluation", "search"] = "evaluation") -> float:
-        """Return what everything but the searched operations costs, as `edge_costs` has it."""
+        """Return the cost of everything except the searched operations, from the same source as `edge_costs`."""
         if resource in DEVICE_RESOURCES:
             return self.additive_fit(resource).fixed
         return self._space.fixed_cost(resource, self._task)
 
     def additive_error(self, resource: str) -> dict[str, float]:
-        """Return the share of variance that the `additive_fit` of a device's resource explains, and its mean relative error."""
+        """Return the explained share of the variance and the mean relative error of `additive_fit`; empty for an exact resource."""
         if resource not in DEVICE_RESOURCES:
             return {}
         fit = self.additive_fit(resource)
         return {"variance_explained": fit.variance_explained, "mean_error": fit.mean_relative_error}
 
     def additive_fit(self, resource: str) -> AdditiveFit:
-        """Return the sum over edges that fits a resource of the table best, with its error; `NotRelaxable` lists the resources.
+        """Return the sum over edges that best fits a resource of the table. Raises `NotRelaxable` for an unknown resource.
 
-        Of the 18 latencies of HW-NAS-Bench on NAS-Bench-201 five are such sums exactly (Eyeriss on all datasets, the FPGA on CIFAR-10 and
-        CIFAR-100). Of the others it explains 78 % (Raspberry Pi 4, ImageNet16-120) to 98 % of the variance (FPGA, ImageNet16-120), with
-        mean errors of 6 to 22 %.
+        Of the 18 latencies of HW-NAS-Bench on NAS-Bench-201, five are exactly such sums (Eyeriss on all datasets, the FPGA on CIFAR-10 and
+        CIFAR-100). For the others, the fit explains 78 % (Raspberry Pi 4, ImageNet16-120) to 98 % (FPGA, ImageNet16-120) of the variance,
+        with mean errors of 6 to 22 %.
         """
         if resource not in self._known:
             raise NotRelaxable(f"unknown resource '{resource}'; the table has {', '.join(self._known)}")
@@ -169,18 +170,18 @@ class TableRelaxation:
         return self._fits[resource]
 
     def kept_edges(self, alphas: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Return which edges the discrete architecture has, shape (edges,)."""
+        """Return a mask of the edges that the discrete architecture keeps, shape (edges,)."""
         return [torch.as_tensor(kept) for kept in self._space.kept_edges(self._arrays(alphas))]
 
     def discretise(self, alphas: Sequence[Tensor] | None = None) -> Architecture:
-        """Return the architecture of the strongest operations, by the space's rule."""
+        """Return the discrete architecture of the strongest operations, by the rule of the space."""
         return self._space.strongest(self._arrays(alphas))
 
     def derive(self) -> None:
         """Do nothing: a table has no derived cells."""
 
     def note(self, **figures: float) -> None:
-        """Keep a method's figures beside this step's."""
+        """Add figures of the method to those of this step."""
         self._noted |= figures
 
     def _arrays(self, alphas: Sequence[Tensor] | None) -> list[Floats]:
@@ -188,11 +189,11 @@ class TableRelaxation:
             return [rows.numpy() for rows in self.strengths(alphas)]
 
     def _masked(self, column: Floats) -> Floats:
-        """Return c m and m side by side, where m says which architectures are connected and supported."""
+        """Return the columns c m and m, where m is 1 for connected and supported architectures, else 0."""
         return self._tensor(np.where(self._eligible, column, 0.0), self._eligible)
 
     def _tensor(self, *columns: NDArray[Any]) -> Floats:
-        """Return columns by index side by side in the order of the genes, shape (size, columns)."""
+        """Return columns by index as one array of shape (size, columns), with its rows in the order of the genes."""
         ordered = np.empty((self._space.size, len(columns)))
         ordered[self._places] = np.stack(columns, axis=1)
         return ordered
@@ -211,21 +212,21 @@ class TableRelaxation:
 
 
 class _Contraction(torch.autograd.Function):
-    """A tensor with one axis an edge, summed over every edge weighted by its row of p; once differentiable in p."""
+    """Contracts a tensor with one axis for each edge with the rows of p. It can be differentiated once in p."""
 
     @staticmethod
     def forward(ctx: Any, strengths: Tensor, tensor: Floats) -> Tensor:
         """Return the expectations, shape (columns,), of a tensor (operations ** edges, columns)."""
         rows = strengths.detach().numpy()
-        ctx.rows, ctx.partial = rows, [tensor.reshape(-1)]  # what is left after the first edges were summed over
+        ctx.rows, ctx.partial = rows, [tensor.reshape(-1)]  # the tensor after contracting 0, 1, 2, ... edges
         for row in rows:
             ctx.partial.append(row @ ctx.partial[-1].reshape(len(row), -1))
         return torch.from_numpy(ctx.partial[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient in p: the same sum over all edges but one."""
-        rest = gradients[0].numpy()  # probabilities of the later edges' operations, times the gradient
+        """Return the gradient in p: for each edge, the same contraction over all other edges."""
+        rest = gradients[0].numpy()  # the gradient times the probabilities of the operations on later edges
         found = np.empty_like(ctx.rows)
         for edge in range(len(ctx.rows) - 1, -1, -1):
             row = ctx.rows[edge]
@@ -241,11 +242,11 @@ def _check(space: Listed, validation: Floats) -> None:
         raise NotRelaxable(f"the exact relaxation needs one searched cell whose edges are the genes; '{space.name}' has no such cell")
     unknown = int(np.isnan(validation).sum())
     if unknown:
-        raise NotRelaxable(f"the table lacks the accuracy of {unknown} architectures, and the relaxation reads all; fetch the whole table")
+        raise NotRelaxable(f"the table lacks the accuracy of {unknown} architectures, but the relaxation needs all; fetch the whole table")
 
 
 def _fitted(resource: str, genes: NDArray[Any], values: Floats, shape: tuple[int, int]) -> AdditiveFit:
-    """Return the least-squares sum over edges; the first operation of every edge is the reference, so that the solution is one."""
+    """Return the least-squares fit of a sum over edges. The first operation of every edge is the reference, so the solution is unique."""
     edges, operations = shape
     design = np.ones((len(genes), 1 + edges * (operations - 1)))
     design[:, 1:] = (genes[:, :, None] == np.arange(1, operations)).reshape(len(genes), -1)
@@ -274,9 +275,9 @@ def relaxation_of_table(
     rng: np.random.Generator,
     deviation: float,
 ) -> TableRelaxation:
-    """Return the relaxation of a table's columns; `NotRelaxable` unless the space can be listed and relaxed."""
+    """Return the relaxation of a table's columns. Raises `NotRelaxable` unless the space can be listed and relaxed."""
     if not (isinstance(space, Relaxable) and isinstance(space, Enumerable)):
         name = getattr(space, "name", space)
-        raise NotRelaxable(f"the exact relaxation reads the table of a space that can be listed and relaxed; '{name}' is no such space")
+        raise NotRelaxable(f"the exact relaxation needs a space that can be listed and relaxed; '{name}' is not such a space")
     arrays = {name: np.asarray(column, dtype=np.float64) for name, column in costs.items()}
     return TableRelaxation(cast(Listed, space), task, np.asarray(validation, dtype=np.float64), arrays, options, rng, deviation)

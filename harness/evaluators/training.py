@@ -1,11 +1,11 @@
-"""Answers by training: every architecture that is asked about is trained from scratch by a recipe, once, and judged by validation images.
+"""The evaluator `training`: trains every requested architecture from scratch by a recipe, and evaluates it on validation images.
 
-What was trained is kept in the data home, below `trained`, by all that it depends on: space, representative of identical networks, images,
-recipe, seed. So nothing is trained twice: not by two trials, not in another run, not after a search was killed. `budgetnas retrain` keeps
-its results there too.
+Results are kept in the folder `trained` of the data home, under everything that they depend on: the space, the representative of identical
+networks, the images, the recipe and the seed. So no network is trained twice, not even by another trial, in another run, or after a search
+was killed. `budgetnas retrain` keeps its results in the same folder.
 
-A search that has a process to itself (`budgetnas search`) trains a batch side by side, one process a core. In a worker of a run, beside
-other trials, trainings follow one another.
+A single search (`budgetnas search`) trains the networks of a batch in parallel, in one process for each core or GPU. A worker of a run,
+which runs beside other trials, trains them one after another.
 """
 
 from __future__ import annotations
@@ -46,22 +46,28 @@ Show: TypeAlias = Callable[[int, float], None]
 
 
 class Answer(NamedTuple):
-    """What a method may learn of a training: validation accuracy [%], and what is charged. `kept`: it was trained before."""
+    """The part of a training's result that a method may use: the validation accuracy [%], and the charged seconds."""
 
     validation: float
-    seconds: float  # of the wall clock, when the training was made
-    kept: bool
+    seconds: float  # of wall-clock time, when the network was trained
+    kept: bool  # whether the network was trained before
 
 
 class TrainingEvaluator:
-    """Trains to answer. A network that diverges is as accurate as guessing. Test accuracy is dropped where it is measured."""
+    """Answers by training. A network that diverges has the accuracy of guessing. Test accuracies are discarded."""
 
     offers = frozenset({Need.ACCURACY})
 
     def __init__(self, costed: CostedSpace, recipe: Recipe, seed: int, folder: Path, processes: int = 1, show: Show | None = None):
-        """`seed` is the search's: it draws every network's weights and the order of its images. `folder` holds all that was trained.
+        """Create the evaluator.
 
-        `show` is told of every answer: how many there are, and the accuracy [%].
+        Args:
+            costed: The space with its costs.
+            recipe: The training recipe.
+            seed: The seed of the search, which also draws the initial weights of every network and the order of its images.
+            folder: The folder with all results.
+            processes: The number of networks trained in parallel.
+            show: Called after every answer with the number of answers and the validation accuracy [%].
         """
         self._costed, self._processes, self._show = costed, processes, show
         what = (costed.space.name, costed.task.dataset, recipe, seed, folder)
@@ -69,20 +75,20 @@ class TrainingEvaluator:
         self._answers: dict[Architecture, Answer] = {}  # by the representative of identical networks
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource, in the unit of its name; NaN is 'not supported'."""
+        """Return all known resources, each in the unit that its name gives; NaN means 'not supported'."""
         return self._costed.cost_of(arch)
 
     def accuracy(self, arch: Architecture) -> float:
-        """Return validation accuracy [%] after the recipe's last epoch."""
+        """Return the validation accuracy [%] after the last epoch of the recipe."""
         return self.accuracies([arch])[0]
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        """Return validation accuracies [%] of a batch; what is new is trained side by side, each network once."""
+        """Return the validation accuracies [%] of a batch. New networks are trained in parallel, each once."""
         wanted = [self._costed.space.canonical(arch) for arch in archs]
         new = [arch for arch in dict.fromkeys(wanted) if arch not in self._answers]
         kept = [arch for arch in new if self._is_kept(arch)]
         missing = [arch for arch in new if arch not in kept]
-        # Processes are started for what is to be trained only.
+        # Processes are started only for networks that must be trained.
         trained = map_in_processes(self._train, missing, min(self._processes, len(missing)) or 1)
         for arch, answer in chain(map_in_processes(self._train, kept, 1), trained):
             self._answers[arch] = answer
@@ -91,15 +97,15 @@ class TrainingEvaluator:
         return [self._answers[arch].validation for arch in wanted]
 
     def seconds_of(self, arch: Architecture) -> float:
-        """Return the seconds that the training behind an answer took, when it was made."""
+        """Return the seconds that the training behind the answer for `arch` took when it was made."""
         return self._answers[self._costed.space.canonical(arch)].seconds
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Refuse: there is no supernet here."""
+        """Raise `NotImplementedError`: there is no supernet."""
         raise NotImplementedError("this evaluator offers accuracy only; ask evaluator.offers first")
 
     def timing(self) -> Mapping[str, Any]:
-        """Return how many networks were trained for this search, and how many had been before."""
+        """Return the number of networks trained for this search, and the number of those trained before."""
         kept = sum(answer.kept for answer in self._answers.values())
         return {"networks_trained": len(self._answers) - kept, "networks_kept": kept}
 
@@ -116,9 +122,12 @@ def _kept(space: str, dataset: str, recipe: Recipe, seed: int, folder: Path, arc
 
 
 def training_spec(recipe: str, task: Task) -> TrainingSpec:
-    """Return a training recipe by name or path, with its checksum and that of the task's images.
+    """Return a training recipe, given by name or path, with its checksum and the checksum of the task's images.
 
-    `RecipeError` and `MissingImages` are raised for what cannot be read, `CannotRetrain` for a recipe that keeps no images to judge by.
+    Raises:
+        RecipeError: The recipe cannot be read or is invalid.
+        MissingImages: The images are not on this machine.
+        CannotRetrain: The recipe leaves no images for validation.
     """
     found, images = read_recipe(recipe), load(task)
     require_validation(found, images)
@@ -126,7 +135,7 @@ def training_spec(recipe: str, task: Task) -> TrainingSpec:
 
 
 def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
-    """Return a training recipe in figures: the images that train a candidate, and those that judge it."""
+    """Return the facts about a training recipe, with the numbers of images that train a network and that validate it."""
     recipe = read_recipe(training.recipe)
     parts = parts_of(dataset, recipe)
     return {
@@ -139,24 +148,27 @@ def figures(training: TrainingSpec, dataset: Dataset) -> Mapping[str, Any]:
 
 
 def require_validation(recipe: Recipe, dataset: Dataset) -> None:
-    """Raise `CannotRetrain` if a recipe keeps no images to judge networks by."""
+    """Raise `CannotRetrain` if a recipe leaves no images for validation."""
     rule = recipe.validation_on(dataset.name)
     if dataset.validation is None and not rule.per_class and not rule.share:
         raise _unvalidated(recipe, dataset.name)
 
 
 def _unvalidated(recipe: Recipe, dataset: str) -> CannotRetrain:
-    return CannotRetrain(f"the recipe {recipe.name} keeps no images of {dataset} to judge networks by; give it a [validation]")
+    return CannotRetrain(f"the recipe {recipe.name} leaves no images of {dataset} for validation; give it a [validation]")
 
 
 def offers(space: Space) -> frozenset[Need]:
-    """Return what training can answer about a space on this machine: nothing without networks to build, or without torch."""
+    """Return the kinds of questions that training can answer: none if the space builds no networks or PyTorch is not installed."""
     return TrainingEvaluator.offers if isinstance(space, Buildable) and torch_is_installed() else frozenset()
 
 
 def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None) -> Evaluation:
-    """Return the evaluator of a trial that trains; without a workspace, what it trains is gone with it. `TableError` if the recipe or the
-    images are not those that the run was planned with.
+    """Return the evaluator of a trial that trains. Without a workspace, results are kept in a temporary folder and deleted at the end.
+
+    Raises:
+        TableError: The recipe or the images have changed since the run was planned.
+        CannotRetrain: The trial has no recipe.
     """
     if trial.training is None:
         raise CannotRetrain("a trial that trains needs a recipe")
@@ -188,7 +200,7 @@ def evaluation(trial: Trial, workspace: Path | None, watch: Watch | None = None)
 
 
 def _processes() -> int:
-    """Return how many networks are trained side by side: one a core, or a GPU, in a process of one's own; one in a run's worker."""
+    """Return how many networks are trained in parallel: 1 in a worker of a run, else one for each GPU, or for each core without a GPU."""
     if multiprocessing.parent_process() is not None:
         return 1
     import torch

@@ -1,4 +1,4 @@
-"""The files of look-up graphs: JSON to look up in, CSV to read, PNG to see."""
+"""Reads and writes files of look-up graphs: JSON for programs, CSV and PNG for readers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ SCHEMA = 2
 
 
 def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
-    """Write the graphs as JSON, a CSV beside it with every search and the envelope, and a PNG with a drawing of each.
+    """Write the graphs as JSON and, beside it, as CSV (every search, and the envelope) and as PNG (a plot of each graph).
 
-    Other graphs that the file has already are kept, so that studies may share it; an older one of the same basis and resource is replaced.
-    `RunError` if they cannot be written.
+    Graphs that are already in the file are kept, so that studies can share it; those with the same basis and resource are replaced.
+
+    Raises:
+        RunError: A file cannot be written.
+        LookupGraphError: The existing file is damaged.
     """
     made = {graph.place for graph in graphs}
     kept = [graph for graph in (read_graphs(path) if path.exists() else []) if graph.place not in made]
@@ -39,12 +42,12 @@ def write_graphs(graphs: Sequence[Graph], path: Path) -> None:
 
 
 def content_of(graphs: Sequence[Graph]) -> dict[str, Any]:
-    """Return what a file of graphs holds, as `read_graphs` reads it."""
+    """Return the content of a file of graphs as JSON values, in the form that `read_graphs` reads."""
     return {"schema": SCHEMA, "graphs": [asdict(graph) for graph in graphs]}
 
 
 def read_graphs(path: Path) -> list[Graph]:
-    """Return the graphs of a file. `LookupGraphError` if it is missing or damaged."""
+    """Return the graphs in a file. Raises `LookupGraphError` if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
@@ -59,21 +62,22 @@ def read_graphs(path: Path) -> list[Graph]:
             raise
         reason = f"{type(error).__name__}: {error}".split("\n")[0]
         raise LookupGraphError(
-            f"{path} is no file of look-up graphs, or a damaged one ({reason:.100}); name another, which `budgetnas lookup-graph` writes"
+            f"{path} is not a file of look-up graphs, or is damaged ({reason:.100}); name a file that `budgetnas lookup-graph` wrote"
         ) from None
 
 
 def _parsed(entry: dict[str, Any]) -> Graph:
     nodes = tuple([(float(limit), float(delivered)) for limit, delivered in entry["nodes"]])
     if not all(math.isfinite(value) for node in nodes for value in node):
-        raise ValueError("a node is no number")
+        raise ValueError("a node is not finite")
     return Graph(**entry | {"nodes": nodes, "left_out": tuple(map(float, entry["left_out"]))})
 
 
 def graphs_csv(graphs: Sequence[Graph]) -> str:
-    """Return a table with a line a search: its limit, what it delivered, and what the envelope promises under that limit.
+    """Return a CSV table with one line for each search: its limit, the cost delivered, and the cost that the envelope promises.
 
-    A search that delivered something disconnected or not supported has neither, and a search limit of many such promises nothing.
+    Both costs are empty for a search that delivered a disconnected or unsupported network. A limit at which half of the searches or more
+    did so has no promised cost.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -93,7 +97,7 @@ def _lines(graphs: Sequence[Graph]) -> Iterator[list[Any]]:
 
 
 def draw(graphs: Sequence[Graph], path: Path) -> None:
-    """Draw every graph into one PNG: what each search delivered against its limit, and the envelope as the steps that it promises."""
+    """Plot every graph into one PNG: the cost that each search delivered against its limit, and the envelope as a step function."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -104,7 +108,7 @@ def draw(graphs: Sequence[Graph], path: Path) -> None:
     for place, graph in enumerate(graphs):
         axes = figure.add_subplot(rows, columns, place + 1)
         for left_out in graph.left_out:
-            axes.axvline(left_out, color="0.5", alpha=0.2, linewidth=3, zorder=0)  # the darker, the more seeds
+            axes.axvline(left_out, color="0.5", alpha=0.2, linewidth=3, zorder=0)  # darker for more seeds
         if graph.promised:
             limits, promised = zip(*graph.promised, strict=True)
             axes.step(limits, promised, where="pre", color="tab:blue", label="envelope")

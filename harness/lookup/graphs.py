@@ -1,8 +1,9 @@
-"""Look-up graphs of DCA-NAS: which search limit delivers which cost. A study of its own, whose searches are trials kept like any run's.
+"""Look-up graphs of DCA-NAS: which cost a search delivers under which search limit.
 
-A study names the file of its graphs, `lookup = "graphs.json"` at a method; `budgetnas lookup-graph STUDY` makes it; and a trial of that
-method gets the rows of its own space, dataset, device and resources as plain values of its setting `lookup`, part of its identity.
-Which searches a graph is made of, the method says in its class attribute `lookup_searches`: the settings that they do not take over.
+A study names the file of its graphs at a method, as in `lookup = "graphs.json"`, and `budgetnas lookup-graph STUDY` makes that file. The
+searches behind the graphs are trials, and a store keeps their records. A trial of the method gets the rows for its space, dataset, device
+and resources as plain values of its setting `lookup`, which are part of its identity. The method's class attribute `lookup_searches` gives
+the settings in which the searches of a graph differ from the method's own.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from budgetnas.spaces.task import task_of
 
 
 class LookupGraphError(ValueError):
-    """A look-up graph that cannot be made, read or used for a trial; the message says why and what to do."""
+    """Raised if a look-up graph cannot be made, read or used for a trial. The message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The search limits of a graph: `points` of them, evenly spaced in the logarithm, from `lowest` to `highest`; `seeds` searches each."""
+    """The search limits of a graph: `points` limits, evenly spaced in the logarithm, with `seeds` searches at each."""
 
     lowest: float
     highest: float
@@ -44,8 +45,8 @@ class Grid:
     def __post_init__(self) -> None:
         if not (0 < self.lowest < self.highest < math.inf and self.points >= 2 and self.seeds >= 1):
             raise LookupGraphError(
-                f"no grid of {self.points} search limits from {self.lowest:g} to {self.highest:g} with {self.seeds} seeds: "
-                "give two or more, from a limit above 0 to a larger one, and a seed or more"
+                f"cannot make a grid of {self.points} search limits from {self.lowest:g} to {self.highest:g} with {self.seeds} seeds; "
+                "give 2 or more limits, the lowest above 0 and below the highest, and 1 or more seeds"
             )
 
     @property
@@ -56,11 +57,11 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What the searches under a range of limits on one resource delivered, and what they cost.
+    """The results of searches under a range of limits on one resource, and what these searches took.
 
-    `basis` is the hash of everything that a search depends on besides its limit and its seed. A search that delivered something
-    disconnected or not supported says nothing of what networks cost: it is no node, and its search limit is among those `left_out`.
-    `promised` is the envelope, without the search limits under which half of the searches or more did.
+    `basis` is the hash of everything that a search depends on, except its limit and its seed. A search that delivered a disconnected or
+    unsupported network has no cost: it is not a node, and its search limit is in `left_out`. `promised` is the envelope; it skips the
+    search limits at which half of the searches or more are in `left_out`.
     """
 
     basis: str
@@ -69,41 +70,41 @@ class Graph:
     dataset: str
     device: str | None
     resource: str
-    nodes: tuple[tuple[float, float], ...]  # (search limit, exact cost delivered), in the resource's unit, one a search
-    left_out: tuple[float, ...]  # search limits, one a search
+    nodes: tuple[tuple[float, float], ...]  # (search limit, exact cost delivered) in the unit of the resource, one for each search
+    left_out: tuple[float, ...]  # search limits, one for each search
     searches: int
     steps: int
-    seconds: float  # by the clock, all searches together
+    seconds: float  # of wall-clock time, the sum over all searches
 
     @property
     def place(self) -> tuple[str, str]:
-        """What tells it from other graphs: its basis and resource."""
+        """The key of the graph: its basis and resource."""
         return self.basis, self.resource
 
     @property
     def title(self) -> str:
-        """What it is about, in a line."""
+        """The title of the graph, one line."""
         return f"{self.method} in {self.space}, {self.resource} on {self.dataset}{f', {self.device}' if self.device else ''}"
 
     @property
     def promised(self) -> list[tuple[float, float]]:
-        """The envelope: what each search limit promises at most."""
+        """The envelope: pairs of a search limit and the highest cost that it promises."""
         return envelope(self.nodes, self.left_out)
 
     @property
     def covered(self) -> str:
-        """The limits that can be looked up, as text."""
+        """The range of limits that can be looked up, as text."""
         promised = self.promised
         return f"from {promised[0][1]:.6g} to {promised[-1][1]:.6g}" if promised else "none"
 
 
 def looks_up(trial: Trial) -> bool:
-    """Return whether the method of a trial takes a look-up graph."""
+    """Return whether the method of a trial uses look-up graphs."""
     return hasattr(find_method(trial.method, trial.folder).cls, "lookup_searches")
 
 
 def without_file(settings: Mapping[str, Any], cls: type[Any]) -> tuple[dict[str, Any], str | None]:
-    """Return a method's settings in a study without the file of its look-up graphs, and that file if it names one and looks anything up."""
+    """Return a method's settings without the file of its look-up graphs, and that file; None if the method uses none."""
     named = settings.get(SETTING)
     if not isinstance(named, str) or not hasattr(cls, "lookup_searches"):
         return dict(settings), None
@@ -111,20 +112,20 @@ def without_file(settings: Mapping[str, Any], cls: type[Any]) -> tuple[dict[str,
 
 
 def search_of(trial: Trial, resource: str, limit: float, seed: int) -> Trial:
-    """Return one of the searches that a graph for this trial is made of: the same method under one search limit, without a graph."""
+    """Return one of the searches behind a graph for this trial: the same method under one search limit, without a graph."""
     plain: dict[str, Any] = dict(find_method(trial.method, trial.folder).cls.lookup_searches)
     settings = tuple(sorted((dict(trial.settings) | plain).items()))
     return replace(trial, limits=(Limit(resource, limit),), settings=settings, seed=seed)
 
 
 def basis_of(trial: Trial) -> str:
-    """Return the hash of all that a graph for this trial depends on besides its grid: space, data, device, table or recipe, method."""
+    """Return the hash of all that a graph for this trial depends on, except its grid: space, data, device, table or recipe, method."""
     payload = search_of(trial, "", 0.0, 0).payload()
     return identity_of({name: value for name, value in payload.items() if name not in ("limits", "seed", "allowance")})
 
 
 def wanted(trials: Iterable[Trial]) -> list[tuple[Trial, str, tuple[float, ...]]]:
-    """Return the graphs that trials look up: one of the trials, the resource, and all upper limits on it, ascending."""
+    """Return the graphs that trials need, each as (one of the trials, resource, all upper limits on it in ascending order)."""
     found: dict[tuple[str, str], tuple[Trial, set[float]]] = {}
     for trial in trials:
         for limit in trial.limits if looks_up(trial) else ():
@@ -134,10 +135,10 @@ def wanted(trials: Iterable[Trial]) -> list[tuple[Trial, str, tuple[float, ...]]
 
 
 def default_range(trial: Trial, resource: str, uppers: Sequence[float]) -> tuple[float, float]:
-    """Return the least and the largest search limit of a graph unless told otherwise: half the tightest limit to twice the loosest.
+    """Return the default range of a graph's search limits: from half the tightest limit to twice the loosest.
 
-    A supernet's parameters and MACs are bounded in the search network (equation 3), whose size has nothing to do with the limits of the
-    evaluation network: there it is from the least that they can be to twice what they are when all operations weigh the same.
+    In a supernet, parameters and MACs are bounded in the search network (equation 3), and its size is unrelated to the limits of the
+    evaluation network. There the range goes from the lowest possible value to twice the value when all operations have equal weights.
     """
     space = space_of(trial.space)
     size, task = search_network_of(trial), task_of(trial.dataset)
@@ -152,10 +153,13 @@ def default_range(trial: Trial, resource: str, uppers: Sequence[float]) -> tuple
 def build(
     graphs: Sequence[tuple[Trial, str, Grid]], store: Store, workers: int, progress: Callable[[int, int], None] = lambda done, all_: None
 ) -> list[Graph]:
-    """Return the graphs, running the searches that the store has no record of, `workers` at a time.
+    """Run the searches that the store has no record of, `workers` at a time, and return the graphs.
 
-    The store may be any: records are named by identity, so that a wider or finer grid keeps what was done. `LookupGraphError` says which
-    search failed and why, and a failed one runs again the next time; `RunError` names a record that is damaged.
+    Any store can be used: records are found by identity, so a wider or finer grid reuses earlier searches.
+
+    Raises:
+        LookupGraphError: A search failed; the message gives the reason. It runs again the next time.
+        RunError: A record is damaged.
     """
     searches = [[search_of(t, r, limit, seed) for limit in grid.limits for seed in range(grid.seeds)] for t, r, grid in graphs]
     everything = {search.identity: search for each in searches for search in each}
@@ -180,7 +184,7 @@ def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store)
         record, (limit,) = store.get(search.identity), search.limits
         if record["status"] != "ok" or not record["final"]:
             reason = record["failure"] or "nothing was delivered"
-            raise LookupGraphError(f"the search under {limit} failed: {reason}; mend its cause and run the command again")
+            raise LookupGraphError(f"the search under {limit} failed: {reason}; fix the cause and run the command again")
         final = record["final"]
         if final["violation"] is None:  # disconnected, or not supported on the device
             broken.append(limit.upper)
@@ -195,9 +199,10 @@ def _graph(trial: Trial, resource: str, searches: Sequence[Trial], store: Store)
 
 
 def graphs_of(trial: Trial, graphs: Sequence[Graph], source: str) -> list[Graph]:
-    """Return the graphs of a trial's limited resources, among those of a file that errors call `source`.
+    """Return, from the graphs of a file, those for the resources that a trial limits. `source` names the file in errors.
 
-    `LookupGraphError` if one is missing: there is none for the resource, or method, settings, table or recipe are others by now.
+    Raises:
+        LookupGraphError: A graph is missing: there is none for the resource, or the method, settings, table or recipe have changed since.
     """
     basis = basis_of(trial)
     chosen = []
@@ -206,18 +211,18 @@ def graphs_of(trial: Trial, graphs: Sequence[Graph], source: str) -> list[Graph]
         if found is None:
             place = f"{trial.space} on {trial.dataset}{f', {trial.device}' if trial.device else ''}"
             raise LookupGraphError(
-                f"{source} has no look-up graph of {resource} for method '{trial.method}' with these settings, {place}, "
-                "as the data are now; make it with `budgetnas lookup-graph STUDY`"
+                f"{source} has no look-up graph of {resource} for method '{trial.method}' with the present settings and data, {place}; "
+                "make it with `budgetnas lookup-graph STUDY`"
             )
         chosen.append(found)
     return chosen
 
 
 def looked_up(trial: Trial, graphs: Sequence[Graph]) -> Trial:
-    """Return the trial with its graphs as its setting `lookup`, a row a search."""
+    """Return the trial with the graphs in its setting `lookup`, one row for each search."""
     rows: list[list[Any]] = []
     for graph in graphs:
         rows += [[graph.resource, limit, delivered] for limit, delivered in graph.nodes]
-        rows += [[graph.resource, limit] for limit in graph.left_out]  # which cost as much as the others
+        rows += [[graph.resource, limit] for limit in graph.left_out]  # these searches took as long as the others
     settings = dict(trial.settings) | {SETTING: rows}
     return replace(trial, settings=tuple(sorted(settings.items())))

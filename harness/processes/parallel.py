@@ -1,4 +1,4 @@
-"""Items computed in processes of this machine, one thread each, that end with the one that started them."""
+"""Maps a function over items in parallel processes, which end when their parent process ends."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ Result = TypeVar("Result")
 
 
 class ProcessEnded(ValueError):
-    """A process at work was ended from outside; the message says what to do."""
+    """Raised if a worker process ends unexpectedly, for example because it was killed. The message names the remedy."""
 
 
 def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result]]:
-    """Yield every item with its result, as soon as it is there, `workers` processes at a time (1: in this one).
+    """Yield every item with its result as soon as it is ready, in no fixed order.
 
-    `compute` and what it returns can be pickled. `ProcessEnded` if a process is ended from outside.
+    Args:
+        compute: The function; it and its results must be picklable.
+        items: Its arguments.
+        workers: The number of processes; with 1, everything is computed in this process.
+
+    Raises:
+        ProcessEnded: A worker process ended unexpectedly.
     """
     if workers == 1:
         for item in items:
@@ -40,13 +46,13 @@ def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], w
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
-        raise ProcessEnded("a process that trained networks was ended from outside; run the command again") from None
+        raise ProcessEnded("a process that trained networks ended unexpectedly; run the command again") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin(begun: Synchronized[int]) -> None:
-    """Let this process end with the one that started it, and at once when the user interrupts; number it by how many have begun."""
+    """Prepare a worker process: it gets the next number, and it ends when its parent ends."""
     from budgetnas.harness.processes.slot import take_slot
 
     with begun.get_lock():
@@ -57,7 +63,7 @@ def _begin(begun: Synchronized[int]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process, and the children of its group, as soon as the process that started it has ended; Ctrl-C is left to that one."""
+    """Watch the parent process: when it ends, this process and the children in its group end too. SIGINT is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:

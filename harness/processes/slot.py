@@ -1,4 +1,4 @@
-"""Which of the processes side by side this one is, so that each can train on a GPU of its own."""
+"""The number of this process among the parallel workers, so that each can train on a different GPU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _VARIABLE = "BUDGETNAS_WORKER"
 
 
 def take_slot(number: int) -> None:
-    """Let this process, and those that it starts, be worker `number`, counted from 0."""
+    """Make this process, and the processes that it starts, worker `number`, counted from 0."""
     os.environ[_VARIABLE] = str(number)
 
 
 def slot() -> int | None:
-    """Return this process's number among the workers of now, or None where it is none's."""
+    """Return the number of this process among the parallel workers, or None if it is not one of them."""
     value = os.environ.get(_VARIABLE, "")
     return int(value) if value.isdecimal() else None

@@ -1,1 +1,1 @@
-"""Identities and records of trials, and the folder that keeps them."""
+"""Identities and records of trials, and the run folder that stores them."""

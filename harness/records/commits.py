@@ -1,4 +1,4 @@
-"""Finished trials on their way into the file: several in one commit, and each reported when it is safe."""
+"""Writes the rows of finished trials in batches, and reports each row after its commit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MOST_SECONDS = 1.0
 
 
 class Commits:
-    """Collects rows and writes them, at least every `MOST_ROWS` or every `MOST_SECONDS`, whichever comes first.
+    """Collects rows and writes them after `MOST_ROWS` rows or `MOST_SECONDS` seconds, whichever comes first.
 
-    `written` is called for every row after the commit that holds it: what was reported is not lost by a power failure.
+    `written` is called for every row after its commit, so a power failure cannot lose a reported row.
     """
 
     def __init__(self, store: Store, written: Callable[[Row], None], clock: Callable[[], float] = time.monotonic):
@@ -23,7 +23,7 @@ class Commits:
         self._oldest = 0.0
 
     def add(self, row: Row) -> None:
-        """Take a row; write all of them if they are enough."""
+        """Add a row; write all rows if there are `MOST_ROWS`."""
         if not self._rows:
             self._oldest = self._clock()
         self._rows.append(row)
@@ -31,7 +31,7 @@ class Commits:
             self.write()
 
     def seconds_left(self) -> float | None:
-        """Return how long the rows may still wait, 0 if they are due; None if there are none."""
+        """Return how many seconds the rows may still wait: 0 if they are due, None if there are no rows."""
         return max(self._oldest + MOST_SECONDS - self._clock(), 0.0) if self._rows else None
 
     def write_if_due(self) -> None:
@@ -40,7 +40,7 @@ class Commits:
             self.write()
 
     def write(self) -> None:
-        """Write all rows in one transaction, then report them. If that is interrupted, they are still there to be written."""
+        """Write all rows in one transaction, then report them. If the transaction fails, the rows are kept for the next call."""
         rows = self._rows
         if rows:
             self._store.write_rows(rows)

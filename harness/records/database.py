@@ -1,8 +1,9 @@
-"""The SQLite file that holds the records of a run: one row a record, checked whenever it is read.
+"""The SQLite file with the records of a run: one row for each record, checked at every read.
 
-The file has a rollback journal and `synchronous=EXTRA`: what was committed is there after a power failure. `FULL` does not sync the folder
-after the journal was deleted; if the deletion is lost, the journal takes back the last commit. The file never has a write-ahead log, which
-is not safe on network file systems. One process writes, the one that holds the run's lock; others read in short transactions.
+The file uses a rollback journal and `synchronous=EXTRA`, so that a committed row survives a power failure. `FULL` would not be enough: it
+does not sync the folder after it deletes the journal, and a journal whose deletion is lost rolls back the last commit. A write-ahead log is
+never used, because it is not safe on network file systems. Only the process that holds the run's lock writes; others read in short
+transactions.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any
 from budgetnas.harness.records.identity import canonical_json, identity_of
 from budgetnas.spaces.files import replacing
 
-LAYOUT = 1  # of the file: its tables and columns
-FORMAT = 1  # of a record: what its JSON holds
-APPLICATION = 0x62756467  # 'budg', in the file's header
+LAYOUT = 1  # version of the tables and columns of the file
+FORMAT = 1  # version of the JSON of a record
+APPLICATION = 0x62756467  # 'budg', the application id in the header of the file
 PAGE_BYTES = 16_384  # records of a few kilobytes fill such a page well
-PATIENCE_SECONDS = 60.0  # how long a process waits for another one that reads or writes
+PATIENCE_SECONDS = 60.0  # how long a process waits while another one reads or writes
 CHUNK = 500  # rows read in one transaction
 LARGEST_RECORD = 2**28  # bytes of JSON
 STATUSES = frozenset({"ok", "failed"})
@@ -46,16 +47,16 @@ _INSERT = (
     + ", attempts = records.attempts + excluded.attempts"
 )
 Record = dict[str, Any]
-Connect = Callable[[Path], Any]  # a connection of sqlite3, or of a library with the same calls
+Connect = Callable[[Path], Any]  # returns a connection of sqlite3, or of a library with the same methods
 
 
 class RunError(ValueError):
-    """A run folder that cannot be used as asked; the message names the fault and the remedy."""
+    """Raised if a run folder cannot be used as requested. The message names the fault and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A finished trial as the file keeps it. `content` is the canonical JSON of its record, compressed."""
+    """A finished trial as stored in the file. `content` is the canonical JSON of its record, compressed with zlib."""
 
     identity: str
     status: str
@@ -68,15 +69,15 @@ class Row:
 
     @classmethod
     def of(cls, record: Record, timing: dict[str, Any] | None = None, attempts: int = 1, migrated: bool = False) -> Row:
-        """Return the row of a record and its timing. Raises ValueError or TypeError for values that JSON does not have."""
+        """Return the row for a record and its timing. Raises ValueError or TypeError for values that JSON cannot represent."""
         text = canonical_json(record).encode()
         digest = hashlib.sha256(text).hexdigest()
         kept = canonical_json(timing or {})
-        kept.encode()  # a lone surrogate has no bytes
+        kept.encode()  # raises for a lone surrogate, which UTF-8 cannot encode
         return cls(str(record["identity"]), str(record["status"]), digest, zlib.compress(text, 6), kept, attempts, migrated)
 
     def json(self) -> bytes:
-        """Return the canonical JSON. Raises ValueError unless it is, to the byte, what was written, and of the trial that the row names."""
+        """Return the canonical JSON of the record. Raises ValueError if its checksum or its format is wrong."""
         if self.format != FORMAT:
             raise ValueError(f"its format is {self.format}, and this version of budgetnas reads {FORMAT}: update budgetnas")
         inflate = zlib.decompressobj()
@@ -89,7 +90,7 @@ class Row:
         return text
 
     def record(self) -> Record:
-        """Return the record. Raises ValueError as `json` does, and if the record is of another trial than its row."""
+        """Return the record. Raises ValueError as `json` does, and if the record does not belong to the trial of this row."""
         try:
             record = json.loads(self.json())
         except RecursionError:
@@ -105,38 +106,38 @@ def is_record(record: Any, identity: str) -> bool:
         return False
     try:
         return identity_of(record.get("trial")) == identity
-    except (ValueError, RecursionError):  # NaN and the like, which only an edited record has
+    except (ValueError, RecursionError):  # for example NaN, which only an edited record can contain
         return False
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Return a connection to a file that is there; transactions are begun and ended by hand."""
+    """Return a connection to an existing file, without automatic transactions."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=PATIENCE_SECONDS, isolation_level=None)
 
 
 class Database:
-    """The records of a run in one SQLite file. Methods raise `RunError` with a line that names the file and the remedy."""
+    """The records of a run in one SQLite file. Its methods raise `RunError`; the message names the file and the remedy."""
 
     def __init__(self, path: Path, connect: Connect = connect):
         self.path = path
         self._connect = connect
 
     def exists(self) -> bool:
-        """Return whether the file is there, or something else in its place."""
+        """Return whether the file, or anything else, exists at the path."""
         return self.path.exists() or self.path.is_symlink()
 
     def create(self) -> None:
-        """Make the file with an empty table unless it is there, whole or not at all; if it is there, check it."""
+        """Create the file with an empty table, atomically; if it exists, check it instead."""
         if not self.exists():
             try:
-                with replacing(self.path) as partial:  # the folder is synced by the first transaction in it
+                with replacing(self.path) as partial:  # the first transaction syncs the folder
                     self.fill(partial)
             except OSError as error:
                 raise RunError(f"cannot write {self.path}: {error.strerror}; choose another folder with --out") from None
         self.check()
 
     def fill(self, place: Path | None = None) -> None:
-        """Write the empty table into a file without a byte: this one, or the one at `place`, which will become this one."""
+        """Write an empty table into an empty file: the file of this object, or the one at `place`, which is then renamed to it."""
         with self._open(writing=True, place=place) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_TABLE)
@@ -145,15 +146,15 @@ class Database:
             connection.execute("COMMIT")
 
     def check(self) -> None:
-        """Raise `RunError` if the file is cut off, garbled, no file of records, or of a later version of budgetnas.
+        """Raise `RunError` if the file is truncated or damaged, is not a file of records, or is from a later version of budgetnas.
 
-        The records themselves are checked as they are read.
+        The records themselves are checked when they are read.
         """
         with self._open() as connection:
             self._check(connection)
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of every record by identity: 'ok' or 'failed'."""
+        """Return the status of every record, 'ok' or 'failed', by identity."""
         found: dict[str, str] = {}
         with self._open() as connection:
             last = ""
@@ -167,7 +168,7 @@ class Database:
         return found
 
     def rows(self, chunk: int = CHUNK) -> Iterator[Row]:
-        """Yield every row in the order of identities. Each chunk is a transaction of its own, so that a writer never waits for long."""
+        """Yield all rows, sorted by identity. Each chunk of rows is read in a separate transaction, so that a writer never waits long."""
         with self._open() as connection:
             last = ""
             while True:
@@ -181,15 +182,15 @@ class Database:
                 last = found[-1][0]
 
     def row(self, identity: str) -> Row | None:
-        """Return the row with an identity, or None."""
+        """Return the row with an identity, or None if there is none."""
         with self._open() as connection:
             found = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM records WHERE identity = ?", (identity,)).fetchall()
         return self._row(found[0]) if found else None
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write rows in one transaction: after the return they outlast a power failure. A row with the same identity is replaced.
+        """Write rows in one transaction. When this returns, they survive a power failure.
 
-        Its attempts are counted on.
+        A row with the same identity is replaced, and its number of attempts is added to that of the new row.
         """
         values = [
             (row.identity, row.format, row.status, row.attempts, int(row.migrated), row.sha256, row.content, row.timing) for row in rows
@@ -204,7 +205,7 @@ class Database:
                 raise
 
     def discard(self, identities: Iterable[str]) -> None:
-        """Delete the rows with these identities, if they are there."""
+        """Delete the rows with these identities; unknown ones are ignored."""
         with self._open(writing=True) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -227,7 +228,7 @@ class Database:
             raise RunError(f"{self.path} is not a file of records of budgetnas; move it away, and run the study again")
         if layout > LAYOUT:
             raise RunError(f"{self.path} was written by a later version of budgetnas (layout {layout}, not {LAYOUT}); update budgetnas")
-        # The quick check does not compare the table with its index, by which records are found.
+        # SQLite's quick check would not compare the table with its index, and records are found by the index.
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
             raise self._damaged(found)
@@ -240,9 +241,9 @@ class Database:
                     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                     connection.execute("PRAGMA journal_mode = DELETE")
                     connection.execute("PRAGMA synchronous = EXTRA")
-                    connection.execute("PRAGMA secure_delete = ON")  # a deleted record must not come back when a damaged file is salvaged
+                    connection.execute("PRAGMA secure_delete = ON")  # salvaging a damaged file must not restore a deleted record
                 yield connection
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter for a text of SQLite about garbled names
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # UnicodeDecodeError: SQLite's message may contain a garbled name
             raise self._explained(error) from None
 
     def _explained(self, error: Exception) -> RunError:
@@ -251,7 +252,7 @@ class Database:
         if code.startswith("SQLITE_FULL"):
             return RunError(f"cannot write {self.path}: No space left on device; make room, and run the study again")
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return RunError(f"{self.path} is in use by another process for over {PATIENCE_SECONDS:.0f} s; wait for it and try again")
+            return RunError(f"{self.path} has been in use by another process for over {PATIENCE_SECONDS:.0f} s; wait and try again")
         if code.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_PERM", "SQLITE_AUTH")):
             return RunError(f"cannot read or write {self.path}: {text}; check the folder, or choose another one with --out")
         return self._damaged(text)
@@ -264,7 +265,7 @@ class Database:
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """Return a row from the values of `COLUMNS`. Raises ValueError if one has another type than its column."""
+    """Return a row from the values of `COLUMNS`. Raises ValueError if a value does not have the type of its column."""
     for name, kind, value in zip(COLUMNS, _KINDS, values, strict=True):
         if not isinstance(value, kind):
             raise ValueError(f"column {name} holds a value of another type")
@@ -276,4 +277,4 @@ def _roll_back(connection: Any) -> None:
     try:
         connection.execute("ROLLBACK")
     except sqlite3.Error:
-        pass  # there was nothing to roll back, or the file is gone: the first error says more
+        pass  # there was nothing to roll back, or the file is gone; the original error explains more

@@ -1,4 +1,4 @@
-"""Records in files of other formats, sorted by identity: JSON lines, a table as CSV or Parquet, or a new SQLite file."""
+"""Exports records, sorted by identity, as JSON lines, as a table in CSV or Parquet, or as a new SQLite file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from budgetnas.harness.records.trial import reason_of
 from budgetnas.spaces.devices import RESOURCES
 from budgetnas.spaces.files import replacing
 
-# Every column with its kind; docs/reference/files.md explains them.
+# Every column with its type; docs/reference/files.md explains them.
 COLUMNS: dict[str, type] = {
     "identity": str, "space": str, "dataset": str, "device": str, "limits": str, "allowance_queries": int, "allowance_seconds": float,
     "method": str, "method_version": str, "settings": str, "seed": int, "evaluator": str, "ranking_class": str, "status": str,
@@ -36,7 +36,12 @@ class Format(StrEnum):
 
 
 def export(rows: Iterable[Row], format: Format, out: IO[bytes]) -> int:
-    """Write rows to an open file and return their number. Raises ValueError for a changed record, and for SQLite, which needs a path."""
+    """Write rows to an open file and return their number.
+
+    Raises:
+        ValueError: A record was changed or damaged, or the format is SQLite, which needs a path: use `export_to`.
+        RunError: A record does not have the values of a table.
+    """
     if format is Format.JSONL:
         return _write(out, (row.json() + b"\n" for row in rows))
     if format is Format.CSV:
@@ -47,7 +52,7 @@ def export(rows: Iterable[Row], format: Format, out: IO[bytes]) -> int:
 
 
 def export_to(rows: Iterable[Row], format: Format, path: Path) -> int:
-    """Write rows to a file, whole or not at all, and return their number. Raises `RunError` if it cannot be written."""
+    """Write rows to a file, atomically, and return their number. Raises `RunError` if it cannot be written, and as `export` does."""
     try:
         with replacing(path) as partial:
             if format is Format.SQLITE:
@@ -59,9 +64,9 @@ def export_to(rows: Iterable[Row], format: Format, path: Path) -> int:
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record as the values of `COLUMNS`; None where it has none.
+    """Return the values of `COLUMNS` for a record; None stands for a missing value.
 
-    The last recommendation that counts stands in the columns from `architecture` on. `limits` and `settings` are JSON.
+    The columns from `architecture` on describe the final recommendation. `limits` and `settings` are JSON texts.
     """
     trial, final = record["trial"], record["final"] or {}
     cost = final.get("cost") or {}
@@ -95,13 +100,13 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(row: Row) -> dict[str, Any]:
-    """Return a row as the values of `COLUMNS`. Raises `RunError` with the trial's name for a record that lacks one, or has another kind."""
+    """Return the values of `COLUMNS` for a row. Raises `RunError` if the record lacks a value or has one of another type."""
     try:
         values = flat(row.record())
         if not all(value is None or _is(value, COLUMNS[name]) for name, value in values.items()):
-            raise TypeError("a value is of another kind")
+            raise TypeError("a value has the wrong type")
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"the record of trial {row.identity} is no record of a search ({reason_of(error)}); export it as jsonl") from None
+        raise RunError(f"the record of trial {row.identity} is not one of a search ({reason_of(error)}); export it as jsonl") from None
     return values
 
 
@@ -119,7 +124,7 @@ def _write(out: IO[bytes], lines: Iterator[bytes]) -> int:
 
 def _csv_lines(rows: Iterable[Row]) -> Iterator[bytes]:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS))  # with its own line end, of both characters, a text with either is put into quotes
+    writer = csv.DictWriter(text, list(COLUMNS))  # with the default line end \r\n, a text that contains either character is quoted
     writer.writeheader()
     yield _line(text)
     for row in rows:

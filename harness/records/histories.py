@@ -1,8 +1,8 @@
-"""What happened in a search step by step: losses, entropies, expected costs and alphas, in a Parquet file beside the records.
+"""The history of a search, step by step: losses, entropies, expected costs and alphas, in a Parquet file beside the records.
 
-A row is a kept step. A column is a figure, empty where the step does not have it; the column `alphas` has a list for each searched cell, of
-a list for each edge, of a value for each operation; `figures` tells whether the figures of the step were kept. A figure that a method calls
-like one of these has an underscore before its name. The cells with their edges and operations are JSON in the schema's metadata.
+Each row is a recorded step, and each column a figure, empty if the step does not have it. The column `alphas` has the shape
+[cell][edge][operation]; the column `figures` is true if the figures of the step were recorded. A method's figure with one of these names
+gets an underscore before its name. The metadata of the schema holds the cells with their edges and operations, as JSON.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Figures = Mapping[str, float | None]
 
 
 def history_path(root: Path, identity: str) -> Path:
-    """Return where a run keeps the history of a trial."""
+    """Return the path of a trial's history in a run folder."""
     return root / FOLDER / f"{identity}.parquet"
 
 
 def write_history(root: Path, identity: str, relaxations: Sequence[Any]) -> None:
-    """Write the steps of a trial's last relaxation. Raises `RunError` if the disk refuses."""
+    """Write the history of a trial's last relaxation. Raises `RunError` if the file cannot be written."""
     import pyarrow.parquet as pq
 
     last, path = relaxations[-1], history_path(root, identity)
     cells = [{"name": cell.name, "edges": cell.edges, "operations": cell.operations} for cell in last.cells]
     try:
-        with replacing(path, sync=True) as partial:  # its record, which is written next, outlasts a power failure too
+        with replacing(path, sync=True) as partial:  # its record, written next, survives a power failure, so the history must too
             table = _table(cells, last.history.rows(), last.history.stages())
             pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
     except OSError as error:
@@ -67,9 +67,14 @@ def _figure(column: str) -> str:
 
 
 def read_history(root: Path, identity: str) -> dict[str, Any] | None:
-    """Return `cells`, `steps` (a mapping a kept step, from a figure's name to its value or None) and `stages` (the kept alphas).
+    """Return the history of a trial, or None if nothing was relaxed. Histories of version 0.2, in JSON, are read too.
 
-    None where nothing was relaxed. Raises `RunError` if the file is damaged. Histories of version 0.2, in JSON, are read too.
+    Returns:
+        A mapping with `cells`, `steps` (for each recorded step a mapping from the name of a figure to its value or None) and `stages` (the
+        recorded alphas).
+
+    Raises:
+        RunError: The file is damaged.
     """
     path, old = history_path(root, identity), root / FOLDER / f"{identity}.json"
     if path.is_file():
@@ -80,7 +85,7 @@ def read_history(root: Path, identity: str) -> dict[str, Any] | None:
         content = json.loads(old.read_text(encoding="utf-8"))
         return {"cells": list(content["cells"]), "steps": list(content["steps"]), "stages": list(content["stages"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise RunError(f"{old} is no history; delete it") from None
+        raise RunError(f"{old} is not a history, or is damaged; delete it") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,5 +103,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         sound = False
     if not sound:
-        raise RunError(f"{path} is no history; delete it")
+        raise RunError(f"{path} is not a history, or is damaged; delete it")
     return {"cells": cells, "steps": steps, "stages": stages}

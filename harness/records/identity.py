@@ -1,4 +1,4 @@
-"""Canonical JSON: one text for one value, so that identities and records are the same bytes everywhere."""
+"""Canonical JSON: exactly one text for each value, so that identities and records have the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import hashlib
 import json
 from typing import Any
 
-DEFAULT_EVALUATOR = "table"  # identities leave its name out, as those of version 0.2 did
+DEFAULT_EVALUATOR = "table"  # its name is left out of identities, so that they equal those of version 0.2
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys, no spaces and no NaN or infinity (`ValueError`); floats in their shortest exact form.
+    """Return a value as JSON with sorted keys, without spaces, and with floats in their shortest exact form.
+
+    Raises:
+        ValueError: The value contains NaN or infinity.
 
     >>> canonical_json({"b": (1, 0.1), "a": None})
     '{"a":null,"b":[1,0.1]}'

@@ -1,6 +1,7 @@
-"""Rows on their way from a confined process to the run: a file each, since a user's method may have closed every pipe.
+"""Passes rows from a confined process to the run, one file for each row, because a user's method may have closed every pipe.
 
-The process that wrote such a file has run a user's code, so the file is read as data of unknown origin: bounded, checked, never executed.
+The process that wrote such a file has run a user's code, so the file is not trusted: its size is limited, its content is checked, and
+nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LARGEST_BYTES = 2**28
 
 
 def leave(root: Path, row: Row) -> None:
-    """Write a row for the process that keeps the records. Raises `RunError` if the disk refuses."""
+    """Write a row for the process that writes the records. Raises `RunError` if the file cannot be written."""
     path = root / FOLDER / row.identity
     header = canonical_json({"status": row.status, "sha256": row.sha256, "timing": row.timing})
     try:
@@ -29,7 +30,7 @@ def leave(root: Path, row: Row) -> None:
 
 
 def take(root: Path, identity: str) -> Row | None:
-    """Return the row that a trial left, and remove its file; None if it left none, or none that is its record."""
+    """Return the row that a trial left, and remove its file. Returns None if there is no file, or if it is not the trial's record."""
     path = root / FOLDER / identity
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_BYTES:
@@ -40,12 +41,12 @@ def take(root: Path, identity: str) -> Row | None:
         if not isinstance(timing, dict):
             return None
         kept = canonical_json(timing)
-        kept.encode()  # a lone surrogate has no bytes
+        kept.encode()  # raises for a lone surrogate, which UTF-8 cannot encode
         row = Row(identity, str(values["status"]), str(values["sha256"]), content, kept)
         row.record()
         return row
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     finally:
-        with suppress(OSError):  # it may be a folder, or the inbox a file
+        with suppress(OSError):  # the path may be a folder, or the inbox a file
             path.unlink(missing_ok=True)

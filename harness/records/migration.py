@@ -1,8 +1,8 @@
-"""Runs of version 0.2, with a file a record: they are read as they are, and taken over into the SQLite file when they are first used.
+"""Migrates runs of version 0.2, which had one file for each record, into the SQLite file at their first use.
 
-Nothing is deleted. Every record is read, checked and written; then all of them are read back and compared, and only then the folders are
-renamed to `records.v02` and `timings.v02`. A process that is stopped on the way leaves the old folders in place, and the next one begins
-anew.
+Nothing is deleted. Every record is read, checked and written; then all records are read back and compared; only then are the old folders
+renamed to `records.v02` and `timings.v02`. If the process is stopped before that, the old folders stay in place and the next process starts
+again. Until then a run of version 0.2 is read from its old files.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from budgetnas.harness.records.identity import canonical_json
 from budgetnas.spaces.files import sync_folder
 
 RECORDS, TIMINGS = "records", "timings"
-KEPT = ".v02"  # added to the names of the folders that were taken over
+KEPT = ".v02"  # appended to the names of the migrated folders
 
 
 def is_old(root: Path) -> bool:
-    """Return whether the folder of a run has records of version 0.2 that were not taken over yet."""
+    """Return whether a run folder has records of version 0.2 that are not migrated yet."""
     return (root / RECORDS).is_dir()
 
 
 def old_rows(root: Path) -> Iterator[Row]:
-    """Yield the rows of a folder of version 0.2, in the order of identities. Raises `RunError` that names a damaged file."""
+    """Yield the rows of a folder of version 0.2, sorted by identity. Raises `RunError` for a damaged file."""
     for path in sorted((root / RECORDS).glob("*.json")):
         record = _read(path)
         if not is_record(record, path.stem):
-            raise RunError(f"{path} is no record of the trial that it is named after; delete it and run the study again")
+            raise RunError(f"{path} is not the record of the trial in its name; delete it and run the study again")
         timing = _timing(root, path.name)
         try:
             yield Row.of(record, timing, migrated=True)
@@ -40,7 +40,7 @@ def old_rows(root: Path) -> Iterator[Row]:
 
 
 def _timing(root: Path, name: str) -> dict[str, Any]:
-    # A process that was stopped while it set the folders aside may have renamed one of the two.
+    # A process that was stopped while it renamed the folders may have renamed only one of the two.
     files = [root / folder / name for folder in (TIMINGS, TIMINGS + KEPT)]
     file = next((file for file in files if file.is_file()), None)
     timing = _read(file) if file else {}
@@ -49,12 +49,12 @@ def _timing(root: Path, name: str) -> dict[str, Any]:
     except ValueError:  # NaN, or a lone surrogate
         timing = None
     if not isinstance(timing, dict):
-        raise RunError(f"{file} is no timing of a trial; delete it and run the study again")
+        raise RunError(f"{file} is not the timing of a trial; delete it and run the study again")
     return timing
 
 
 def with_old_rows(root: Path, kept: Iterator[Row]) -> Iterator[Row]:
-    """Yield the rows of a folder of version 0.2 and those of the database beside it, each trial once, in the order of identities."""
+    """Yield the rows of a folder of version 0.2 and of the database beside it (`kept`), each trial once, sorted by identity."""
     last = ""
     for row in heapq.merge(kept, old_rows(root), key=lambda row: row.identity):
         if row.identity != last:
@@ -63,9 +63,10 @@ def with_old_rows(root: Path, kept: Iterator[Row]) -> Iterator[Row]:
 
 
 def migrate(root: Path, database: Database) -> int:
-    """Take over a folder of version 0.2 and return the number of records; 0 where there is nothing to do. The caller holds the lock.
+    """Migrate a folder of version 0.2 and return its number of records; 0 if there is nothing to do. The caller must hold the lock.
 
-    Raises `RunError` if a record is damaged, or the disk refuses; the old folders are then as they were.
+    Raises:
+        RunError: A record is damaged, or a file cannot be written. The old folders are then unchanged.
     """
     if not is_old(root):
         return 0
@@ -86,7 +87,7 @@ def migrate(root: Path, database: Database) -> int:
 
 
 def _compare(root: Path, database: Database) -> None:
-    """Read every record back and compare it with its file. Raises `RunError` if one is not the same."""
+    """Read every record back and compare it with its file. Raises `RunError` if one differs."""
     kept = database.rows()
     for expected in old_rows(root):
         found = next((row for row in kept if row.identity >= expected.identity), None)
@@ -96,13 +97,13 @@ def _compare(root: Path, database: Database) -> None:
             same = False
         if not same:
             raise RunError(
-                f"{root / RECORDS / expected.identity}.json and the record of that trial in {database.path} are not the same; "
+                f"{root / RECORDS / expected.identity}.json and the record of that trial in {database.path} differ; "
                 "move one of the two away and try again"
             )
 
 
 def _set_aside(root: Path) -> None:
-    """Rename the old folders. A timing that is not a record's (of a selection, the versions of packages) stays where it was."""
+    """Rename the old folders. Timings without a record (of a selection, the versions of packages) stay where they are."""
     records, timings = root / RECORDS, root / TIMINGS
     try:
         if timings.is_dir() and not (root / (TIMINGS + KEPT)).exists():
@@ -112,14 +113,14 @@ def _set_aside(root: Path) -> None:
         for path in sorted((root / (TIMINGS + KEPT)).glob("*.json")):
             if path.name not in identities and not (timings / path.name).exists():
                 path.rename(timings / path.name)
-        records.rename(_free(root / (RECORDS + KEPT)))  # last: from now on nothing is left to do
+        records.rename(_free(root / (RECORDS + KEPT)))  # the last step: it marks the migration as complete
         sync_folder(root)
     except OSError as error:
-        raise RunError(f"cannot set aside the old records in {root}: {error.strerror}; make room or mend the permissions") from None
+        raise RunError(f"cannot rename the old records in {root}: {error.strerror}; make room or fix the permissions") from None
 
 
 def _free(path: Path) -> Path:
-    """Return the path, with a number where it is taken: version 0.2 may have been used again in a folder that was taken over."""
+    """Return the path, with a number appended if it is taken: version 0.2 may have been used again in a migrated folder."""
     number = 1
     while path.with_name(path.name + (f"-{number}" if number > 1 else "")).exists():
         number += 1

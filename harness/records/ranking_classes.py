@@ -1,8 +1,8 @@
-"""The classes that searches are ranked in, as records name them. Two classes are never ranked together."""
+"""The names of the ranking classes in records. Searches of different classes are never ranked together."""
 
 from __future__ import annotations
 
-QUERIES = "queries"  # paid for every accuracy that it asked for; a record without a class is of this one
-FULL_INFORMATION = "full information"  # read a whole table
-SUPERNET = "supernet"  # trained one network that holds all architectures
-TRAINING = "training"  # trained every candidate that it asked about
+QUERIES = "queries"  # every new accuracy is charged as a query; the class of a record that names none
+FULL_INFORMATION = "full information"  # the search reads a whole table
+SUPERNET = "supernet"  # the search trains one network that contains all architectures
+TRAINING = "training"  # every candidate is trained from scratch

@@ -1,8 +1,8 @@
-"""Saves what is whole in a damaged file of records.
+"""Recovers the intact rows of a damaged file of records.
 
-SQLite reads a table from its root page down, so one garbled page can hide many rows. Here every page of the file is looked at by itself:
-rows stand in pages of type 13, and a long one goes on in a chain of overflow pages (https://www.sqlite.org/fileformat2.html, section 1.6).
-A row counts only if the checksum of its record is right, so a misread page cannot add a wrong one.
+SQLite reads a table from its root page down, so one damaged page can hide many rows. Here every page is read independently: rows are in
+pages of type 13, and a long row continues in a chain of overflow pages (https://www.sqlite.org/fileformat2.html, section 1.6). A row counts
+only if the checksum of its record is right, so a misread page cannot add a wrong row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from budgetnas.harness.records.database import COLUMNS, PAGE_BYTES, Row, RunErro
 
 _IDENTITY = re.compile("[0-9a-f]{64}")
 _MAGIC = b"SQLite format 3\x00"
-_HEADER_BYTES = 100  # before the first page's own header
+_HEADER_BYTES = 100  # of the file header, which precedes the page header in the first page
 _TABLE_LEAF = 0x0D
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 Value = int | bytes | None
@@ -26,18 +26,18 @@ Value = int | bytes | None
 
 @dataclass(slots=True)
 class Salvaged:
-    """What was saved of a file: rows by identity, and the identities of rows whose record is damaged."""
+    """The result of a salvage: the intact rows by identity, and the identities of the rows with a damaged record."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
 
 
 class _Broken(ValueError):
-    """Bytes that are not what the file format says."""
+    """Raised for bytes that do not follow the file format."""
 
 
 def salvage(path: Path) -> Salvaged:
-    """Return every row of a file of records whose checksum is right. Raises `RunError` if the file cannot be read at all."""
+    """Return every row with a correct checksum in a file of records. Raises `RunError` if the file cannot be read at all."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -52,7 +52,7 @@ def salvage(path: Path) -> Salvaged:
 
 
 def _add(row: Row, found: Salvaged) -> None:
-    """Add a row if its record is whole. The checksum does not cover the number of attempts and the timing: senseless ones are replaced."""
+    """Add a row if its record is intact. Attempts and timing are not covered by the checksum; impossible values are replaced."""
     try:
         row.record()
     except ValueError:
@@ -65,19 +65,19 @@ def _add(row: Row, found: Salvaged) -> None:
         sensible = False
     row = replace(row, timing=row.timing if sensible else "{}", attempts=row.attempts if 0 < row.attempts < 2**31 else 1)
     known = found.rows.get(row.identity)
-    if known is None or row.attempts > known.attempts:  # a page that was freed may hold an earlier one
+    if known is None or row.attempts > known.attempts:  # a freed page may hold an earlier version of the row
         found.rows[row.identity] = row
 
 
 def _page_sizes(data: bytes) -> set[int]:
-    """Return the size of pages that the header names, and the usual one: the header may be damaged."""
+    """Return the possible page sizes: that in the header, and the usual one, because the header may be damaged."""
     size = int(struct.unpack(">H", data[16:18])[0]) if data[:16] == _MAGIC and len(data) >= _HEADER_BYTES else 0
     size = 65_536 if size == 1 else size
     return {PAGE_BYTES, size} if size >= 512 and size & (size - 1) == 0 else {PAGE_BYTES}
 
 
 def _rows_of_page(data: bytes, size: int, number: int) -> Iterator[Row]:
-    """Yield the rows that begin in a page, counted from 0; what cannot be decoded is left out."""
+    """Yield the rows that begin in page `number`, counted from 0; rows that cannot be decoded are skipped."""
     page = data[number * size : (number + 1) * size]
     start = _HEADER_BYTES if number == 0 else 0
     if len(page) < start + 8 or page[start] != _TABLE_LEAF:
@@ -92,7 +92,7 @@ def _rows_of_page(data: bytes, size: int, number: int) -> Iterator[Row]:
 
 
 def _values(data: bytes, size: int, page: bytes, offset: int) -> list[Value]:
-    """Return the columns of the row in a cell: numbers, and texts as bytes."""
+    """Return the columns of the row in the cell at `offset`: numbers as integers, texts as bytes."""
     length, offset = _varint(page, offset)
     _, offset = _varint(page, offset)  # the row's number
     most, least = size - 35, (size - 12) * 32 // 255 - 23
@@ -104,7 +104,7 @@ def _values(data: bytes, size: int, page: bytes, offset: int) -> list[Value]:
     kinds, start = _kinds(content)
     lengths = [_length(kind) for kind in kinds]
     if len(content) < local or len(kinds) != len(COLUMNS) or start + sum(lengths) != length:
-        raise _Broken  # before a chain is followed: a garbled page may seem to have thousands of long rows
+        raise _Broken  # checked before a chain is followed, because a damaged page may seem to have thousands of long rows
     content += _overflow(data, size, page[offset + local : offset + local + 4], length - local)
     values: list[Value] = []
     for kind, width in zip(kinds, lengths, strict=True):
@@ -116,7 +116,7 @@ def _values(data: bytes, size: int, page: bytes, offset: int) -> list[Value]:
 
 
 def _overflow(data: bytes, size: int, following: bytes, length: int) -> bytes:
-    """Return so many bytes of a chain of overflow pages; `following` is the number of the first one, from 1."""
+    """Return `length` bytes from a chain of overflow pages; `following` holds the number of the first page, counted from 1."""
     if length > len(data):
         raise _Broken
     content = bytearray()
@@ -131,7 +131,7 @@ def _overflow(data: bytes, size: int, following: bytes, length: int) -> bytes:
 
 
 def _kinds(content: bytes) -> tuple[list[int], int]:
-    """Return the kind of every column, and where the first one starts."""
+    """Return the kind of every column (SQLite's serial type), and the offset of the first column."""
     end, offset = _varint(content, 0)
     kinds: list[int] = []
     while offset < end and len(kinds) <= len(COLUMNS):
@@ -141,7 +141,7 @@ def _kinds(content: bytes) -> tuple[list[int], int]:
 
 
 def _length(kind: int) -> int:
-    """Return how many bytes a column of a kind takes. Decimal fractions (7) are in no column of ours."""
+    """Return how many bytes a column of a kind takes. No column holds floating-point numbers (kind 7)."""
     if kind in (0, 8, 9):
         return 0
     if kind in _INTEGER_BYTES:
@@ -152,7 +152,7 @@ def _length(kind: int) -> int:
 
 
 def _varint(data: bytes, offset: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes and the offset behind it."""
+    """Return a variable-length integer of one to nine bytes, and the offset after it."""
     value = 0
     for index in range(9):
         byte = data[offset + index]

@@ -1,4 +1,4 @@
-"""The folder of a run: records in one SQLite file, and beside it what pages need and what a search goes on from."""
+"""The run folder: records in one SQLite file, and beside it the files for the pages and the checkpoints of searches."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ DATABASE = "records.sqlite"
 
 
 class Unwritable(RunError):
-    """A run folder that this process may not write now: no permission, or another process is at work in it."""
+    """Raised if this process cannot write a run folder now: it has no permission, or another process is using the folder."""
 
 
 def checkpoint_folder(root: Path, identity: str) -> Path:
-    """Return where a trial of a run keeps its checkpoints."""
+    """Return the folder of a trial's checkpoints in a run folder."""
     return root / "checkpoints" / identity
 
 
 class Store:
-    """The folder of a run. Every file is written whole or not at all, and a record is there when the call that wrote it has returned.
+    """A run folder. Every file is written atomically, and a record is safe on disk when the call that wrote it returns.
 
-    One process at a time may write, the one that is inside `locked()`. A folder of version 0.2, with a file a record, is taken over when it
-    is first used: see `migration.py`.
+    Only one process at a time can write: the one inside `locked()`. A folder of version 0.2, with one file for each record, is migrated at
+    its first use: see `migration.py`.
     """
 
     def __init__(self, root: Path, connect: Connect = connect):
         self.root = root
-        self.timings = root / "timings"  # of selections, and the versions of packages; a record's timing is beside it
+        self.timings = root / "timings"  # of selections, and the versions of packages; the timing of a record is in the row of the record
         self.context = root / "context"
         self.logs = root / "logs"
         self.inbox = root / inbox.FOLDER
         self.database = Database(root / DATABASE, connect)
 
     def create(self) -> None:
-        """Make the folders and the file of records. Raises `RunError` if they cannot be made or the file is damaged."""
+        """Create the folders and the file of records. Raises `RunError` if they cannot be created or the file is damaged."""
         try:
             self._make_folders()
         except OSError as error:
@@ -57,13 +57,18 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process. Raises `RunError` if another process holds it. Half-written files of a killed one are removed."""
+        """Lock the run for this process, migrate it if needed, and remove the half-written files of a killed process.
+
+        Raises:
+            Unwritable: Another process holds the lock, or the folder cannot be written.
+            RunError: The file of records is damaged.
+        """
         try:
             self._make_folders()
             lock = exclusive(self.root / ".lock", wait=False)
             lock.__enter__()
         except Busy:
-            raise Unwritable(f"another process is at work in {self.root}; wait for it, or choose another folder with --out") from None
+            raise Unwritable(f"another process is using {self.root}; wait for it, or choose another folder with --out") from None
         except OSError as error:
             raise self._unwritable(error) from None
         try:
@@ -77,7 +82,7 @@ class Store:
             lock.__exit__(None, None, None)
 
     def take_over(self) -> None:
-        """Take over a folder of version 0.2 before it is read. Where it cannot be written, or a run is at work, it is read as it is."""
+        """Migrate a folder of version 0.2 before it is read. If it cannot be written or another process uses it, nothing is changed."""
         if migration.is_old(self.root):
             try:
                 with self.locked():
@@ -86,31 +91,31 @@ class Store:
                 pass
 
     def drop_checkpoints(self, identity: str) -> None:
-        """Delete what a trial kept to go on from: it has its record."""
+        """Delete the checkpoints of a trial that has its record."""
         shutil.rmtree(checkpoint_folder(self.root, identity), ignore_errors=True)
 
     def statuses(self) -> dict[str, str]:
-        """Return the status of every record by identity: 'ok' or 'failed'."""
+        """Return the status of every record, 'ok' or 'failed', by identity."""
         kept = self.database.statuses() if self.database.exists() else {}
-        if migration.is_old(self.root):  # it is read as it is: see `take_over`
+        if migration.is_old(self.root):  # not migrated: see `take_over`
             return {row.identity: row.status for row in migration.old_rows(self.root)} | kept
         return kept
 
     def holds_records(self) -> bool:
-        """Return whether there is a file of records, or a folder of version 0.2."""
+        """Return whether the folder has a file of records, or records of version 0.2."""
         return self.database.exists() or migration.is_old(self.root)
 
     def check(self) -> None:
-        """Raise `RunError` if the file of records is cut off, garbled, or of a later version of budgetnas."""
+        """Raise `RunError` if the file of records is truncated, damaged, or from a later version of budgetnas."""
         if self.database.exists():
             self.database.check()
 
     def done(self) -> set[str]:
-        """Return the identities that have a record."""
+        """Return the identities of all trials that have a record."""
         return set(self.statuses())
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row in the order of identities, read in short transactions."""
+        """Yield all rows, sorted by identity, read in short transactions."""
         kept = self.database.rows() if self.database.exists() else iter(())
         return migration.with_old_rows(self.root, kept) if migration.is_old(self.root) else kept
 
@@ -118,15 +123,17 @@ class Store:
         """Return the row of a trial. Raises `RunError` if there is none."""
         found = self._row(identity)
         if found is None:
-            raise RunError(f"the record of trial {identity} is missing in {self.database.path}; run the study again: what is there is kept")
+            raise RunError(
+                f"the record of trial {identity} is missing in {self.database.path}; run the study again: other records are kept"
+            )
         return found
 
     def get(self, identity: str) -> Record:
-        """Return a record. Raises `RunError` if it is missing, was changed, or has an unknown format."""
+        """Return the record of a trial. Raises `RunError` if it is missing, was changed, or has an unknown format."""
         return self.checked(self.row(identity))
 
     def checked(self, row: Row) -> Record:
-        """Return the record of a row. Raises `RunError` with the trial's name if it was changed or has an unknown format."""
+        """Return the record of a row. Raises `RunError` if it was changed or has an unknown format."""
         try:
             return row.record()
         except ValueError as error:
@@ -136,7 +143,7 @@ class Store:
             ) from None
 
     def timing(self, identity: str) -> dict[str, Any]:
-        """Return the timing of a trial that has a record; of another one nothing. Raises `RunError` if it is damaged."""
+        """Return the timing of a trial; empty if the trial has no record. Raises `RunError` if it is damaged."""
         found = self._row(identity)
         try:
             return dict(json.loads(found.timing)) if found else {}
@@ -154,28 +161,28 @@ class Store:
         self.write_rows([Row.of(record, timing)])
 
     def write_rows(self, rows: Sequence[Row]) -> None:
-        """Write finished trials in one transaction. A record that was there is replaced, and its attempts are counted on."""
+        """Write finished trials in one transaction. An existing record is replaced, and the numbers of attempts are added."""
         self.database.write(rows)
 
     def discard(self, identities: Iterable[str]) -> None:
-        """Delete records, so that their trials are run again."""
+        """Delete records, so that their trials run again."""
         self.database.discard(identities)
 
     def write(self, path: Path, value: Any) -> None:
-        """Write canonical JSON to `path`, whole or not at all. Raises `RunError` if the disk refuses."""
+        """Write a value as canonical JSON to `path`, atomically. Raises `RunError` if the file cannot be written."""
         text = canonical_json(value) + "\n"
-        text.encode()  # a lone surrogate is the value's fault, not the disk's
+        text.encode()  # raises for a lone surrogate, outside the block below, because the disk is not to blame
         try:
             write_text(path, text)
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another folder, and run the study again") from None
 
     def read(self, path: Path) -> Any:
-        """Return the JSON value of a file of the run. Raises `RunError` if it is missing or damaged."""
+        """Return the JSON value in a file of the run. Raises `RunError` if it is missing or damaged."""
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunError(f"{path} is missing; run the study again: what is there is kept") from None
+            raise RunError(f"{path} is missing; run the study again: existing records are kept") from None
         except (ValueError, RecursionError, OSError) as error:
             raise RunError(f"{path} is damaged ({error}); delete it and run the study again") from None
 

@@ -1,4 +1,4 @@
-"""The records of a run as one pandas table, a row a trial: what the leaderboards are made from."""
+"""The records of a run as one pandas table with one row for each trial. The leaderboards are made from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]]:
     """Return the table of a run's finished trials, the paths of its context files, and its plan.
 
-    Only trials of the run's present plan are taken. `RunError` if there is no run, or none of its trials has ended.
+    Only trials of the present plan are included. Raises `RunError` if there is no run, or if no trial has ended.
     """
     import pandas as pd
 
@@ -65,7 +65,7 @@ def _plan(store: Store) -> dict[str, Any]:
 
 
 def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:
-    """Return, for every problem, how pages call it and the resource they draw along."""
+    """Return, for every problem, its label on pages and the resource of its axis."""
     found = {}
     for path in contexts:
         context = store.read(path)
@@ -126,9 +126,9 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
 
 
 def _lookup_grid(rows: Any) -> tuple[int, int] | None:
-    """Return how many search limits, and how many searches under each, the look-up graphs are made of; None without any.
+    """Return the number of search limits in the look-up graphs and the number of searches at each; None without look-up graphs.
 
-    A user's method may have a setting of that name that is something else.
+    A user's method may have an unrelated setting of the same name.
     """
     rows = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
     counts = Counter(

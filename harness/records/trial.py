@@ -1,4 +1,4 @@
-"""A trial: a method with its settings on a problem with a seed, and the identity that all of this decides."""
+"""A trial: a method with its settings on a problem with a seed, and the identity computed from all of these."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSpec:
-    """The recipe by which a trial trains, and the checksums of the recipe and of the images."""
+    """The recipe of a trial that trains, and the checksums of the recipe and of the images."""
 
-    recipe: str  # the name of one that comes with the project, or a path
+    recipe: str  # the name of a recipe of the project, or a path
     recipe_checksum: str
     images: str
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Everything that decides what a trial does. `folder` is where a plug-in was named from; it is no part of the identity."""
+    """Everything that decides what a trial does. `folder`, where the path of a plug-in starts, is not part of the identity."""
 
     space: str
     dataset: str
@@ -48,10 +48,10 @@ class Trial:
     folder: Path | None = None
     training: TrainingSpec | None = None  # for evaluators that need a recipe
     evaluator: str = DEFAULT_EVALUATOR  # answers the method's questions; see `harness/evaluators/registry.py`
-    _identity: str = field(default="", init=False, repr=False, compare=False)  # once it is known
+    _identity: str = field(default="", init=False, repr=False, compare=False)  # empty until it is computed
 
     def payload(self) -> dict[str, Any]:
-        """Return what the identity is the hash of. A recipe's name and path are no part of it, only what is in it."""
+        """Return the value whose hash is the identity. It holds the checksum of a recipe, not its name or path."""
         return self._answered() | {
             "schema": SCHEMA,
             "space": self.space,
@@ -66,7 +66,7 @@ class Trial:
         }
 
     def _answered(self) -> dict[str, Any]:
-        """Return what the identity holds of the evaluator and its recipe; nothing of the default evaluator without one."""
+        """Return the part of the payload about the evaluator and its recipe; empty for the default evaluator without a recipe."""
         training = self.training
         if training:
             return {"training": {"evaluator": self.evaluator, "recipe": training.recipe_checksum, "images": training.images}}
@@ -74,13 +74,13 @@ class Trial:
 
     @property
     def identity(self) -> str:
-        """The sha256 of the canonical JSON of all that decides the trial; computed once."""
+        """The sha256 of the canonical JSON of `payload()`, in hexadecimal; computed once."""
         if not self._identity:
             object.__setattr__(self, "_identity", identity_of(self.payload()))
         return self._identity
 
     def with_seeds(self, seeds: Sequence[int]) -> list[Trial]:
-        """Return this trial with each of some seeds. Their identities are computed together: the hash goes on from the text they share."""
+        """Return copies of this trial with the given seeds. The hash of the text that their payloads share is computed only once."""
         payload = self.payload()
         texts = {name: canonical_json(value) for name, value in payload.items()}
         before = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts) if name < "seed")
@@ -97,12 +97,12 @@ class Trial:
         return trials
 
     def rng(self) -> np.random.Generator:
-        """Return the trial's own generator, seeded with its identity."""
+        """Return the random generator of the trial, seeded with its identity."""
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(self.identity, 16))))
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an exception in one line that is the same in every run: its type and text, without addresses in memory."""
+    """Return the type and text of an exception in one line, without memory addresses, so that it is the same in every run."""
     try:
         text = str(error).strip().split("\n")[0]
     except Exception:

@@ -1,1 +1,1 @@
-"""Study files that come with the project: `budgetnas run default` takes one by name."""
+"""Study files and their runs. `budgetnas run NAME` accepts the names of the study files (*.toml) in this folder."""

@@ -1,4 +1,4 @@
-"""What pages need and no record holds: the cloud of all architectures, the exact front, the problems of a board, quoted results."""
+"""The data of pages that is not in records: the cloud of all architectures, the exact front, the problems, and quoted results."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _CLOUD_DIGITS = 6  # a picture needs no more; the front and the problems are exa
 
 
 def board(plan: BoardPlan) -> dict[str, Any]:
-    """Return the context of a board, one space, dataset and device, as JSON values: see `leaderboards/boards/pages.py` for who reads what.
+    """Return the context of a board (one space, dataset and device) as JSON values. `leaderboards/boards/pages.py` lists its readers.
 
-    Where no table is read, there is no cloud, no front and no exact best: only the problems, and what their shares were counted over.
+    Without a table, there is no cloud, no front and no exact best: only the problems, and the number of architectures listed for shares.
     """
     if not entry_of(plan.evaluator).reads_table:
         return _without_table(plan)
@@ -49,7 +49,7 @@ def board(plan: BoardPlan) -> dict[str, Any]:
 
 
 def _place(costed: CostedSpace, resource: str) -> dict[str, Any]:
-    """Return what every context holds: where the board is, the resource that it is drawn along, and quoted results."""
+    """Return the part that every context has: space, dataset and device, the resource of the axis, and quoted results."""
     return {
         "space": costed.space.name,
         "dataset": costed.task.dataset,
@@ -74,7 +74,7 @@ def _without_table(plan: BoardPlan) -> dict[str, Any]:
 
 
 def _training_of(plan: BoardPlan, training: TrainingSpec) -> dict[str, Any]:
-    """Return what was trained: the evaluator, its recipe in figures, and on how many images of those there are."""
+    """Return the facts about the training: the evaluator, the figures of its recipe, and the sizes of the training and test sets."""
     from budgetnas.harness.training.images.load import load
 
     dataset = load(plan.costed.task)
@@ -127,7 +127,7 @@ def _seeds_note(tabulated: TabulatedSpace) -> str:
 
 
 def _quoted(space: Space, dataset: str) -> list[dict[str, Any]]:
-    """Return the published results that the space quotes for this dataset, if it has a module `published` with any."""
+    """Return the published results for this dataset from the module `published` of the space; empty if there are none."""
     package = type(space).__module__.rpartition(".")[0]
     try:
         rows = getattr(importlib.import_module(f"{package}.published"), "QUOTED", ())

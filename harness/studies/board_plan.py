@@ -1,4 +1,4 @@
-"""The boards of a study: its spaces, datasets and devices, each with the limits resolved there and what is trained there."""
+"""The boards of a study: its spaces, datasets and devices, each with its resolved limits and its recipes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from budgetnas.spaces.task import task_of
 
 @dataclass(frozen=True, slots=True)
 class BoardPlan:
-    """One board of a plan: a space, a dataset and a device with their resolved limits, and what answers and is trained there."""
+    """One board of a plan: a space, a dataset and a device, with the resolved limits, the evaluator and the recipes."""
 
     costed: CostedSpace
     bounds: tuple[Bounds, ...]
@@ -30,20 +30,20 @@ class BoardPlan:
 
 
 def spaces_of(study: Study) -> list[Space]:
-    """Return the spaces of a study, each once, however it is written."""
+    """Return the spaces of a study, each once, even if two names stand for the same space."""
     return list({space.name: space for space in map(space_of, study.problem.spaces)}.values())
 
 
 def board_plans_of(study: Study, folder: Path) -> tuple[list[BoardPlan], list[str]]:
-    """Return the boards of a study, and a line for every limit that is left out because a device has no figures of its resource.
+    """Return the boards of a study, and a line for every group of limits that is skipped because a device has no figures of a resource.
 
     Args:
         study: The study.
-        folder: Where the paths of recipes start.
+        folder: The folder from which paths of recipes start.
 
     Raises:
-        UnknownDevice: For such a limit, unless the study sets `skip_unsupported`.
-        ValueError: Whatever is wrong with a name, a limit, a table, a recipe or the images; each has a class of its own.
+        UnknownDevice: A group of limits would be skipped, and the study does not set `skip_unsupported`.
+        ValueError: A name, a limit, a table, a recipe or the images cannot be used; the class of the error depends on the cause.
     """
     problem = study.problem
     boards: list[BoardPlan] = []
@@ -67,36 +67,36 @@ def _left_out(groups: list[list[str]], dataset: str, device: str) -> list[str]:
 
 
 def _unsupported(group: list[str], device: str) -> str:
-    """Return the first resource of a group of limits that a device has no figures of, or ''."""
+    """Return the first resource in a group of limits of which the device has no figures, or ''."""
     named = [limit.resource for limit in parse_limits(group)]
     return next((name for name in named if name in DEVICE_RESOURCES and name not in device_of(device).metrics), "")
 
 
 def _board_plan(study: Study, space: Space, dataset: str, device: str | None, groups: list[list[str]], folder: Path) -> BoardPlan:
-    """Return a space, dataset and device with their limits resolved, and what is trained there."""
+    """Return the board of a space, a dataset and a device."""
     problem, entry = study.problem, entry_of(study.problem.evaluator)
     costed = _with_whole_table(space, dataset, device) if entry.reads_table else costed_space_of(space.name, dataset, device)
     bounds = tuple(resolve_all(costed, groups))
     if not entry.reads_table:
         for each in bounds:
-            require_attainable(costed, each)  # before a search that trains for hours finds it out
+            require_attainable(costed, each)  # checked now, not after hours of training
     training = training_spec_of(entry.name, problem.recipe or "", task_of(dataset), folder) if entry.recipe else None
     selection = _selection(study.selection.recipe, dataset, folder) if study.selection else None
     return BoardPlan(costed, bounds, entry.name, training, selection)
 
 
 def _with_whole_table(space: Space, dataset: str, device: str | None) -> CostedSpace:
-    """Return a space with a table that knows all its architectures."""
+    """Return a space with its table. Raises `StudyError` or `TableError` unless the table has all architectures."""
     if not isinstance(space, Enumerable):
         others = alternatives(names_of(lambda entry: not entry.reads_table))
-        raise StudyError(f"'{space.name}' has no table, its architectures are too many; choose another evaluator: {others}")
+        raise StudyError(f"'{space.name}' has no table, because it has too many architectures; choose another evaluator: {others}")
     tabulated = tabulated_space_of(space.name, dataset, device)
     tabulated.require_complete()
     return tabulated
 
 
 def _selection(recipe: str, dataset: str, folder: Path) -> TrainingSpec:
-    """Return the brief training of a selection: each network is trained alone, by a training recipe."""
+    """Return the brief training of a selection, in which each network is trained from scratch by a training recipe."""
     from budgetnas.harness.evaluators.training import training_spec
 
     return training_spec(str(folder / recipe) if recipe.endswith(".toml") else recipe, task_of(dataset))

@@ -1,4 +1,4 @@
-"""One search, from the words of a command line to its record in a folder: a study of one trial."""
+"""A single search, from a request on the command line to its record in a folder. It is a study of one trial."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from budgetnas.spaces.registry import space_of
 
 
 class SearchError(ValueError):
-    """A search that cannot be made as requested; the message says why and what to change."""
+    """Raised if a search cannot be run as requested. The message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """The words of a command line: names, limits as texts, settings by name."""
+    """The request on the command line: names, limits as texts, and settings by name."""
 
     method: str
     space: str
@@ -42,18 +42,18 @@ class SearchRequest:
 
 
 def trial_of(request: SearchRequest) -> tuple[Trial, Bounds]:
-    """Return the requested trial and its resolved limits. Paths start in the working folder.
+    """Return the requested trial and its resolved limits. Paths start from the working folder.
 
     Raises:
-        SearchError: The request lacks a recipe, has one too many, or has a value that no study may have; or the evaluator does not offer
-            what the method needs; or the device has no figures of a limited resource.
-        StudyError: Whatever is wrong with a method, a limit, a name or a file, as in a study.
+        SearchError: A recipe is missing or superfluous, a value is not allowed in a study, the evaluator does not offer what the method
+            needs, or the device has no figures of a limited resource.
+        StudyError: A method, a limit, a name or a file cannot be used, as in a study.
     """
     _require_right_recipe(request)
     plan = expand(_study_of(request), Path.cwd(), "")
     if not plan.trials:
         raise SearchError(f"{plan.skipped[0]}{_remedy(request)}")
-    # A study runs a method that draws nothing once, with seed 0. A search has the seed that it was given, as its record says.
+    # A study runs a deterministic method once, with seed 0. A search uses the requested seed, and its record holds that seed.
     return replace(plan.trials[0], seed=request.seed), plan.boards[0].bounds[0]
 
 
@@ -67,9 +67,11 @@ def _require_right_recipe(request: SearchRequest) -> None:
 
 
 def _study_of(request: SearchRequest) -> Study:
-    """Return the study of one trial that a request stands for."""
+    """Return a study that has the requested trial only."""
     if reserved := sorted(set(request.settings) & set(MethodPart.model_fields)):
-        raise SearchError(f"a setting cannot be called '{reserved[0]}', which means something else in studies; call it otherwise")
+        raise SearchError(
+            f"a setting cannot be called '{reserved[0]}', because studies use this key for something else; rename the setting"
+        )
     try:
         return Study(
             name="search",
@@ -93,24 +95,24 @@ def _study_of(request: SearchRequest) -> Study:
 
 
 def _remedy(request: SearchRequest) -> str:
-    """Return what to change where a plan has no trial: the resource, the evaluator, or the installation."""
+    """Return the remedy for a plan without a trial: change the resource, the evaluator or the installation."""
     space, needs = space_of(request.space), find_method(request.method, Path.cwd()).needs
     if needs <= offers(request.evaluator, space):
         known = ", ".join(device_of(request.device).metrics) if request.device else ""
-        return f"; limit what it has ({known}), or name another device"
+        return f"; limit a resource that it has ({known}), or name another device"
     if able := names_of(lambda entry: needs <= offers(entry.name, space)):
         return f"; choose --evaluator {' or '.join(able)}"
-    return "" if torch_is_installed() else "; without PyTorch nothing is relaxed or trained: run `pip install budgetnas[train]`"
+    return "" if torch_is_installed() else "; relaxations and training need PyTorch: run `pip install budgetnas[train]`"
 
 
 def search(trial: Trial, folder: Path, watch: Watch | None) -> tuple[Record, dict[str, Any], bool]:
-    """Return a search's record and timing, made now or found in `folder`, and whether it was found.
+    """Run a search, unless `folder` has its record, and return (record, timing, whether the record was found).
 
-    Interrupted, or failed, it goes on from its last checkpoint when it is asked for again with the same folder.
+    If a search was interrupted or failed, calling this again with the same folder resumes it from its last checkpoint.
     """
     store = Store(folder)
     with store.locked():
-        # A failure is no result to keep here: whoever asks again has mended something, or wants to see it again.
+        # A failed search runs again: the user has fixed its cause, or wants to see the error again.
         if trial.identity in store.done() and store.get(trial.identity)["status"] == "ok":
             return store.get(trial.identity), store.timing(trial.identity), True
         record, timing = run_trial(trial, folder, watch)

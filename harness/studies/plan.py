@@ -1,4 +1,4 @@
-"""A study expanded into its boards, with their limits resolved, and its trials."""
+"""Expands a study into its boards, with their resolved limits, and its trials."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from budgetnas.harness.studies.study import MethodPart, Study, StudyError
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.task import task_of
 
-# Settings by which a method makes its last recommendation feasible, which its paper does not do, and how labels call such an ending.
+# Settings that make the last recommendation of a method feasible, which its paper does not do, with their words in labels.
 _ENDINGS = {"exact": "exact", "repair": "repaired"}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A study expanded: its boards, its trials, how pages call each method, and what was left out and why."""
+    """An expanded study: its boards, its trials, the labels of the methods on pages, and the reasons for everything skipped."""
 
     study: Study
     boards: tuple[BoardPlan, ...]
     trials: tuple[Trial, ...]
-    labels: dict[str, str]  # a trial's identity -> how pages call its method
+    labels: dict[str, str]  # identity of a trial -> label of its method on pages
     skipped: tuple[str, ...]
-    graphs: dict[str, list[Graph]]  # a trial's identity -> the look-up graphs that its search limits come from
-    reference: str  # how the study was named
+    graphs: dict[str, list[Graph]]  # identity of a trial -> the look-up graphs that give its search limits
+    reference: str  # the path or name that the study was read from
 
 
 @dataclass(frozen=True, slots=True)
 class _Method:
-    """A method of a study, found and set up. `file` holds its look-up `graphs`; both are None without any."""
+    """A method of a study with its settings. `file` is the file of its look-up `graphs`; both are None if it uses none."""
 
     name: str
     label: str
@@ -52,11 +52,11 @@ def expand(study: Study, folder: Path, reference: str) -> Plan:
 
     Args:
         study: The study.
-        folder: Where the paths of plug-ins, recipes and look-up graphs start.
-        reference: How the study was named; errors start with it, unless it is empty.
+        folder: The folder from which paths of plug-ins, recipes and look-up graphs start.
+        reference: The path or name of the study; errors start with it, unless it is empty.
 
     Raises:
-        StudyError: Whatever is wrong with a method, a limit, a name or a file, in one line.
+        StudyError: A method, a limit, a name or a file cannot be used.
     """
     try:
         return _plan(study, folder, reference)
@@ -78,7 +78,7 @@ def _plan(study: Study, folder: Path, reference: str) -> Plan:
             first, read = _checked(plain, method)
             for trial in first.with_seeds(seeds):
                 if (other := labels.get(trial.identity)) is not None:
-                    raise StudyError(f"'{other}' and '{method.label}' are one method with the same settings; keep one")
+                    raise StudyError(f"'{other}' and '{method.label}' are the same method with the same settings; keep one")
                 trials[trial.identity] = trial
                 labels[trial.identity] = method.label
                 if read:
@@ -93,7 +93,7 @@ def _method(part: MethodPart, label: str, folder: Path) -> _Method:
 
 
 def _labels(parts: list[MethodPart]) -> list[str]:
-    """Return what pages call each method: its label, else its name, with its settings where a name stands twice."""
+    """Return the label of each method on pages: its label in the study, else its name, with its settings if the name occurs twice."""
     names = [_name_with_ending(part) for part in parts]
     labels = [
         f"{name} ({', '.join(f'{key}={value}' for key, value in part.settings.items()) or 'defaults'})" if names.count(name) > 1 else name
@@ -101,19 +101,19 @@ def _labels(parts: list[MethodPart]) -> list[str]:
     ]
     for label in labels:
         if labels.count(label) > 1:
-            raise StudyError(f"two methods are called '{label}'; give each [[method]] a label of its own")
+            raise StudyError(f"two methods are called '{label}'; give each [[method]] a different label")
     return labels
 
 
 def _name_with_ending(part: MethodPart) -> str:
-    """Return a method's label, else its name, with the word for its ending where it has one and the label lacks the word."""
+    """Return a method's label, else its name, followed by the words of its `_ENDINGS` that the label lacks."""
     label = part.label or part.name
     endings = [word for setting, word in _ENDINGS.items() if part.settings.get(setting) is True and word not in label.lower()]
     return ", ".join([label, *endings])
 
 
 def _lacking(method: _Method, offered: Mapping[str, frozenset[Need]], evaluator: str) -> Iterator[str]:
-    """Yield a line for every space in which the evaluator does not offer what a method needs."""
+    """Yield a line for every space on which the evaluator does not offer what a method needs."""
     for space, offer in offered.items():
         if lacking := ", ".join(sorted(need.value for need in method.found.needs - offer)):
             where = "here" if len(offered) == 1 else f"on {space}"
@@ -121,9 +121,9 @@ def _lacking(method: _Method, offered: Mapping[str, frozenset[Need]], evaluator:
 
 
 def _first_trials(study: Study, boards: list[BoardPlan], method: _Method, folder: Path) -> Iterator[tuple[Trial, list[int]]]:
-    """Yield, for every problem of the boards, a method's trial with its first seed, without look-up graphs, and all its seeds."""
+    """Yield, for every problem of the boards, the method's trial with the first seed, without look-up graphs, and the list of all seeds."""
     problem, found = study.problem, method.found
-    # A method that draws nothing does the same with every seed, where the answers are the same too.
+    # A deterministic method runs with one seed only, unless the answers of the evaluator depend on the seed.
     once = found.deterministic and problem.validation == "mean" and not entry_of(problem.evaluator).seeded
     seeds = [0] if once else study.seed_list
     for board in boards:
@@ -150,7 +150,7 @@ def _first_trials(study: Study, boards: list[BoardPlan], method: _Method, folder
 
 
 def _checked(plain: Trial, method: _Method) -> tuple[Trial, list[Graph]]:
-    """Return a trial with its look-up graphs among its settings, and those graphs. The method has no objection to the problem."""
+    """Return a trial with its look-up graphs in its settings, and those graphs. Raises `StudyError` if the method rejects the problem."""
     try:
         read = [] if method.graphs is None else graphs_of(plain, method.graphs, str(method.file))
         trial = plain if method.graphs is None else looked_up(plain, read)
@@ -161,7 +161,7 @@ def _checked(plain: Trial, method: _Method) -> tuple[Trial, list[Graph]]:
 
 
 def _check_problem(found: FoundMethod, trial: Trial) -> None:
-    """Raise the ValueError of a method that objects to a problem, before anything is searched."""
+    """Raise the method's ValueError if it rejects the problem of a trial, before any search starts."""
     method: Any = found.make(dict(trial.settings))
     if not hasattr(method, "check_problem"):
         return

@@ -1,4 +1,4 @@
-"""Runs what is missing of a study, and writes what its pages need."""
+"""Runs the missing trials of a study, and writes the files for its pages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from budgetnas.harness.studies.selection import planned
 from budgetnas.harness.trials.crew import Confinement, run_trials
 from budgetnas.harness.trials.deaths import Unfinished
 
-GRAPHS = "graphs.json"  # in a run's folder: the look-up graphs that its trials read, whatever becomes of the study's file
+GRAPHS = "graphs.json"  # in the run folder: a copy of the look-up graphs that its trials read, because the study's file may change
 _PROVENANCE = ("numpy", "pyarrow", "scipy", "pymoo", "optuna", "moocore")
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended: trials in the plan, those that had a record before, those that failed, old and new, and those without a record."""
+    """The numbers of trials in a run: planned, found with a record at its start, failed (before or now); skipped and unfinished ones."""
 
     planned: int
     found: int
@@ -40,10 +40,20 @@ Progress = Callable[[int, int, int], None]  # done, planned, failed
 
 
 def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Progress) -> RunResult:
-    """Run every trial of the plan that has no record yet; nothing done is done twice.
+    """Run every trial of the plan that has no record yet.
 
-    The order of trials is that of their identities: an arbitrary but fixed one, in which long and short ones are mixed, so that the time
-    left can be told. `RunError` if the folder cannot be written or another process holds it.
+    Trials run in the order of their identities. This order is fixed and mixes long and short trials, so that the remaining time can be
+    estimated.
+
+    Args:
+        plan: The plan.
+        store: The run folder.
+        workers: The largest number of worker processes.
+        retry_failed: Whether to run failed trials again.
+        progress: Called with (done, planned, failed) at the start and after every trial.
+
+    Raises:
+        RunError: The folder cannot be written, another process uses it, or it holds the run of another study.
     """
     with store.locked():
         _require_same_study(plan, store)
@@ -71,7 +81,7 @@ def run(plan: Plan, store: Store, workers: int, retry_failed: bool, progress: Pr
 
 
 def _require_same_study(plan: Plan, store: Store) -> None:
-    """Raise `RunError` if the folder holds the run of another study, whose pages would be lost."""
+    """Raise `RunError` if the folder holds the run of another study, because its pages would be lost."""
     path = store.root / "plan.json"
     there = store.read(path) if path.is_file() else {}
     name = there.get("study") if isinstance(there, dict) else None
@@ -80,7 +90,7 @@ def _require_same_study(plan: Plan, store: Store) -> None:
 
 
 def write_plan(plan: Plan, store: Store) -> None:
-    """Write what the pages need beside the records: the plan, and a context file for every board."""
+    """Write the files that pages need in addition to the records: the plan, and a context file for every board."""
     boards = {
         f"{each.costed.space.name}-{each.costed.task.dataset}-{each.costed.device or 'no-device'}": board(each) for each in plan.boards
     }
@@ -95,7 +105,7 @@ def write_plan(plan: Plan, store: Store) -> None:
             "reference": plan.reference,
             "title": plan.study.title or plan.study.name,
             "trials": plan.labels,
-            # A method that draws nothing still ends otherwise with another seed where the evaluator's answers depend on the seed.
+            # Even a method that draws nothing depends on the seed if the answers of the evaluator do.
             "deterministic": sorted(
                 {plan.labels[t.identity] for t in plan.trials if not entry_of(t.evaluator).seeded and _draws_nothing(t)}
             ),
@@ -114,7 +124,7 @@ def write_plan(plan: Plan, store: Store) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions of the packages that a run may use, of those that are installed."""
+    """Return the versions of the installed packages that a run may use."""
     found = {}
     for name in _PROVENANCE:
         with suppress(PackageNotFoundError):
@@ -123,7 +133,10 @@ def _versions() -> dict[str, str]:
 
 
 def _graph_seconds(plan: Plan) -> dict[str, float]:
-    """Return each trial's share of the seconds that its look-up graphs took. A graph is charged to every method that reads it, whole."""
+    """Return each trial's share of the seconds of its look-up graphs, by identity.
+
+    Every method that reads a graph is charged the whole graph, divided among the method's trials.
+    """
     readers = Counter((plan.labels[identity], graph.place) for identity, graphs in plan.graphs.items() for graph in graphs)
     return {
         identity: round(sum(graph.seconds / readers[plan.labels[identity], graph.place] for graph in graphs), 3)
@@ -136,5 +149,5 @@ def _draws_nothing(trial: Trial) -> bool:
 
 
 def default_folder(study: str) -> Path:
-    """Return where a study's run goes unless told otherwise."""
+    """Return the default folder for the run of a study."""
     return Path("runs") / study

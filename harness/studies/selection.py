@@ -1,7 +1,7 @@
-"""DARTS' own selection: several searches, each recommendation retrained briefly, the best by validation taken; all of it is charged.
+"""The selection of DARTS: several searches run, each recommendation is retrained briefly, and the best by validation is chosen.
 
-Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search" (ICLR 2019), section 3.1: of four searches, the cell that validates
-best after a short training from scratch is the one that is evaluated.
+All searches and trainings are charged. Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search" (ICLR 2019), section 3.1: of
+four searches, the cell with the best validation accuracy after a short training from scratch is evaluated.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from budgetnas.harness.training.result import Trained
 
 SCHEMA = 1
-# No search has this seed, nor any comparison: what a network is chosen by is none of the trainings that it is judged by.
+# The seed of the brief trainings. No search and no comparison uses it: seeds used for selection are never used for evaluation.
 SEED = 2_000_000
 _NOTHING = {"recommendation": "", "feasible": False, "violation": math.inf, "test": math.nan, "validation": math.nan, "front": []}
-Show = Callable[[int, int], None]  # trainings done, and in all
+Show = Callable[[int, int], None]  # trainings done, and their total number
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The searches of one method on one problem that one network is chosen from, and how pages call what is chosen."""
+    """Searches of one method on one problem, from which one network is chosen, and the label of the choice on pages."""
 
     label: str
     trials: tuple[Trial, ...]
@@ -43,13 +43,13 @@ class Group:
 
     @property
     def identity(self) -> str:
-        """The sha256 of all that decides the choice."""
+        """The sha256 of everything that decides the choice, in hexadecimal."""
         trials = [trial.identity for trial in self.trials]
         return identity_of({"schema": SCHEMA, "trials": trials, "recipe": self.recipe_checksum, "images": self.images, "seed": SEED})
 
 
 def groups_of(plan: Plan) -> list[Group]:
-    """Return the groups of a plan, in the order of its trials; none where its study selects nothing."""
+    """Return the groups of a plan, in the order of its trials; empty if the study has no [selection]."""
     chosen = plan.study.selection
     if chosen is None:
         return []
@@ -70,9 +70,15 @@ def groups_of(plan: Plan) -> list[Group]:
 
 
 def select(plan: Plan, store: Store, workers: int, show: Show) -> int:
-    """Choose from every group that has no choice yet, and return how many groups there are; what was trained before is not again.
+    """Choose a network from every group that has no choice yet, and return the number of groups.
 
-    Feasible recommendations come before infeasible ones, as in every choice that counts; ties go to the first search.
+    Feasible recommendations come before infeasible ones; ties go to the first search. Kept trainings are reused.
+
+    Args:
+        plan: The plan.
+        store: The run folder, with the records of all searches.
+        workers: The number of parallel trainings.
+        show: Called with (trainings done, total) after every training.
     """
     groups = groups_of(plan)
     folder = store.root / "selections"
@@ -96,7 +102,7 @@ def select(plan: Plan, store: Store, workers: int, show: Show) -> int:
 
 
 def _stands(store: Store, group: Group, records: dict[str, dict[str, Any]]) -> bool:
-    """Return whether a choice was made among what the searches recommend now: failed ones may have been run again since."""
+    """Return whether a choice exists for the present recommendations. They may differ, because failed searches may have run again."""
     path = store.root / "selections" / f"{group.identity}.json"
     if not path.is_file():
         return False
@@ -118,7 +124,7 @@ def _read(recipe: str) -> Any:
 
 
 def _item(record: dict[str, Any]) -> Item | None:
-    """Return what is trained of a search; None where it recommended nothing, or something disconnected."""
+    """Return the network of a search to train; None if it recommended nothing, or a disconnected architecture."""
     if record["final"] is None:
         return None
     space = space_of(record["trial"]["space"])
@@ -150,7 +156,7 @@ def _choice(group: Group, records: Sequence[dict[str, Any]], trained: Sequence[T
 
 
 def _timing(store: Store, group: Group, trained: Sequence[Trained | None]) -> dict[str, Any]:
-    """Return what the choice took in full: the seconds of all its searches and of every brief training, also where they were shared."""
+    """Return the full cost of a choice: the seconds of all its searches and brief trainings, even if another group shares them."""
     each = []
     for trial in group.trials:
         each.append(store.timing(trial.identity))
@@ -167,14 +173,15 @@ def _timing(store: Store, group: Group, trained: Sequence[Trained | None]) -> di
 
 
 def planned(plan: Plan) -> dict[str, Any]:
-    """Return what a run's plan says of its selections, by identity: how pages call them, and from which trials they choose."""
+    """Return the entry of plan.json for the selections: the label and the trials of each group, by its identity."""
     return {group.identity: {"label": group.label, "trials": [trial.identity for trial in group.trials]} for group in groups_of(plan)}
 
 
 def with_selections(store: Store, plan: dict[str, Any], records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records with a row for every choice made: its network's, under the choice's name, the group's number as its seed.
+    """Return the records with one more row for every choice: the row of the chosen search, with the label of the group.
 
-    A group that recommended nothing to choose from has the row of a search without a recommendation.
+    Its seed is the number of the group, and its queries and simulated seconds are the sums over the group. If no search of the group
+    recommended a network to choose, the row has no recommendation.
     """
     import pandas as pd
 

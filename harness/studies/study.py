@@ -1,4 +1,4 @@
-"""A study file (TOML): problems x methods x seeds, read and checked. `plan.py` expands it into trials."""
+"""Reads and checks study files (TOML): problems x methods x seeds. `plan.py` expands a study into trials."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MOST_SEEDS = 1_000_000
 
 
 class StudyError(ValueError):
-    """A study file that cannot be read or does not make sense; the message names the file, the key and what was expected."""
+    """Raised for a study file that cannot be read or is invalid. The message names the file, the key and what was expected."""
 
 
 _FILES = TomlFiles(StudyError, "study", "a path")
 
 
 class AllowancePart(TomlTable):
-    """`allowance = {queries = 200, seconds = 1e6}`; what is left out is not limited, but one of them must be given."""
+    """`allowance = {queries = 200, seconds = 1e6}`: a missing key is not limited, but one of the two is required."""
 
     queries: Annotated[int, Field(ge=1)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 class ProblemPart(TomlTable):
-    """`[problem]`: every space with every dataset, every device and every group of limits is a problem.
+    """`[problem]`: every combination of a space, a dataset, a device and a group of limits is a problem.
 
-    `space` is a name, or a list of names. Limits are resolved in each space by itself: a share `@qNN` is of that space's own networks.
-    `evaluator` is the name of one in `harness/evaluators/registry.py`; `recipe` is the name or path of the recipe that it needs, if any.
+    `space` is a name or a list of names. Limits are resolved separately in each space: `@qNN` is a share of that space's architectures.
+    `evaluator` is a name in `harness/evaluators/registry.py`; `recipe` is the name or path of the recipe that the evaluator needs, if any.
     """
 
     space: Name | Annotated[list[Name], Field(min_length=1)] = "nasbench201"
@@ -63,7 +63,7 @@ class ProblemPart(TomlTable):
 
     @property
     def spaces(self) -> list[str]:
-        """The names of the spaces, as the study has them."""
+        """The names of the spaces as written in the study."""
         return [self.space] if isinstance(self.space, str) else list(self.space)
 
     @field_validator("space", mode="before")
@@ -79,19 +79,19 @@ class ProblemPart(TomlTable):
     def _texts_and_lists_of_texts(cls, limits: Any) -> Any:
         groups = limits if isinstance(limits, list) else [None]
         if not all(isinstance(text, str) for group in groups for text in (group if isinstance(group, list) else [group])):
-            raise ValueError(f"expected a list whose members are limits, or lists of limits that hold together, not {limits!r:.60}")
+            raise ValueError(f"expected a list of limits, or of lists of limits that must all hold, not {limits!r:.60}")
         return limits
 
     @field_validator("allowance")
     @classmethod
     def _something_ends_a_search(cls, allowance: AllowancePart) -> AllowancePart:
         if allowance.queries is None and allowance.seconds is None:
-            raise ValueError("give queries, seconds or both: without either a search would never end")
+            raise ValueError("give queries, seconds or both; without them a search would never end")
         return allowance
 
 
 class MethodPart(BaseModel):
-    """`[[method]]`: its name, how pages call it, and its settings beside them."""
+    """`[[method]]`: the name of a method, its label on pages, and its settings as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: Name
@@ -104,21 +104,21 @@ class MethodPart(BaseModel):
 
 
 class PluginPart(TomlTable):
-    """`[plugin]`: what a trial of a user's own method may take before it is ended."""
+    """`[plugin]`: the time and memory after which a trial of a user's method is ended."""
 
     timeout_seconds: Annotated[float, Field(gt=0, le=1e7)] = 600.0
     memory_mb: Annotated[int, Field(ge=64, le=2**30)] = 2048
 
 
 class SelectionPart(TomlTable):
-    """`[selection]`: one network of so many searches, the best by validation after a brief training by `recipe` (DARTS's own selection)."""
+    """`[selection]`: choose one network from every `of` searches, the best by validation after a brief training by `recipe` (as DARTS)."""
 
     of: Annotated[int, Field(ge=2, le=1000)] = 4
     recipe: Name
 
 
 class Study(TomlTable):
-    """A study. `seeds` is how many, or a list of them."""
+    """A study. `seeds` is the number of seeds or a list of seeds."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str = ""
@@ -134,7 +134,7 @@ class Study(TomlTable):
             others = alternatives(names_of(lambda entry: not entry.reads_table))
             raise ValueError(f"expected [selection] with evaluator = {others} only: it retrains what searches found")
         if self.selection is not None and len(self.seed_list) % self.selection.of:
-            raise ValueError(f"expected seeds in groups of selection.of = {self.selection.of}; {len(self.seed_list)} seeds leave some over")
+            raise ValueError(f"expected a multiple of selection.of = {self.selection.of} seeds, not {len(self.seed_list)}")
         return self
 
     @field_validator("seeds", mode="before")
@@ -148,21 +148,25 @@ class Study(TomlTable):
 
     @property
     def seed_list(self) -> list[int]:
-        """The search seeds, each once."""
+        """The search seeds, without duplicates."""
         return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
 
 
 def own_studies() -> list[str]:
-    """Return the names of the studies that come with the project."""
+    """Return the names of the studies in this package."""
     return sorted(
         entry.name.removesuffix(".toml") for entry in resources.files("budgetnas.harness.studies").iterdir() if entry.name.endswith(".toml")
     )
 
 
 def read_study(reference: str) -> tuple[Study, Path]:
-    """Return a study from a path or from the name of one that comes with the project, and the folder that its plug-ins are named from.
+    """Return a study and the folder from which its paths start.
 
-    `StudyError` names the file, the key and what was expected.
+    Args:
+        reference: A path, or the name of a study in this package.
+
+    Raises:
+        StudyError: The file cannot be read or is invalid.
     """
     if reference in own_studies() and not Path(reference).exists():
         folder = Path.cwd()
@@ -171,5 +175,5 @@ def read_study(reference: str) -> tuple[Study, Path]:
         text = _FILES.text(reference, own_studies())
         folder = Path(reference).resolve().parent
     if not text.strip():
-        raise StudyError(f"{reference} is empty; a study has a name, [problem] and at least one [[method]]")
+        raise StudyError(f"{reference} is empty; a study needs a name, a [problem] and at least one [[method]]")
     return _FILES.parsed(reference, text, Study), folder

@@ -1,1 +1,1 @@
-"""Runs trials: one at a time in a process, many side by side, and users' methods confined."""
+"""Runs trials in parallel processes, and users' methods in confined ones."""

@@ -1,4 +1,4 @@
-"""Conducts one seeded trial: a method on a problem, made into one record."""
+"""Runs one trial, a method on a problem with a seed, and returns its record."""
 
 from __future__ import annotations
 
@@ -29,18 +29,26 @@ from budgetnas.spaces.tables.columnar import TableError
 
 
 def run_trial(trial: Trial, workspace: Path | None = None, watch: Watch | None = None) -> tuple[Record, dict[str, Any]]:
-    """Run a trial and return its record, and what a clock said of it.
+    """Run a trial and return its record and its timings.
 
-    `workspace` is the run's folder, for checkpoints and histories of what is trained; without one, nothing can be resumed. `watch` is told
-    of every step of a search in a supernet. Whatever a method raises makes a failed record with the reason; what is wrong with the trial
-    itself (a table that is not the one planned with, a method of another version) is raised.
+    Args:
+        trial: The trial.
+        workspace: The run folder, for checkpoints and histories; with None, nothing is saved and the search cannot be resumed.
+        watch: Called after every step of a search in a supernet, or after every answer of a search that trains.
+
+    Returns:
+        The record, and the timings, which depend on the machine. If the method raises, the record is failed and holds the reason.
+
+    Raises:
+        TableError: The table, the source of the method, the recipe or the images have changed since the run was planned.
+        RunError: A file of the run cannot be used.
     """
     if trial.table and tabulated_space_of(trial.space, trial.dataset, trial.device).checksum != trial.table:
         raise TableError(f"the table of {trial.dataset} changed since the run was planned; start the run again")
     found = find_method(trial.method, trial.folder)
     if found.version != trial.version:
         raise TableError(f"the source of method '{trial.method}' changed since the run was planned; start the run again")
-    # The global generators, which no method should use, get a start that no earlier trial in this process can have touched.
+    # A method should not use the global generators. They are seeded here, so that earlier trials in this process cannot affect this one.
     random.seed(trial.identity)
     np.random.seed(int(trial.identity[:8], 16))
     started = time.perf_counter()
@@ -50,7 +58,7 @@ def run_trial(trial: Trial, workspace: Path | None = None, watch: Watch | None =
 
 
 def conduct(found: FoundMethod, trial: Trial) -> Record:
-    """Return the record of a search by `found` as the trial describes it."""
+    """Run the trial with the method `found` and return the record; nothing is saved."""
     return _conducted(found, trial, evaluation_of(trial, None), None)
 
 
@@ -66,9 +74,9 @@ def _conducted(found: FoundMethod, trial: Trial, evaluation: Evaluation, workspa
 
 @dataclass(slots=True)
 class _Outcome:
-    """How a search went."""
+    """The result of a search."""
 
-    recommendations: list[tuple[int, float, tuple[Key, ...]]]  # queries, seconds, architectures; changes only
+    recommendations: list[tuple[int, float, tuple[Key, ...]]]  # (queries, seconds, architectures) at every change
     report: Mapping[str, float]
     failure: str = ""
 
@@ -82,26 +90,26 @@ def _search(found: FoundMethod, trial: Trial, problem: Problem, meter: Meter) ->
             raise TypeError(f"search returned {search!r}; expected a generator, or another iterable, of recommendations")
         outcome.report = _listen(iter(search), meter, outcome, entry_of(trial.evaluator).only_last)
     except AllowanceSpent:
-        pass  # the normal end of a search that does not count for itself
+        pass  # the normal end of a search that does not track its own allowance
     except RunError:
-        raise  # a checkpoint that cannot be used is no fault of the method
+        raise  # for example a damaged checkpoint, which is not the method's fault
     except (Exception, SystemExit, Runaway) as error:
         outcome.failure = reason_of(error) + (_place(error, found) if found.plugin else "")
     return outcome
 
 
 def _place(error: BaseException, found: FoundMethod) -> str:
-    """Return where in a plug-in's own file an error arose, ' (file.py:17)'; '' if it did not pass through there."""
+    """Return the line of a plug-in's file at which an error occurred, as ' (file.py:17)'; '' if the traceback does not name the file."""
     file = inspect.getsourcefile(found.cls)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f" ({Path(str(file)).name}:{lines[-1]})" if lines else ""
 
 
 def _listen(search: Iterator[Any], meter: Meter, outcome: _Outcome, only_last: bool) -> Mapping[str, float]:
-    """Note every change of the recommendation until the search ends, or the last one; return the search's report.
+    """Run the search, store every change of its recommendation in `outcome`, and return the report of the search.
 
-    A search in a supernet asks no queries that its recommendations could be placed by, and one that goes on from a checkpoint does not
-    make its early ones again: of such a search the last one is kept. Its history has the alphas of every stage.
+    With `only_last`, only the last recommendation is stored: a search in a supernet asks no queries that could date its recommendations,
+    and a resumed one does not repeat the earlier ones. Its history holds the alphas of every stage.
     """
     while True:
         try:
@@ -144,13 +152,13 @@ def _record(found: FoundMethod, trial: Trial, problem: Problem, costed: CostedSp
 
 
 def _ranking_class(trial: Trial, found: FoundMethod | None) -> dict[str, str]:
-    """Return the class that a trial is ranked in, whatever became of it. A record leaves the class of queries out."""
+    """Return the entry of a record for the ranking class of a trial; empty for the class of queries."""
     ranking_class = ranking_class_of(trial.evaluator, frozenset() if found is None else found.needs)
     return {} if ranking_class == QUERIES else {"ranking_class": ranking_class}
 
 
 def _oracle(costed: CostedSpace, limits: tuple[Limit, ...]) -> dict[str, Any] | None:
-    """Return the exact best of the problem, or None where no table knows all accuracies."""
+    """Return the exact best of the problem, or None without a table of accuracies."""
     if not isinstance(costed, TabulatedSpace):
         return None
     best = oracle(costed, limits)
@@ -162,7 +170,7 @@ def _oracle(costed: CostedSpace, limits: tuple[Limit, ...]) -> dict[str, Any] | 
 
 
 def _last(problem: Problem, costed: CostedSpace, meter: Meter, outcome: _Outcome) -> list[dict[str, Any]]:
-    """Return the last recommendation judged, each architecture once; with none, the best feasible architecture asked about."""
+    """Return the judged architectures of the last recommendation, each once; without one, the best feasible architecture asked about."""
     keys: tuple[Key, ...] = outcome.recommendations[-1][2] if outcome.recommendations else ()
     if not keys:
         asked = sorted(meter.answers.items(), key=lambda entry: (-entry[1], entry[0]))
@@ -171,9 +179,9 @@ def _last(problem: Problem, costed: CostedSpace, meter: Meter, outcome: _Outcome
 
 
 def _judged(problem: Problem, costed: CostedSpace, meter: Meter, key: Key) -> dict[str, Any]:
-    """Return one architecture with its costs and accuracies, and whether and by how much it breaks the limits (None: infinitely).
+    """Return an architecture with its costs, its accuracies, and its violation of the limits (None if infinite).
 
-    Accuracies that no table knows, and that the search did not ask about, are None.
+    Accuracies that are neither in a table nor answers to the search are None.
     """
     arch, cost = meter.architecture(key), costed.cost_of(meter.architecture(key))
     known = costed.accuracy_of(arch)
@@ -184,7 +192,7 @@ def _judged(problem: Problem, costed: CostedSpace, meter: Meter, key: Key) -> di
         "feasible": violation == 0.0,
         "violation": None if violation == math.inf else violation,
         "cost": finite(cost),
-        # What the search saw; an architecture that it recommends without having asked is judged by the table's mean.
+        # The answer that the search got; if it did not ask about the architecture, the mean in the table.
         "validation": meter.answers.get(key, known.get("validation")),
         "asked": key in meter.answers,
         "test": known.get("test"),
@@ -192,7 +200,10 @@ def _judged(problem: Problem, costed: CostedSpace, meter: Meter, key: Key) -> di
 
 
 def _choose(front: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the recommendation that counts: of the feasible ones, if any, the best by validation; ties to the lowest index or genes."""
+    """Return the final recommendation: the best by validation among the feasible ones, or among all if none is feasible.
+
+    Ties go to the lowest index or genes.
+    """
     if not front:
         return None
     feasible = [entry for entry in front if entry["feasible"]]
@@ -206,9 +217,9 @@ def _described(tabulated: TabulatedSpace, index: int | None) -> dict[str, Any] |
 
 
 def failed_record(trial: Trial, reason: str) -> Record:
-    """Return the record of a trial whose process ended, hung or ran out of memory before it could write one.
+    """Return the record of a trial whose process ended, hung or ran out of memory before it could return one.
 
-    Nothing has to be there any more, not even the method: then it is of no class but its evaluator's.
+    If the method can no longer be found, the ranking class is that of the evaluator.
     """
     try:
         found = find_method(trial.method, trial.folder)

@@ -1,13 +1,18 @@
-"""The contract that every method must pass, the project's own and a user's, in seconds and without a download.
+"""The contract of every method, of the project and of users. It is checked in seconds and without a download.
 
-A method must: end by itself or by its allowance, without an error; recommend something feasible whenever it asked about something
-feasible; do the same again for the same seed, whatever the global generators hold; draw nothing from its generator if it says that it is
-deterministic; and be no worse than random search at the same allowance. A method over a relaxation reads the whole table: it must end,
-recommend something, and do the same again.
+A method must:
 
-The last is a statistical test. On each of the limits, the method's regrets over the seeds are compared with random search's by a one-sided
-Mann-Whitney test; the p-values, which are independent, are combined by Stouffer's method. The method is refused if the result is below
-0.001: a method exactly as good as random search is refused wrongly about once in a thousand checks.
+- end by itself or when its allowance is spent, without an error;
+- recommend a feasible architecture whenever it asked about one;
+- give the same result for the same seed, whatever the state of the global generators;
+- not depend on the seed, if it declares itself deterministic;
+- be no worse than random search with the same allowance.
+
+A method over a relaxation reads the whole table. It must only end without an error, recommend something, and repeat its result.
+
+The comparison with random search is a statistical test. For each group of limits, a one-sided Mann-Whitney test compares the regrets over
+the seeds; the independent p-values are combined by Stouffer's method. The method is refused if the result is below 0.001, so a method
+exactly as good as random search is refused about once in a thousand checks.
 """
 
 from __future__ import annotations
@@ -32,8 +37,8 @@ from budgetnas.spaces.devices import DIGITS201_BUILDER
 
 DATASET, DEVICE = "digits201", DIGITS201_BUILDER  # the benchmark that ships with the project
 FALSE_ALARM_RATE = 0.001
-SEEDS, QUERIES = 20, 200  # of a search on every limit: the allowance of the studies that come with the project
-# A loose and a tight limit, several at once, a lower bound, and none; in the corners a handful of feasible cells, a single one, and none.
+SEEDS, QUERIES = 20, 200  # searches for each group of limits, and queries of each search: the allowance of the project's studies
+# LIMITS: a loose limit, a tight one, two at once, a lower bound, and none. CORNERS: few feasible cells, a single one, and none.
 LIMITS: tuple[tuple[str, ...], ...] = (
     ("latency_ms@q50",),
     ("latency_ms@q10",),
@@ -45,12 +50,12 @@ CORNERS: tuple[tuple[str, ...], ...] = (("latency_ms@q0.1",), ("macs>=400k",), (
 
 
 class ContractBroken(ValueError):
-    """A method that breaks its contract; the message lists every clause that it breaks."""
+    """Raised for a method that breaks its contract. The message lists every broken clause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One clause of the contract: what it asks, and what was wrong ('' if nothing)."""
+    """One clause of the contract: its text, and how the method broke it ('' if it did not)."""
 
     text: str
     broken: str
@@ -59,9 +64,18 @@ class Clause:
 def check_method(
     method: type[Any], settings: Mapping[str, Any] | None = None, *, seeds: int = SEEDS, queries: int = QUERIES, raising: bool = True
 ) -> tuple[Clause, ...]:
-    """Return the clauses of the contract, all of which hold; `ContractBroken` lists those that do not (unless `raising` is False).
+    """Check a method against the contract, on the benchmark digits201, and return the clauses.
 
-    `method` is the class, `settings` what to set on it. It is run on digits201, about `seeds` times on every limit.
+    Args:
+        method: The class of the method.
+        settings: Its settings; defaults are used for the others.
+        seeds: The number of searches for each group of limits.
+        queries: The allowance of each search.
+        raising: Whether to raise for a broken clause. If False, the returned clauses show what is broken.
+
+    Raises:
+        ContractBroken: A clause is broken.
+        MethodError: The class is not a method, or has no such setting.
     """
     reference = f"{method.__module__}:{method.__qualname__}" if isinstance(method, type) else repr(method)
     check_class(reference, method)
@@ -73,7 +87,7 @@ def check_method(
 
 
 def check_reference(reference: str, folder: Path, settings: Mapping[str, Any]) -> tuple[Clause, ...]:
-    """Return the clauses for a method named by reference, kept or broken."""
+    """Check a method given by reference and return the clauses; a broken one is not raised."""
     found = find_method(reference, folder)
     return _check(found, dict(settings), SEEDS, QUERIES)
 
@@ -91,7 +105,7 @@ def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: in
     records: list[list[Record]] = [[] for _ in LIMITS]
     corner_records: list[Record] = []
     kept = [*zip(records, trials, strict=True), *((corner_records, group) for group in corners)]
-    # By rounds of one trial on every limit, and no further than the first failure, which may have cost minutes or gigabytes.
+    # One trial for every group of limits, then the next round. The check stops at the first failure, which may have cost minutes.
     for place in range(max(len(group) for group in trials)):
         for done, group in kept:
             if place < len(group):
@@ -107,7 +121,7 @@ def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: in
         ),
     ]
     if found.deterministic:
-        clauses.append(Clause("is deterministic, as it says", _seed_dependent(tabulated, found, settings, queries)))
+        clauses.append(Clause("is deterministic, as declared", _seed_dependent(tabulated, found, settings, queries)))
     if not any(clause.broken for clause in clauses):
         clauses.append(
             Clause("is no worse than random search at the same allowance", _worse_than_random(tabulated, records, seeds, queries))
@@ -116,7 +130,7 @@ def _check(found: FoundMethod, settings: dict[str, Any], seeds: int, queries: in
 
 
 def _check_relaxed(tabulated: TabulatedSpace, found: FoundMethod, settings: dict[str, Any], queries: int) -> tuple[Clause, ...]:
-    """Return the clauses of a method over a relaxation. It reads the whole table, so there is nobody to compare it with at equal cost."""
+    """Return the clauses for a method over a relaxation. It reads the whole table, so no rival has an equal allowance."""
     trials = [_trials(tabulated, limits, found, settings, 1, queries)[0] for limits in (LIMITS[0], LIMITS[3], CORNERS[-1])]
     records = []
     for trial in trials:
@@ -198,7 +212,7 @@ def _worse_than_random(tabulated: TabulatedSpace, records: Sequence[Sequence[Rec
     rival = find_method("random_search")
     own_regrets, rival_regrets = [], []
     for limits, group in zip(LIMITS, records, strict=True):
-        # Seeds of its own, so that a method that draws as random search does is still independent of it.
+        # Random search gets other seeds, so that a method that draws in the same way is still independent of it.
         randoms = [
             conduct(rival, trial) for trial in _trials(tabulated, limits, rival, rival.settings({}), max(seeds, 20), queries, first=1000)
         ]
@@ -212,9 +226,13 @@ def _worse_than_random(tabulated: TabulatedSpace, records: Sequence[Sequence[Rec
 
 
 def p_value(own: Sequence[Sequence[float]], rival: Sequence[Sequence[float]]) -> float:
-    """Return the probability of regrets this bad, a list for every limit, if they were drawn as the rival's were.
+    """Return the p-value of the hypothesis that a method is no worse than its rival.
 
-    One-sided Mann-Whitney tests, combined by Stouffer's method; a limit on which all regrets are equal says nothing (0.5).
+    One-sided Mann-Whitney tests are combined by Stouffer's method. A group of limits with equal regrets has the p-value 0.5.
+
+    Args:
+        own: The regrets of the method, one list for each group of limits.
+        rival: The regrets of the rival, in the same order.
     """
     from scipy.stats import combine_pvalues, mannwhitneyu
 
@@ -226,7 +244,7 @@ def p_value(own: Sequence[Sequence[float]], rival: Sequence[Sequence[float]]) ->
 
 
 def _regrets(tabulated: TabulatedSpace, records: Sequence[Record]) -> list[float]:
-    """Return the regrets; nothing feasible counts as guessing."""
+    """Return the regrets in percentage points; without a feasible recommendation, the accuracy of guessing counts."""
     best = [record["oracle"]["best_by_test"]["test"] for record in records]
     return [
         record["regret"] if record["regret"] is not None else optimum - tabulated.task.chance

@@ -1,8 +1,8 @@
-"""Runs trials in processes of this machine.
+"""Runs trials in parallel processes on this machine.
 
-The project's own methods share workers that live through many trials; a worker whose trial failed is replaced. A plug-in's trial gets a
-process of its own, with a limit on time and memory, so what crashes, hangs or eats memory costs that one trial. Either way the process
-hands its record over, and only the process that called `run_trials` writes.
+The project's methods share workers, each of which runs many trials; a worker is replaced after a failed trial. Each trial of a plug-in runs
+in a separate process with a limit on time and memory, so a crash, a hang or a lack of memory affects only that trial. In both cases the
+worker returns its record, and only the process that called `run_trials` writes records.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError
 
 _SERVER_IS_GONE = 255  # the exit code that multiprocessing gives a process whose fork server is gone
-_STARTS = 3  # tries to start a worker: the fork server may just have died
-_AHEAD = 2  # trials handed to a shared worker, so that it need not wait for this process between two
-# Imported once, and shared by the workers; the command among it, since a new process imports its program's main module again.
+_STARTS = 3  # attempts to start a worker: the fork server may just have died
+_AHEAD = 2  # trials sent to a shared worker in advance, so that it does not wait for this process between two trials
+# Imported once and shared by the workers. The command is among them, because a new process imports the main module of its program again.
 _PRELOADED = ["budgetnas.harness.trials.worker", "pyarrow.parquet", "budgetnas.harness.cli"]
 Done = Callable[[Trial, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What a plug-in's trial may take: seconds by the clock, and megabytes of data (RLIMIT_DATA)."""
+    """The limits of a plug-in's trial: seconds of wall-clock time, and megabytes of data (RLIMIT_DATA)."""
 
     timeout_seconds: float
     memory_mb: int
@@ -54,26 +54,26 @@ class _Worker:
     link: inside.Link
     confinement: Confinement | None
     deadline: float  # by time.monotonic(), seconds
-    slot: int = 0  # its place among the workers of now, from 0: each trains on a GPU of its own as long as there are enough
-    trials: deque[Trial] = field(default_factory=deque)  # handed over and not settled; the first is at work
+    slot: int = 0  # its number among the present workers, from 0; it selects the GPU
+    trials: deque[Trial] = field(default_factory=deque)  # sent and not settled; the first one is running
 
     def answers(self) -> list[Any]:
-        """Return what it has said since last asked."""
-        said = []
+        """Return the answers since the last call."""
+        received = []
         try:
             while self.link.poll():
-                said.append(self.link.recv())
-        except Exception:  # closed, cut off or overwritten by a plug-in: its records count then, and its end
+                received.append(self.link.recv())
+        except Exception:  # a plug-in may have closed or overwritten the link: then only the inbox and the end of the process count
             pass
-        return said
+        return received
 
     def end(self) -> None:
-        """End the process now; a confined one with all the children that it left."""
+        """Kill the process; a confined one together with all its children."""
         if self.confinement and self.process.pid:
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
-                pass  # no group: it ended with all of its children, or before it had one
+                pass  # no group: the process and its children have ended, or it ended before it had a group
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
@@ -81,20 +81,28 @@ class _Worker:
 
 
 def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement: Confinement | None, done: Done) -> list[Unfinished]:
-    """Run trials, each to a record in the store; return those without one, whose process died again and again.
+    """Run trials, write their records to the store, and return the trials that have no record.
 
-    `done(trial, ok)` is called in this process when a record has been written. A death from outside (by a signal, or with the process that
-    workers are forked from) is not a result: the trial is tried again, up to three times. A plug-in that dies each time has failed.
+    A trial has no record if its process died again and again: by a signal, or with the process that workers are forked from. Such a death
+    is not a result, so the trial is tried again, up to three times. A plug-in that dies each time has failed. After an interruption,
+    finished trials are written and the workers are killed.
 
-    With a confinement every trial gets a process of its own. After an interruption the workers are ended, and what was finished before is
-    written. Raises `RunError` or `TableError` if the run cannot go on: a full disk, a table that changed.
+    Args:
+        trials: The trials.
+        store: The store, locked by the caller.
+        workers: The largest number of processes.
+        confinement: Limits for trials of plug-ins, each of which then runs in a separate process; None for the project's methods.
+        done: Called in this process as `done(trial, ok)` after the record of a trial is written.
+
+    Raises:
+        RunError, TableError: The run cannot continue, for example because the disk is full or a table changed.
     """
     waiting = deque(trials)
     by_identity = {trial.identity: trial for trial in trials}
     crew: list[_Worker] = []
 
     def written(row: Row) -> None:
-        if row.status == "ok":  # a failed trial that is asked for again goes on where it was
+        if row.status == "ok":  # the checkpoints of a failed trial are kept, so that a retry can resume it
             store.drop_checkpoints(row.identity)
         done(by_identity[row.identity], row.status == "ok")
 
@@ -115,7 +123,7 @@ def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement:
             commits.write_if_due()
         commits.write()
         return unfinished
-    except BaseException:  # an interruption too: what was finished is kept, and the first error says more than a second one
+    except BaseException:  # also an interruption: finished trials are written, and a second error must not hide the first
         with _undisturbed(), suppress(RunError):
             commits.write()
         raise
@@ -134,9 +142,11 @@ def _make_inbox(store: Store) -> None:
 
 
 def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confinement: Confinement) -> Any:
-    """Return what a function of one of our modules returns in a process of its own; what it raises is raised here.
+    """Call a function in a separate confined process, and return its result or raise its exception.
 
-    `TimeoutError` if it takes too long, `Died` if its process ends without an answer.
+    Raises:
+        TimeoutError: The function takes too long.
+        Died: The process ends without an answer.
     """
     with ExitStack() as stack:
         with _undisturbed():
@@ -157,8 +167,8 @@ def call_confined(function: Callable[..., Any], args: tuple[Any, ...], confineme
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Put off SIGINT and SIGTERM until the block ends: a worker must not be half started, nor started and forgotten."""
-    if threading.current_thread() is not threading.main_thread():  # signals are handled in that one only
+    """Delay SIGINT and SIGTERM until the block ends, so that no worker is half started, or started and then lost."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
     came: list[int] = []
@@ -173,13 +183,13 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _start(confinement: Confinement | None, routine: Callable[..., None], *args: Any) -> _Worker:
-    """Return a new worker that runs a routine of `worker.py`. `RunError` if the machine has no process to give."""
+    """Return a new worker that runs a routine of `worker.py`. Raises `RunError` if the machine cannot start a process."""
     ours, theirs = multiprocessing.Pipe()
     try:
         process = _started(routine, theirs, *args)
     except (OSError, EOFError) as error:
         ours.close()
-        raise RunError(f"no worker process can be started: {error or type(error).__name__}; try fewer --workers") from None
+        raise RunError(f"cannot start a worker process: {error or type(error).__name__}; try fewer --workers") from None
     finally:
         theirs.close()
     return _Worker(process, ours, confinement, time.monotonic() + (confinement.timeout_seconds if confinement else math.inf))
@@ -200,10 +210,10 @@ def _started(routine: Callable[..., None], *args: Any) -> ForkServerProcess:
 
 
 def _start_server() -> None:
-    """Start the process that workers are forked from, unless it runs.
+    """Start the process that workers are forked from, unless it is running.
 
-    What it inherits, workers inherit: SIGINT is blocked, so that Ctrl-C at a terminal, which reaches every process of the group, is this
-    process's to answer; and the hashes of strings are fixed, so that a method that walks through a set does the same in every run.
+    Workers inherit its state. SIGINT is blocked, because Ctrl-C at a terminal reaches every process of the group, and only this process
+    should handle it. The hashes of strings are fixed, so that a method that iterates over a set does the same in every run.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
     seed = os.environ.get("PYTHONHASHSEED")
@@ -221,7 +231,7 @@ def _start_server() -> None:
 
 
 def _hand_over(waiting: deque[Trial], crew: list[_Worker], most: int, store: Store, confinement: Confinement | None) -> None:
-    """Start workers while there is work for more of them, and keep the shared ones supplied."""
+    """Start workers while trials wait and fewer than `most` workers run, and send trials to the shared ones."""
     while waiting and len(crew) < most:
         root, slot = store.root.absolute(), min(set(range(most)) - {worker.slot for worker in crew})
         if confinement is None:
@@ -238,7 +248,7 @@ def _hand_over(waiting: deque[Trial], crew: list[_Worker], most: int, store: Sto
 
 
 def _supply(worker: _Worker, waiting: deque[Trial]) -> bool:
-    """Hand a shared worker the next trial; return False if the worker is gone, which `_settle` will see."""
+    """Send the next trial to a shared worker. Returns False if the worker has ended; `_settle` handles that."""
     try:
         worker.link.send(waiting[0])
     except OSError:
@@ -248,7 +258,7 @@ def _supply(worker: _Worker, waiting: deque[Trial]) -> bool:
 
 
 def _wait(crew: Sequence[_Worker], *most_seconds: float | None) -> None:
-    """Wait until a worker answers, ends, or is overdue, but no longer than each of `most_seconds`."""
+    """Wait until a worker answers, ends or is overdue, but at most each of `most_seconds` (None for no limit)."""
     patience = min((worker.deadline for worker in crew), default=math.inf) - time.monotonic()
     patience = min([patience, *(each for each in most_seconds if each is not None)])
     signs: list[Any] = [sign for worker in crew for sign in (worker.link, worker.process.sentinel)]
@@ -256,14 +266,14 @@ def _wait(crew: Sequence[_Worker], *most_seconds: float | None) -> None:
 
 
 def _settle(worker: _Worker, store: Store, commits: Commits, deaths: Deaths, unfinished: list[Unfinished]) -> bool:
-    """Take the rows of the trials that a worker has ended; return whether it is gone itself. The rest of its `trials` was not begun."""
-    dead = not worker.process.is_alive()  # asked before its answers are read, so that its last ones are among them
+    """Collect the rows of the trials that a worker has finished, and return whether it has ended. Its remaining `trials` did not start."""
+    dead = not worker.process.is_alive()  # checked before its answers are read, so that none of them is missed
     leaving, reason = False, ""
     for answer in worker.answers():
         if isinstance(answer, TableError) or (isinstance(answer, RunError) and not worker.confinement):
             raise answer
         if isinstance(answer, RunError):
-            reason = str(answer)  # perhaps the plug-in's own doing; if it is the disk, writing the failed record will tell
+            reason = str(answer)  # the plug-in may have caused it; if the disk did, writing the failed record will raise
         elif worker.confinement:
             leaving = True
         elif isinstance(answer, Row) and worker.trials:

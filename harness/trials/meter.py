@@ -1,4 +1,4 @@
-"""The wrapper through which every method asks: it charges new accuracies, answers repeats free, and records every question in order."""
+"""Wraps an evaluator for a method: charges new accuracies, answers repeated questions for free, and logs every question in order."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ from budgetnas.harness.problem import Allowance, AllowanceSpent, Architecture, E
 from budgetnas.spaces.space import Enumerable, Space, check_genes
 
 Key = int | tuple[int, ...]
-MOST_QUESTIONS = 2_000_000  # of a whole search, free ones included: far beyond any sensible one, and still a record that fits in memory
+MOST_QUESTIONS = 2_000_000  # of one search, free ones included: more than any sensible search asks, and the record still fits in memory
 MOST_REFUSALS = 1_000
-# A search that asks this many free questions in a row has exhausted what it can reach: it ends as if its allowance were spent, so that
-# `while True` is a method even where nothing is feasible. One cell among 15,625, drawn uniformly, is missed with probability 0.0017.
+# After this many free questions in a row a search has seen all that it can reach, and it ends as if its allowance were spent. So a method
+# may loop for ever even if nothing is feasible. A given cell among 15,625, drawn uniformly, is missed with probability 0.0017.
 MOST_FREE_IN_A_ROW = 100_000
 
 
 @runtime_checkable
 class Timed(Protocol):
-    """An evaluator that trains to answer: what an answer took is known afterwards, and a batch is answered side by side."""
+    """An evaluator that trains to answer: the seconds of an answer are known only afterwards, and a batch is answered in parallel."""
 
     def seconds_of(self, arch: Architecture) -> float:
-        """Return the seconds that the training behind an answer took, when it was made."""
+        """Return the seconds that the training behind the answer for `arch` took when it was made."""
 
 
 class Runaway(BaseException):
-    """A method that goes on asking for ever: after it was told that its allowance is spent, or more than a record can hold.
+    """Raised to end a method that keeps asking after its allowance is spent, or asks more questions than a record can hold.
 
-    Not an `Exception`, so that a method that swallows every error cannot swallow this one too.
+    It is not an `Exception`, so that a method that catches every `Exception` does not catch it.
     """
 
 
 class Meter:
-    """An evaluator around another one. What was asked is in `log`; what it came to in `queries`, `repeats` and `seconds`."""
+    """An evaluator around another one. `log` holds the questions; `queries`, `repeats` and `seconds` hold the charges.
+
+    Args:
+        evaluator: The evaluator that answers.
+        seconds: A table's training seconds by index; None without a table.
+        space: The space of the architectures.
+        allowance: The limits on queries and seconds.
+    """
 
     def __init__(self, evaluator: Evaluator, seconds: Sequence[float] | None, space: Space, allowance: Allowance):
         self._evaluator = evaluator
@@ -46,7 +53,7 @@ class Meter:
         self._most_seconds = float("inf") if allowance.seconds is None else allowance.seconds
         self._costs: dict[Key, Mapping[str, float]] = {}
         self.answers: dict[Key, float] = {}
-        self.log: list[tuple[bool, Key]] = []  # (is it about accuracy, which architecture), in order
+        self.log: list[tuple[bool, Key]] = []  # (whether it is about accuracy, architecture), in order
         self.relaxations: list[Relaxation] = []
         self._ready: dict[Key, float] = {}  # answers of a batch that are not charged yet
         self.queries = 0
@@ -57,25 +64,29 @@ class Meter:
 
     @property
     def offers(self) -> frozenset[Need]:
-        """What the evaluator can answer."""
+        """The kinds of questions that the evaluator can answer."""
         return self._evaluator.offers
 
     def key(self, arch: Architecture) -> Key:
-        """Return how records name `arch`: its index where the space has one, else its genes. `InvalidArchitecture` if it is none."""
+        """Return the key of `arch` in records: its index if the space has indices, else its genes.
+
+        Raises:
+            InvalidArchitecture: `arch` is not an architecture of the space.
+        """
         if self._index is not None:
             return self._index(arch)
         check_genes(self._space, arch)
-        # Records are JSON, which has no numpy numbers.
+        # Records are JSON, which cannot hold NumPy numbers.
         return tuple([int(gene) for gene in arch.genes])
 
     def architecture(self, key: Key) -> Architecture:
-        """Return the architecture that a record names by `key`."""
+        """Return the architecture with the key `key` in records."""
         if isinstance(key, int):
             return cast(Enumerable, self._space).at(key)
         return Architecture(self._space.name, key)
 
     def cost(self, arch: Architecture) -> Mapping[str, float]:
-        """Return every known resource of `arch`; free. `AllowanceSpent` after `MOST_FREE_IN_A_ROW` free questions in a row."""
+        """Return all known resources of `arch`, for free. Raises `AllowanceSpent` after `MOST_FREE_IN_A_ROW` free questions in a row."""
         key = self.key(arch)
         self._note_free(False, key)
         found = self._costs.get(key)
@@ -84,7 +95,7 @@ class Meter:
         return found
 
     def accuracy(self, arch: Architecture) -> float:
-        """Return validation accuracy [%]; a new one is charged, and refused with `AllowanceSpent` if it is not covered."""
+        """Return the validation accuracy [%]. A new one is charged; raises `AllowanceSpent` if the allowance does not cover it."""
         key = self.key(arch)
         known = self.answers.get(key)
         if known is not None:
@@ -107,9 +118,9 @@ class Meter:
         return answer
 
     def accuracies(self, archs: Sequence[Architecture]) -> list[float]:
-        """Return the accuracies of a batch, charged one after the other; `AllowanceSpent` at the first that is not covered."""
+        """Return the accuracies [%] of a batch, charged one by one. Raises `AllowanceSpent` at the first that is not covered."""
         if isinstance(self._evaluator, Timed):
-            # What is new and covered is trained side by side; then each is charged in its turn.
+            # New architectures that the allowance covers are trained in parallel; then each one is charged in order.
             new = list(dict.fromkeys(key for key in map(self.key, archs) if key not in self.answers and key not in self._ready))
             covered = new if self._most_queries == float("inf") else new[: max(int(self._most_queries) - self.queries, 0)]
             if covered and self.seconds < self._most_seconds:
@@ -117,7 +128,7 @@ class Meter:
         return [self.accuracy(arch) for arch in archs]
 
     def relaxation(self, options: SupernetOptions, rng: np.random.Generator, deviation: float = 1e-3) -> Relaxation:
-        """Return the evaluator's relaxation. A table's is charged as a question about every architecture, beyond any allowance."""
+        """Return the evaluator's relaxation. The relaxation of a table is charged as one query for every architecture, without a limit."""
         found = self._evaluator.relaxation(options, rng, deviation)
         if self._training_seconds is not None and not self.relaxations:
             self.queries += len(self._training_seconds)
@@ -145,6 +156,6 @@ class Meter:
         return self._training_seconds[key]
 
     def questions(self) -> Iterator[tuple[str, list[Key]]]:
-        """Yield every question in order, neighbours of one kind together: ("cost" or "accuracy", architectures)."""
+        """Yield all questions in order, grouped by kind: ("cost" or "accuracy", keys of the architectures)."""
         for about_accuracy, group in groupby(self.log, key=lambda entry: entry[0]):
             yield "accuracy" if about_accuracy else "cost", [key for _, key in group]

@@ -1,6 +1,6 @@
-"""What happens inside a worker process: trials in, records out.
+"""The code that runs inside a worker process: it receives trials and returns records.
 
-Workers end by themselves when the process that started them is gone, however it went.
+A worker ends by itself when its parent process has ended, for whatever reason.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Link = connection.Connection
 
 
 class Died(RuntimeError):
-    """A confined process ended before it answered; the message says how."""
+    """Raised if a confined process ends before it answers. The message gives the reason."""
 
 
 def serve(link: Link, root: Path, slot: int) -> None:
-    """Run the trials that come through `link` until it closes, answering each with its row or with an error of the run.
+    """Run the trials received through `link` until it closes, and answer each with its row or with an error of the run.
 
-    After a failed trial the process ends, and whatever the failure left behind in it goes too. If the process that started this one is
-    killed, the link may close or break at any moment: that ends this one quietly, since an unwritten record is made again.
+    After a failed trial the process ends, so that nothing remains of the failure. If the parent process is killed, the link may close or
+    break at any moment. Then this process ends quietly, because a trial without a record runs again.
     """
     end_with_parent()
     take_slot(slot)
@@ -48,7 +48,7 @@ def serve(link: Link, root: Path, slot: int) -> None:
 
 
 def say(link: Link, answer: Any) -> bool:
-    """Send an answer; return False if nobody is there to read it any more. What cannot be pickled raises."""
+    """Send an answer; return False if the other end has closed. Raises if the answer cannot be pickled."""
     try:
         link.send(answer)
     except OSError:
@@ -57,9 +57,9 @@ def say(link: Link, answer: Any) -> bool:
 
 
 def serve_plugin(link: Link, root: Path, slot: int, trial: Trial, memory_mb: int) -> None:
-    """Run one trial of a plug-in, confined; what it prints goes to a log. Nothing that it left for the exit is run.
+    """Run one trial of a plug-in, confined. Its output goes to a log, and exit handlers that it registered do not run.
 
-    Its row goes into the run's inbox, since a plug-in may have closed the link.
+    The row goes into the inbox of the run, because a plug-in may have closed the link.
     """
     confine(memory_mb)
     take_slot(slot)
@@ -76,7 +76,7 @@ def serve_plugin(link: Link, root: Path, slot: int, trial: Trial, memory_mb: int
 
 
 def serve_call(link: Link, function: Callable[..., Any], args: tuple[Any, ...], memory_mb: int) -> None:
-    """Send what a function returns, or the exception that it raised: (raised, value)."""
+    """Call a function and send (False, result) or (True, exception)."""
     confine(memory_mb)
     try:
         say(link, (False, function(*args)))
@@ -84,27 +84,27 @@ def serve_call(link: Link, function: Callable[..., Any], args: tuple[Any, ...], 
         error.add_note(traceback.format_exc())
         try:
             say(link, (True, error if isinstance(error, Exception) else Died(reason_of(error))))
-        except Exception:  # what cannot be pickled
+        except Exception:  # the exception cannot be pickled
             say(link, (True, Died(reason_of(error))))
     leave()
 
 
 def carry_out(trial: Trial, root: Path) -> Row | Exception:
-    """Run a trial and return its row, or the error that ends the whole run: a disk that is full, a table or a source that changed."""
+    """Run a trial and return its row, or the error that ends the whole run, such as a full disk or a changed table."""
     try:
         try:
             record, timing = run_trial(trial, root)
             return Row.of(record, timing | {"process": os.getpid(), "python": sys.version.split()[0]})
         except (RunError, TableError):
             raise
-        except BaseException as error:  # a plug-in may raise what it likes, and an interruption never comes here: see `crew.py`
+        except BaseException as error:  # a plug-in may raise anything; an interruption never reaches a worker: see `crew.py`
             return Row.of(failed_record(trial, reason_of(error)))
     except (RunError, TableError) as error:
         return error
 
 
 def confine(memory_mb: int) -> None:
-    """Give this process a group of its own, so that its children can be ended with it, and a limit on data; no core files."""
+    """Put this process into a new group, so that its children can be killed with it; limit its data memory and forbid core files."""
     os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -112,7 +112,7 @@ def confine(memory_mb: int) -> None:
 
 
 def redirect(path: Path) -> None:
-    """Send standard output and error to a file, for this process and its children. `RunError` if it cannot be written."""
+    """Redirect standard output and error of this process and its children to a file. Raises `RunError` if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -124,7 +124,7 @@ def redirect(path: Path) -> None:
 
 
 def leave() -> None:
-    """End this process at once, without what was registered for its exit."""
+    """End this process at once, without running exit handlers."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Spaces with tables of a few architectures, whose every figure a test chooses."""
+"""Fixtures: small spaces with tables, in which a test chooses every figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MakeTabulatedSpace = Callable[..., TabulatedSpace]
 
 @dataclass(frozen=True)
 class Line:
-    """A space of one gene, whose value is the index; connectivity and parameters are given."""
+    """A space with one gene, which equals the index; connectivity and parameters are given."""
 
     connections: tuple[bool, ...]
     params: tuple[int, ...]
@@ -95,5 +95,8 @@ def _made_up(
 
 @pytest.fixture(scope="session")
 def made_up() -> MakeTabulatedSpace:
-    """Make a tabulated space from lists, index by index; what is left out is 1 ms, 100 s, connected, and 1, 2, 3, ... parameters."""
+    """Return a function that makes a tabulated space from lists by index.
+
+    The defaults are 1 ms, 100 s, connected, and 1, 2, 3, ... parameters.
+    """
     return _made_up

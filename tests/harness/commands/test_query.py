@@ -190,13 +190,13 @@ CLOSED = ("--dataset", "closed-form")
         (("oracle", "nasbench201", "--dataset", "mnist"), "unknown dataset 'mnist'"),
         (("oracle", "nasbench201", *CLOSED, "--device", "tpu"), "unknown device 'tpu'; choose one of edgegpu"),
         (("oracle", "nasbench201", *CLOSED, "--device", "pixel3"), "device 'pixel3' is not known for closed-form"),
-        (("oracle", "nasbench201", *CLOSED, "--limit", "latency_ms<=5"), "latency_ms is a device's; name a device"),
+        (("oracle", "nasbench201", *CLOSED, "--limit", "latency_ms<=5"), "latency_ms needs a device; name a device"),
         (("oracle", "nasbench201", *CLOSED, "--limit", "latency_ms<5"), "limit 'latency_ms<5' cannot be read; write resource<=NUMBER"),
         (("oracle", "nasbench201", *CLOSED, "--limit", "params@q0"), "the quantile must be above 0 and at most 100"),
         (("oracle", "nasbench201", *CLOSED, "--limit", "speed<=5"), "unknown resource 'speed'; choose one of latency_ms"),
         (("oracle", "nasbench201", *CLOSED, "--limit", "params<=1,params>=2"), "the lower bound is above the upper one"),
         (("oracle", "nasbench201", *CLOSED, "--front", "speed"), "unknown resource 'speed'"),
-        (("oracle", "nasbench201", *CLOSED, "--front", "energy_mj"), "energy_mj is a device's; name a device"),
+        (("oracle", "nasbench201", *CLOSED, "--front", "energy_mj"), "energy_mj needs a device; name a device"),
     ],
 )
 def test_a_wrong_argument_is_one_line_on_standard_error(

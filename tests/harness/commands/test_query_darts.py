@@ -117,7 +117,7 @@ def test_costs_on_devices_are_shown_where_a_space_computes_them() -> None:
     ("arguments", "message"),
     [
         (("darts", "darts_v3"), "'darts_v3' at character 1; expected 'Genotype'"),
-        (("darts", "darts_v3"), "names of published ones are darts_v2, pcdarts_cifar10"),
+        (("darts", "darts_v3"), "the published architectures are darts_v2, pcdarts_cifar10"),
         (("darts", ""), "the end of the text at character 1"),
         (("darts", "0"), "'0' at character 1; expected 'Genotype'"),
         (("darts", "__import__('os').getcwd()"), "'.' at character 17 is not allowed in a genotype"),
@@ -135,7 +135,7 @@ def test_costs_on_devices_are_shown_where_a_space_computes_them() -> None:
         (("nope", "darts_v2", "--channels", "3"), "unknown space 'nope'; choose one of"),
         (("nasbench201", "0", "--channels", "16"), "space 'nasbench201' has no parameter 'channels=16'; it takes none"),
         (("nasbench201", "0", "--cells", "5", "--dataset", "fashion-mnist"), "space 'nasbench201' has no parameter 'cells=5'"),
-        (("nasbench201", "0", "--dataset", "fashion-mnist", "--cycles", "paper"), "DEff-ARTS's paper counts no cells of 'nasbench201'"),
+        (("nasbench201", "0", "--dataset", "fashion-mnist", "--cycles", "paper"), "the DEff-ARTS paper counts no cells of 'nasbench201'"),
         (("nasbench201", "15625", "--dataset", "fashion-mnist"), "index 15625 is outside nasbench201"),
         (("nasbench201", "darts_v2", "--dataset", "fashion-mnist"), "'darts_v2' has 1 node(s)"),
     ],
@@ -156,6 +156,6 @@ def test_a_wrong_option_is_one_line(here: Ran, arguments: tuple[str, ...]) -> No
 def test_the_oracle_lists_the_datasets_that_have_a_table(here: Ran) -> None:
     code, output, errors = here("oracle", "nasbench201", "--dataset", "fashion-mnist")
     assert (code, output) == (1, "")
-    assert "no table knows the accuracies of nasbench201 on fashion-mnist; choose one of cifar10, cifar100" in errors
+    assert "no table has the accuracies of nasbench201 on fashion-mnist; choose one of cifar10, cifar100" in errors
     code, output, errors = here("oracle", "darts")
     assert (code, output) == (1, "") and "cannot all be listed" in errors

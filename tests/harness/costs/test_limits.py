@@ -1,4 +1,4 @@
-"""Limits: what people write, the value that it means, and which architectures it admits."""
+"""Limits: their text forms, their values, and the architectures that they admit."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +44,7 @@ MakeTabulatedSpace = Callable[..., TabulatedSpace]
         ("params@q0.01", QuantileLimit("params", 0.01)),
     ],
 )
-def test_what_can_be_written(text: str, limit: Limit | QuantileLimit) -> None:
+def test_limit_is_parsed(text: str, limit: Limit | QuantileLimit) -> None:
     assert parse_limit(text) == limit
 
 
@@ -70,12 +70,12 @@ def test_what_can_be_written(text: str, limit: Limit | QuantileLimit) -> None:
         ("params<=0x10", "cannot be read"),
         ("latency_ms<=5<=6", "cannot be read"),
         ("latency_ms<=5 6", "cannot be read"),
-        ("latency_ms<=1.2.3", "'1.2.3' is no number"),
-        ("latency_ms<=.", "'.' is no number"),
+        ("latency_ms<=1.2.3", "'1.2.3' is not a number"),
+        ("latency_ms<=.", "'.' is not a number"),
         ("latency_ms<=1e400", "the bound must be finite"),
         ("latency_ms<=1e308G", "the bound must be finite"),
         ("latency_ms<=" + "9" * 400, "the bound must be finite"),
-        ("latency_ms<=1e" + "9" * 5000, "no number"),
+        ("latency_ms<=1e" + "9" * 5000, "not a number"),
         ("latency_ms@q0", "the quantile must be above 0 and at most 100"),
         ("latency_ms@q0.0", "above 0"),
         ("latency_ms@q101", "at most 100"),
@@ -92,7 +92,7 @@ def test_what_can_be_written(text: str, limit: Limit | QuantileLimit) -> None:
         ("__import__('os')<=5", "cannot be read"),
     ],
 )
-def test_what_cannot_be_written_is_refused_with_what_was_expected(text: str, wrong: str) -> None:
+def test_invalid_limit_is_refused_with_what_was_expected(text: str, wrong: str) -> None:
     with pytest.raises(InvalidLimit) as refused:
         parse_limit(text)
     assert wrong in str(refused.value)
@@ -101,7 +101,7 @@ def test_what_cannot_be_written_is_refused_with_what_was_expected(text: str, wro
 
 @settings(deadline=None)
 @given(st.text(max_size=40) | st.from_regex(r"(latency_ms|params) ?(<=|>=|@q) ?[0-9.eE+-]{0,8}[kMG]?", fullmatch=True))
-def test_any_text_is_a_limit_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         limit = parse_limit(text)
     except InvalidLimit:
@@ -116,18 +116,18 @@ def test_any_text_is_a_limit_or_refused(text: str) -> None:
 @settings(deadline=None)
 @given(st.integers(1, 10**10), st.sampled_from([("k", 3), ("M", 6), ("G", 9)]))
 def test_a_whole_number_written_with_a_suffix_is_that_number(number: int, suffix: tuple[str, int]) -> None:
-    """So that `params<=129.306k` admits a network of 129,306 parameters."""
+    """For example, `params<=129.306k` admits a network of 129,306 parameters."""
     letter, zeros = suffix
     whole, rest = divmod(number, 10**zeros)
     assert parse_limit(f"params<={whole}.{rest:0{zeros}d}{letter}") == Limit("params", upper=float(number))
 
 
-def test_several_limits_in_one_text_or_several() -> None:
+def test_limits_may_share_a_text_or_have_one_each() -> None:
     expected = (Limit("latency_ms", upper=5), Limit("params", lower=1000), QuantileLimit("energy_mj", 10))
     assert parse_limits(["latency_ms<=5, params>=1k", "energy_mj@q10"]) == expected
     assert parse_limits(["latency_ms<=5,params>=1k,unlimited", "energy_mj@q10"]) == expected
     assert parse_limits([]) == parse_limits(["unlimited"]) == ()
-    for empty in ("", "latency_ms<=5,", "latency_ms<=5,,params>=1k", " "):  # a variable of a shell that was never set is no limit forgotten
+    for empty in ("", "latency_ms<=5,", "latency_ms<=5,,params>=1k", " "):  # an unset shell variable must not silently remove a limit
         with pytest.raises(InvalidLimit, match=r"a limit is empty; write .*, or 'unlimited'"):
             parse_limits([empty])
     with pytest.raises(InvalidLimit, match="'000'"):
@@ -138,7 +138,7 @@ def test_several_limits_in_one_text_or_several() -> None:
 
 
 def plain_quantile(values: list[float], percent: Fraction) -> float:
-    """The slow reference, in exact arithmetic: of all attained values, the one whose share is nearest; ties to the smaller share."""
+    """Return the slow reference, in exact arithmetic: the attained value with the nearest share; ties go to the smaller share."""
     attained = sorted(set(values))
     shares = {value: Fraction(sum(other <= value for other in values), len(values)) for value in attained}
     chosen = min(attained, key=lambda value: (abs(shares[value] - percent / 100), shares[value]))
@@ -151,7 +151,7 @@ def plain_quantile(values: list[float], percent: Fraction) -> float:
     values=st.lists(st.integers(1, 8).map(float), min_size=1, max_size=40),
     percent=st.integers(1, 100).map(str) | st.sampled_from(["0.1", "2.5", "12.5", "33.3", "99.9", "16.7"]),
 )
-def test_a_quantile_limit_is_the_plain_reference_s(made_up: MakeTabulatedSpace, values: list[float], percent: str) -> None:
+def test_quantile_limit_equals_the_slow_reference(made_up: MakeTabulatedSpace, values: list[float], percent: str) -> None:
     tabulated = made_up(test=[50.0] * len(values), latency_ms=values)
     limit = quantile(tabulated, "latency_ms", float(percent))
     assert limit == Limit("latency_ms", upper=plain_quantile(values, Fraction(percent)))
@@ -159,10 +159,8 @@ def test_a_quantile_limit_is_the_plain_reference_s(made_up: MakeTabulatedSpace, 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=30), st.integers(1, 100))
-def test_a_quantile_limit_admits_exactly_the_share_that_it_was_chosen_for(
-    made_up: MakeTabulatedSpace, values: list[float], percent: int
-) -> None:
-    """Also where neighbouring values differ in the last bit only, and nothing lies between them."""
+def test_quantile_limit_admits_exactly_the_chosen_share(made_up: MakeTabulatedSpace, values: list[float], percent: int) -> None:
+    """This also holds if neighbouring values differ only in the last bit, so that no number lies between them."""
     values = [*values, *(float(np.nextafter(value, math.inf)) for value in values)]
     tabulated = made_up(test=[50.0] * len(values), latency_ms=values)
     (bounds,) = resolve_all(tabulated, [[f"latency_ms@q{percent}"]])
@@ -174,7 +172,7 @@ def test_a_quantile_limit_admits_exactly_the_share_that_it_was_chosen_for(
 
 def test_ties_go_to_the_smaller_share(made_up: MakeTabulatedSpace) -> None:
     tabulated = made_up(test=[50.0] * 10, latency_ms=[1.0, 2.0, 2.0, 3.0, 4.0, 4.0, 4.0, 5.0, 6.0, 7.0])
-    # Shares 10, 30, 40, 70, ...: 20 lies as near to 10 as to 30, 55 as near to 40 as to 70.
+    # The shares are 10, 30, 40, 70, ...: 20 is as near to 10 as to 30, and 55 is as near to 40 as to 70.
     assert quantile(tabulated, "latency_ms", 20) == Limit("latency_ms", upper=1.5)
     assert quantile(tabulated, "latency_ms", 55) == Limit("latency_ms", upper=3.5)
     assert quantile(tabulated, "latency_ms", 56) == Limit("latency_ms", upper=4.5)
@@ -191,12 +189,12 @@ def test_a_quantile_is_taken_over_connected_and_supported_architectures(made_up:
         test=[50.0] * 6, latency_ms=[1.0, math.nan, 2.0, 3.0, 4.0, 5.0], connected=[False] + [True] * 5, params=[1, 2, 30, 40, 50, 60]
     )
     assert quantile(tabulated, "latency_ms", 25) == Limit("latency_ms", upper=2.5)
-    # The second architecture is not supported, so its two parameters count for nothing either.
+    # The second architecture is not supported, so its parameters are ignored too.
     assert quantile(tabulated, "params", 25) == Limit("params", upper=35.0)
     assert resolve(tabulated, ["params@q25"]).share == 0.25
 
 
-def test_a_quantile_where_nothing_is_eligible_is_refused(made_up: MakeTabulatedSpace) -> None:
+def test_quantile_without_eligible_architectures_is_refused(made_up: MakeTabulatedSpace) -> None:
     tabulated = made_up(test=[50.0, 60.0], latency_ms=[math.nan, 1.0], connected=[True, False])
     with pytest.raises(InvalidLimit, match="no architecture is both connected and supported on closed-form"):
         resolve(tabulated, ["params@q10"])
@@ -220,14 +218,14 @@ def test_quantiles_of_the_closed_form_benchmark(resource: str, percent: int) -> 
 # --- Several limits -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_limits_on_one_resource_join_to_the_tightest() -> None:
+def test_limits_on_one_resource_are_joined_to_the_tightest() -> None:
     bounds = resolve(CLOSED_FORM, ["latency_ms<=5,params>=100k", "latency_ms<=4", "latency_ms>=2", "latency_ms>=1.5", "params<=1M"])
     assert bounds.limits == (Limit("latency_ms", upper=4, lower=2), Limit("params", upper=1e6, lower=1e5))
     assert bounds.text == "latency_ms<=4,latency_ms>=2,params<=1000000,params>=100000"
     assert bounds.label == "latency_ms<=5,params>=100k,latency_ms<=4,latency_ms>=2,latency_ms>=1.5,params<=1M"
 
 
-def test_the_text_of_bounds_can_be_read_again() -> None:
+def test_text_of_bounds_can_be_parsed_again() -> None:
     bounds = resolve(CLOSED_FORM, ["latency_ms@q10", "energy_mj>=3.25", "params<=1.2M"])
     assert resolve(CLOSED_FORM, [bounds.text]).limits == bounds.limits
     assert resolve(CLOSED_FORM, []).text == resolve(CLOSED_FORM, ["unlimited"]).label == "unlimited"
@@ -239,23 +237,23 @@ def test_a_lower_bound_above_the_upper_one_is_refused() -> None:
     assert resolve(CLOSED_FORM, ["latency_ms<=2", "latency_ms>=2"]).limits == (Limit("latency_ms", upper=2, lower=2),)
 
 
-def test_groups_that_come_out_equal_merge_and_keep_every_label_once(made_up: MakeTabulatedSpace) -> None:
+def test_equal_groups_are_merged_and_keep_each_label_once(made_up: MakeTabulatedSpace) -> None:
     tabulated = made_up(test=[50.0] * 4, latency_ms=[1.0, 1.0, 1.0, 2.0])
     groups = [["latency_ms@q5"], ["latency_ms@q10"], ["latency_ms@q90"], ["latency_ms@q5"], ["latency_ms<=1.5"], ["unlimited"]]
     found = resolve_all(tabulated, groups)
-    # Of 4, three quarters is nearer to 90 % than nothing would be to 5 %; 90 % lies nearer to 100 %.
+    # Only the shares 75 % and 100 % can be attained: 75 % is the nearest to 5 % and to 10 %, and 100 % is the nearest to 90 %.
     assert [bounds.label for bounds in found] == ["latency_ms@q5 = latency_ms@q10 = latency_ms<=1.5", "latency_ms@q90", "unlimited"]
     assert [bounds.feasible for bounds in found] == [3, 4, 4]
 
 
-def test_the_order_in_which_limits_are_written_makes_no_other_problem() -> None:
+def test_order_of_limits_does_not_matter() -> None:
     found = resolve_all(CLOSED_FORM, [["latency_ms<=4", "params<=1M"], ["params<=1000k,latency_ms<=4.0"]])
     assert [bounds.label for bounds in found] == ["latency_ms<=4,params<=1M = params<=1000k,latency_ms<=4.0"]
     assert [limit.resource for limit in found[0].limits] == ["latency_ms", "params"]
 
 
-def test_a_resource_that_is_not_known_here_is_refused() -> None:
-    with pytest.raises(UnknownResource, match="latency_ms is a device's; name a device, or limit one of params, macs"):
+def test_unknown_resource_is_refused() -> None:
+    with pytest.raises(UnknownResource, match="latency_ms needs a device; name a device, or limit one of params, macs"):
         resolve(WITHOUT_DEVICE, ["latency_ms<=5"])
 
 
@@ -274,7 +272,7 @@ def test_disconnected_and_unsupported_architectures_are_never_admitted(made_up: 
     assert tabulated.admitted([Limit("params", upper=1e9)]).tolist() == [True, False, False, True]
 
 
-def test_both_ends_of_a_limit_are_allowed_values(made_up: MakeTabulatedSpace) -> None:
+def test_both_bounds_of_a_limit_are_inclusive(made_up: MakeTabulatedSpace) -> None:
     tabulated = made_up(test=[50.0] * 4, latency_ms=[1.0, 2.0, 3.0, 4.0])
     assert tabulated.admitted([Limit("latency_ms", upper=3, lower=2)]).tolist() == [False, True, True, False]
 
@@ -289,16 +287,16 @@ def test_both_ends_of_a_limit_are_allowed_values(made_up: MakeTabulatedSpace) ->
         ((Limit("macs", upper=5), Limit("params", upper=5)), "macs"),
     ],
 )
-def test_pages_draw_along_what_is_limited(limits: tuple[Limit, ...], resource: str) -> None:
+def test_axis_is_a_limited_resource(limits: tuple[Limit, ...], resource: str) -> None:
     assert axis(limits, CLOSED_FORM) == resource
 
 
-def test_without_a_device_pages_draw_along_parameters() -> None:
+def test_axis_without_a_device_is_params() -> None:
     assert axis((), WITHOUT_DEVICE) == "params"
 
 
 def test_quantiles_of_the_real_tables_keep_their_attained_share(real_tables: object) -> None:
-    """Eyeriss has tens of distinct latencies only: the share is what ties allow, and it is said."""
+    """Eyeriss has only tens of distinct latencies, so ties limit which shares are possible; the bounds report the attained share."""
     tabulated = tabulated_space_of("nasbench201", "cifar10", "eyeriss")
     values = tabulated.resource("latency_ms")[tabulated.eligible].tolist()
     assert len(values) == 15_625 - 341

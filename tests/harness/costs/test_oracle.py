@@ -1,4 +1,4 @@
-"""The exact best and the exact front, against plain loops and against the published figures."""
+"""The exact best and the exact Pareto front, compared with plain loops and with published figures."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ COLUMNS = {name: CLOSED_FORM.resource(name).tolist() for name in RESOURCES}
 
 
 def plainly_feasible(tabulated: TabulatedSpace, limits: list[Limit], columns: dict[str, list[float]]) -> list[int]:
-    """The slow reference: one architecture after the other, by what a limit says in words."""
+    """Return the slow reference: check every architecture against every limit in a loop."""
     found = []
     for index in range(tabulated.space.size):
         connected = tabulated.space.connected(tabulated.space.at(index))
@@ -39,7 +39,7 @@ def plainly_best(indices: list[int], values: list[float]) -> int | None:
 
 
 def plain_front(indices: list[int], cost: list[float], test: list[float]) -> list[int]:
-    """The slow reference, a loop in a loop: those that nothing beats; of equals the lowest index; by cost."""
+    """Return the slow reference, a nested loop: the indices that nothing dominates, by cost; of equal ones, the lowest index."""
 
     def beaten(one: int) -> bool:
         for other in indices:
@@ -64,7 +64,7 @@ def some_limits(draw: st.DrawFn) -> list[Limit]:
 
 @settings(max_examples=25, deadline=None)
 @given(some_limits())
-def test_the_best_of_the_closed_form_is_the_plain_loop_s(limits: list[Limit]) -> None:
+def test_best_of_the_closed_form_equals_the_plain_loop(limits: list[Limit]) -> None:
     feasible = plainly_feasible(CLOSED_FORM, limits, COLUMNS)
     expected = [plainly_best(feasible, values.tolist()) for values in (CLOSED_FORM.validation, CLOSED_FORM.test)]
     assert oracle(CLOSED_FORM, limits) == Oracle(len(feasible), *expected)
@@ -89,7 +89,7 @@ FEW = st.integers(0, 4).map(float)
 
 @settings(deadline=None)
 @given(st.data())
-def test_best_and_front_of_made_up_figures_with_many_ties(made_up: MakeTabulatedSpace, data: st.DataObject) -> None:
+def test_best_and_front_with_many_ties(made_up: MakeTabulatedSpace, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 14))
     draw = lambda values: data.draw(st.lists(values, min_size=size, max_size=size))  # noqa: E731
     test, validation, latency = draw(FEW), draw(FEW), draw(FEW | st.just(math.nan))
@@ -109,13 +109,13 @@ def test_ties_go_to_the_lowest_index(made_up: MakeTabulatedSpace) -> None:
     assert oracle(tabulated, [Limit("latency_ms", upper=1)]) == Oracle(2, 2, 2)
 
 
-def test_with_nothing_feasible_there_is_no_best_and_no_front(made_up: MakeTabulatedSpace) -> None:
+def test_no_best_and_no_front_if_nothing_is_feasible(made_up: MakeTabulatedSpace) -> None:
     tabulated = made_up(test=[90.0, 91.0], latency_ms=[2.0, math.nan])
     assert oracle(tabulated, [Limit("latency_ms", upper=1)]) == Oracle(0, None, None)
     assert pareto_front(tabulated, "latency_ms", [Limit("latency_ms", upper=1)]).tolist() == []
 
 
-def test_accuracies_that_a_partly_imported_table_lacks_are_not_the_best(made_up: MakeTabulatedSpace) -> None:
+def test_unknown_accuracies_of_a_partly_imported_table_are_ignored(made_up: MakeTabulatedSpace) -> None:
     unknown = math.nan
     tabulated = made_up(test=[90.0, unknown, 92.0, unknown], validation=[unknown, 80.0, 70.0, unknown], latency_ms=[1.0, 2.0, 3.0, 4.0])
     assert oracle(tabulated, []) == Oracle(4, best_by_validation=1, best_by_test=2)
@@ -139,7 +139,7 @@ def test_the_published_best(real_tables: object, dataset: str, by_test: int, tes
     assert tabulated.validation[by_validation] == pytest.approx(validation, abs=0.005)
 
 
-def test_on_a_device_that_does_not_run_everything_the_best_is_among_what_it_runs(real_tables: object) -> None:
+def test_best_and_front_are_supported_on_the_device(real_tables: object) -> None:
     tabulated = tabulated_space_of("nasbench201", "cifar10", "edgetpu")
     assert oracle(tabulated, []).feasible == 15_625 - 4_699
     for index in pareto_front(tabulated, "params").tolist():
@@ -148,7 +148,7 @@ def test_on_a_device_that_does_not_run_everything_the_best_is_among_what_it_runs
 
 @pytest.mark.parametrize("device", ["edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga"])
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "ImageNet16-120"])
-def test_real_optima_are_the_plain_loop_s(real_tables: object, dataset: str, device: str) -> None:
+def test_real_optima_equal_the_plain_loop(real_tables: object, dataset: str, device: str) -> None:
     tabulated = tabulated_space_of("nasbench201", dataset, device)
     bounds = resolve(tabulated, ["latency_ms@q10", "params<=800k"])
     columns = {name: tabulated.resource(name).tolist() for name in tabulated.resources}

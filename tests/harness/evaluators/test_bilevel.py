@@ -1,4 +1,4 @@
-"""The second-order gradient: on the paper's own example, and equal to exact automatic differentiation on a small network."""
+"""The second-order gradient: the example of the paper, and equality with automatic differentiation on a small network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from budgetnas.harness.evaluators.bilevel import WeightStep, unrolled_gradients  # noqa: E402
 
 
-def test_the_example_of_the_paper_s_figure_2_in_closed_form() -> None:
+def test_example_of_figure_2_of_the_paper() -> None:
     # L_train = w^2 - 2 a w + a^2, L_validation = a w - 2 a + 1. With w' = w - 2 xi (w - a): d/da [a w' - 2 a + 1] = w' - 2 + 2 xi a.
     w = torch.tensor([-2.0], dtype=torch.float64, requires_grad=True)
     a = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
@@ -26,7 +26,7 @@ def test_the_example_of_the_paper_s_figure_2_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 3e-4), (0.9, 0.1)])
-def test_it_equals_exact_automatic_differentiation(momentum: float, weight_decay: float) -> None:
+def test_gradient_equals_automatic_differentiation(momentum: float, weight_decay: float) -> None:
     torch.manual_seed(0)
     first, second = (torch.randn(6, 5, dtype=torch.float64, requires_grad=True), torch.randn(3, 6, dtype=torch.float64, requires_grad=True))
     alphas = torch.randn(6, dtype=torch.float64, requires_grad=True)
@@ -52,7 +52,7 @@ def test_it_equals_exact_automatic_differentiation(momentum: float, weight_decay
         [alphas],
         WeightStep(rate, momentum, weight_decay, velocities),
     )
-    # Central differences have an error of the square of their step, which is 0.01 over the norm of the gradient.
+    # The error of a central difference is proportional to the square of its step, which is 0.01 over the norm of the gradient.
     assert torch.allclose(found, exact, rtol=1e-4, atol=1e-7)
     first_order = torch.autograd.grad(loss(held, *[w.detach() for w in ahead]), alphas)[0]
     assert not torch.allclose(found, first_order, rtol=1e-4, atol=1e-7)
@@ -60,7 +60,7 @@ def test_it_equals_exact_automatic_differentiation(momentum: float, weight_decay
     assert all(torch.equal(w, b) for w, b in zip(weights, before, strict=True))
 
 
-def test_without_a_validation_gradient_in_the_weights_the_direct_part_is_all() -> None:
+def test_without_a_gradient_in_the_weights_only_the_direct_part_remains() -> None:
     w, a = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
     (found,), loss = unrolled_gradients(lambda: (w * a).sum(), lambda: (a * a).sum(), [w], [a], WeightStep(0.1, 0.9, 0.0, [None]))
     assert torch.equal(found, torch.full((3,), 2.0)) and loss == 3.0

@@ -1,4 +1,4 @@
-"""The registry of evaluators: what each module must define, and that one entry is all that a new evaluator needs."""
+"""The registry of evaluators: modules define what their entries promise, and a new evaluator needs only one entry."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_a_module_defines_what_its_entry_promises(entry: EvaluatorEntry) -> None
     assert offers(entry.name, space_of("nasbench201")) <= set(Need)
 
 
-def test_an_unknown_evaluator_is_refused_with_those_there_are() -> None:
+def test_error_for_an_unknown_evaluator_lists_the_known_ones() -> None:
     with pytest.raises(UnknownEvaluator, match="unknown evaluator 'tabel'; choose one of table, supernet, training"):
         entry_of("tabel")
 
 
-def test_ranking_classes_are_those_of_the_entry_but_for_a_relaxation_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranking_class_is_that_of_the_entry_except_for_relaxations_of_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EVALUATORS, PROXY.name, PROXY)
     monkeypatch.setitem(EVALUATORS, "other table", replace(PROXY, name="other table", reads_table=True))
     asks, relaxes = frozenset({Need.ACCURACY}), frozenset({Need.RELAXATION})
@@ -83,7 +83,7 @@ name = "rcas"
 [[method]]
 name = "darts"
 """
-# Every process of the command starts with this, as if the entry stood in the registry.
+# Every process of the command runs this first, as if the entry were in the registry.
 SITE = f"""
 import sys
 sys.path.append({str(PLUGINS)!r})
@@ -101,11 +101,11 @@ def with_proxy(command: Command, tmp_path: Path) -> Command:
 
 
 @pytest.mark.slow
-def test_a_study_runs_and_is_shown_with_an_evaluator_of_one_entry(with_proxy: Command, tmp_path: Path) -> None:
+def test_study_with_a_new_evaluator_runs_and_has_pages(with_proxy: Command, tmp_path: Path) -> None:
     (tmp_path / "counted.toml").write_text(STUDY.format(evaluator="parameters", more=""))
     result = with_proxy("run", "counted.toml", "--out", "out")
     assert result.returncode == 0, result.stderr
-    # A method that draws nothing is run with both seeds; one that needs a relaxation is left out.
+    # A deterministic method runs with both seeds; a method that needs a relaxation is skipped.
     assert "8 trials" in result.stdout
     assert "method 'darts': it needs relaxation, which the evaluator 'parameters' does not offer here" in result.stderr
     records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "records").glob("*.json")]
@@ -122,14 +122,14 @@ def test_a_study_runs_and_is_shown_with_an_evaluator_of_one_entry(with_proxy: Co
 
 
 @pytest.mark.slow
-def test_a_search_is_made_with_an_evaluator_of_one_entry(with_proxy: Command, tmp_path: Path) -> None:
+def test_search_with_a_new_evaluator_runs(with_proxy: Command, tmp_path: Path) -> None:
     words = ("search", "random_search", "nasbench201", "--device", "amd-epyc", "--limit", "latency_ms@q25", "--queries", "20")
     result = with_proxy(*words, "--evaluator", "parameters", "--seed", "1", "--json")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
     (tmp_path / "counted.toml").write_text(STUDY.format(evaluator="parameters", more=""))
     study = with_proxy("run", "counted.toml", "--out", "out")
-    assert (tmp_path / "out" / "records" / f"{answer['identity']}.json").is_file(), study.stderr  # the trial of seed 1
+    assert (tmp_path / "out" / "records" / f"{answer['identity']}.json").is_file(), study.stderr  # the trial with seed 1
     refused = with_proxy(*words, "--evaluator", "parameters", "--recipe", "smoke")
     assert "the evaluator 'parameters' takes no --recipe; leave it out, or choose --evaluator supernet or training" in refused.stderr
     assert "[table|supernet|training|parameters]" in with_proxy("search", "--help").stdout
@@ -143,7 +143,7 @@ FIGURES = {"recipe": "mine", "epochs": 3, "batch": 7, "images_trained": 21, "ima
 
 @pytest.fixture
 def with_recipe(monkeypatch: pytest.MonkeyPatch) -> str:
-    """An evaluator that needs a recipe and shares weights, of which planning and pages know the entry alone."""
+    """An evaluator that needs a recipe and shares weights; planning and pages know only its entry."""
     module: Any = ModuleType("shared_by_all")
     module.offers = lambda space: frozenset({Need.ACCURACY})
     module.training_spec = lambda recipe, task: replace(RECIPE, recipe=recipe)
@@ -160,7 +160,7 @@ def study_of(folder: Path, evaluator: str, more: str) -> Study:
     return read_study(str(folder / "counted.toml"))[0]
 
 
-def test_the_recipe_of_a_new_evaluator_is_planned_with_and_shown(with_recipe: str, tmp_path: Path) -> None:
+def test_recipe_of_a_new_evaluator_is_planned_and_shown(with_recipe: str, tmp_path: Path) -> None:
     plan = expand(study_of(tmp_path, with_recipe, 'recipe = "mine.toml"'), tmp_path, "counted")
     assert len(plan.trials) == 8
     for trial in plan.trials:
@@ -172,7 +172,7 @@ def test_the_recipe_of_a_new_evaluator_is_planned_with_and_shown(with_recipe: st
     assert "Each search trains a supernet, whose weights all architectures share (recipe mine: 3 epochs" in searched_text(context)
 
 
-def test_a_new_evaluator_is_named_where_its_recipe_is_missing_or_too_much(with_recipe: str, tmp_path: Path) -> None:
+def test_errors_about_recipes_name_the_new_evaluator(with_recipe: str, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="with evaluator = 'supernet', 'training' or 'shared', and only there"):
         study_of(tmp_path, with_recipe, "")
     with pytest.raises(StudyError, match="with evaluator = 'supernet', 'training' or 'shared', and only there"):

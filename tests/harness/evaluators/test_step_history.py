@@ -1,4 +1,4 @@
-"""Histories: evenly thinned, the last step always there, plain values, resumed as if never interrupted."""
+"""Histories have evenly spaced steps and always the last one, hold plain values, and can be resumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def steps_of(history: History) -> list[float | None]:
 
 
 @pytest.mark.parametrize("total", [1, 2, 199, 200, 201, 1000, 12_345])
-def test_at_most_so_many_evenly_spaced_rows_and_the_last_one(total: int) -> None:
+def test_rows_are_limited_evenly_spaced_and_include_the_last_step(total: int) -> None:
     history = History(total)
     for step in range(total):
         history.add(step, {"loss": float(step)})
@@ -34,7 +34,7 @@ def test_rows_are_plain_values() -> None:
     assert json.loads(json.dumps(history.rows(), allow_nan=False)) == history.rows()
 
 
-def test_a_resumed_history_goes_on_from_its_rows() -> None:
+def test_resumed_history_continues_its_rows() -> None:
     whole, first = History(10), History(10)
     for step in range(10):
         whole.add(step, {"loss": float(step)})
@@ -46,7 +46,7 @@ def test_a_resumed_history_goes_on_from_its_rows() -> None:
     assert second.rows() == whole.rows()
 
 
-def test_rows_given_out_are_copies() -> None:
+def test_returned_rows_are_copies() -> None:
     history = History(1)
     history.add(0, {"loss": 1.0})
     history.rows()[0]["loss"] = 2.0

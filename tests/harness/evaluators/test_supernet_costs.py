@@ -1,4 +1,4 @@
-"""The costs of a supernet's networks: what of them is a fit says how good it is."""
+"""The costs of a supernet's networks, and the errors of those that are fitted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def costs_of(table: Any) -> SupernetCosts:
     return SupernetCosts(space, DIGITS.task, ("params", "macs"), table, (None, None), torch.device("cpu"))
 
 
-def test_the_error_of_a_device_s_costs_is_the_table_s_fit() -> None:
+def test_error_of_a_device_is_that_of_the_fit_to_the_table() -> None:
     table: Any = TableEvaluator(DIGITS).relaxation(SupernetOptions(), np.random.default_rng(0))
     fit = table.additive_fit("latency_ms")
     known = costs_of(table)
@@ -32,13 +32,13 @@ def test_the_error_of_a_device_s_costs_is_the_table_s_fit() -> None:
     assert known.additive_error("params") == known.additive_error("cycles") == {}
 
 
-def test_the_expected_latency_is_the_table_s_exact_one_and_not_the_fit_s() -> None:
+def test_expected_latency_is_exact_and_not_from_the_fit() -> None:
     table: Any = TableEvaluator(DIGITS).relaxation(SupernetOptions(), np.random.default_rng(0))
     known, kept = costs_of(table), [torch.ones(6)]
     alphas = torch.tensor(np.random.default_rng(1).normal(0.0, 2.0, (6, 5)), dtype=torch.float32, requires_grad=True)
     found = known.expected("latency_ms", [alphas], lambda: kept)
     found.backward()
-    # By brute force: the mean over all connected cells, each as probable as its six independent choices.
+    # By brute force: the mean over all connected cells, each weighted by the product of the probabilities of its six choices.
     p = torch.softmax(alphas.detach().double(), 1).numpy()
     genes = np.array([DIGITS.space.at(index).genes for index in range(15_625)])  # type: ignore[attr-defined]
     weights = np.where(DIGITS.eligible, p[np.arange(6), genes].prod(axis=1), 0.0)
@@ -47,7 +47,7 @@ def test_the_expected_latency_is_the_table_s_exact_one_and_not_the_fit_s() -> No
     assert abs(fit / found.item() - 1.0) > 1e-3 and alphas.grad is not None and alphas.grad.abs().max() > 0
 
 
-def test_without_a_table_of_the_device_there_is_neither_cost_nor_error() -> None:
+def test_without_a_table_of_the_device_costs_and_errors_are_refused() -> None:
     assert costs_of(None).additive_error("params") == {}
     with pytest.raises(CannotSearch, match="needs a table of the device"):
         costs_of(None).additive_error("latency_ms")

@@ -1,4 +1,4 @@
-"""The loop of a search in a supernet, on a space small enough to follow: one cell of two edges, a supernet of matrices."""
+"""The loop of a search in a supernet, on a very small space: one cell with two edges, and a supernet of matrices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COSTS = np.array([[0.0, 1.0, 10.0], [0.0, 2.0, 20.0]])
 
 
 class Matrices(torch.nn.Module):
-    """Logits are a mixture of three maps of the pixels, summed over two edges; the first map is none."""
+    """A supernet whose logits are mixtures of three maps of the pixels, summed over two edges; the first map is zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Matrices(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Two:
-    """Two edges into one node, three operations on each."""
+    """A space with two edges into one node, and three operations on each."""
 
     name: str = "two"
     arity: tuple[int, ...] = (3, 3)
@@ -87,7 +87,7 @@ def made(on: SupernetInputs, options: SupernetOptions | None = None, seed: int =
 
 
 class Counter:
-    """A method's own state."""
+    """The state of a method."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -100,7 +100,7 @@ class Counter:
 
 
 def searched(relaxation: SupernetRelaxation, unrolled: bool = False, stop_at: int | None = None) -> tuple[list[torch.Tensor], Counter]:
-    """Descend as DARTS does; return the alphas after every step."""
+    """Run the search of DARTS; return the alphas after every step."""
     optimiser, counter, path = torch.optim.Adam(relaxation.parameters(), 0.01, (0.5, 0.999)), Counter(), []
     for step in relaxation.steps([optimiser, counter]):
         if step.index == stop_at:
@@ -126,28 +126,30 @@ def test_weights_and_alphas_are_trained_on_halves_of_the_training_images(unrolle
 
 @pytest.mark.parametrize("count", [0, -3])
 def test_a_search_of_no_steps_is_refused(count: int) -> None:
-    with pytest.raises(CannotSearch, match=f"a search of {count} steps is none; give 1 or more, or none for the recipe's 4 epochs"):
+    with pytest.raises(
+        CannotSearch, match=f"a search cannot have {count} steps; give 1 or more, or leave it out for the recipe's 4 epochs"
+    ):
         next(iter(made(inputs()).steps([], count)))
 
 
-def test_the_second_order_takes_another_way() -> None:
+def test_second_order_gives_other_alphas() -> None:
     assert not torch.equal(searched(made(inputs()), unrolled=True)[0][-1], searched(made(inputs()))[0][-1])
 
 
-def test_the_same_generator_gives_the_same_bits_and_another_one_others() -> None:
+def test_search_is_repeatable_with_the_same_generator_only() -> None:
     first, again, other = (searched(made(inputs(), seed=seed))[0][-1] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 11])
-def test_a_search_that_goes_on_ends_with_the_same_bits(tmp_path: Path, stop_at: int) -> None:
+def test_resumed_search_ends_with_the_same_bits(tmp_path: Path, stop_at: int) -> None:
     whole, counted = searched(made(inputs()))
     searched(made(inputs(tmp_path)), stop_at=stop_at)
     resumed = made(inputs(tmp_path), seed=0)
     path, counter = searched(resumed)
     assert counter.steps == counted.steps
     assert torch.equal(path[-1], whole[-1])
-    assert len(path) == 12 - 3 * (stop_at // 3)  # from the last whole epoch
+    assert len(path) == 12 - 3 * (stop_at // 3)  # resumed from the last complete epoch
     uninterrupted = made(inputs())
     searched(uninterrupted)
     assert resumed.history.rows() == uninterrupted.history.rows()
@@ -155,7 +157,7 @@ def test_a_search_that_goes_on_ends_with_the_same_bits(tmp_path: Path, stop_at: 
     assert [stage["step"] for stage in resumed.history.stages()] == list(range(12))
 
 
-def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> None:
+def test_derived_cells_are_restored_when_a_search_is_resumed(tmp_path: Path) -> None:
     options = SupernetOptions(derived=True)
     first = made(inputs(tmp_path), options)
     for step in first.steps([]):
@@ -166,7 +168,7 @@ def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> No
     next(iter(second.steps([])))
     assert cast(Any, second)._supernet.derived == [cast(Any, first)._supernet.derived[-1]]
     with torch.no_grad():
-        first.alphas[0].copy_(torch.tensor([[9.0, 0.0, 0.0]] * 2))  # none on both edges: nothing would lead through such cells
+        first.alphas[0].copy_(torch.tensor([[9.0, 0.0, 0.0]] * 2))  # `none` on both edges: no path would lead through such cells
     before = list(cast(Any, first)._supernet.derived)
     first.derive()
     assert cast(Any, first)._supernet.derived == before
@@ -176,7 +178,7 @@ def test_derived_cells_are_set_again_when_a_search_goes_on(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("change", [{"space": "three"}, {"recipe": "other"}, {"method": "ascends"}, {"seed": 1}])
-def test_the_checkpoint_of_another_search_is_refused_and_left(tmp_path: Path, change: Mapping[str, Any]) -> None:
+def test_checkpoint_of_another_search_is_refused_and_kept(tmp_path: Path, change: Mapping[str, Any]) -> None:
     searched(made(inputs(tmp_path)), stop_at=4)
     before = (tmp_path / "search.pt").read_bytes()
     with pytest.raises(RunError, match=f"its {next(iter(change))} is"):
@@ -184,7 +186,7 @@ def test_the_checkpoint_of_another_search_is_refused_and_left(tmp_path: Path, ch
     assert (tmp_path / "search.pt").read_bytes() == before
 
 
-def test_a_checkpoint_that_is_cut_off_is_refused_and_left(tmp_path: Path) -> None:
+def test_truncated_checkpoint_is_refused_and_kept(tmp_path: Path) -> None:
     searched(made(inputs(tmp_path)), stop_at=4)
     path = tmp_path / "search.pt"
     path.write_bytes(path.read_bytes()[:-100])
@@ -195,7 +197,7 @@ def test_a_checkpoint_that_is_cut_off_is_refused_and_left(tmp_path: Path) -> Non
 
 def test_expected_costs_are_sums_over_kept_edges_in_the_evaluation_network() -> None:
     relaxation = made(inputs())
-    alphas = [torch.tensor([[0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], requires_grad=True)]  # the second edge is none: not kept
+    alphas = [torch.tensor([[0.0, 1.0, 0.0], [5.0, 0.0, 0.0]], requires_grad=True)]  # the second edge is `none`, so it is not kept
     shares = torch.softmax(alphas[0][0].double(), 0).detach().numpy()
     cost = relaxation.expected_cost("params", alphas)
     assert cost.item() == pytest.approx(100.0 + float(shares @ COSTS[0]))
@@ -203,7 +205,7 @@ def test_expected_costs_are_sums_over_kept_edges_in_the_evaluation_network() -> 
     assert torch.count_nonzero(alphas[0].grad[0]) == 3 and torch.count_nonzero(alphas[0].grad[1]) == 0  # type: ignore[index]
     one_hot = [torch.tensor([[-1e9, -1e9, 0.0], [-1e9, 0.0, -1e9]])]
     assert relaxation.expected_cost("params", one_hot).item() == 100.0 + 10.0 + 2.0
-    assert torch.equal(relaxation.edge_costs("params", "search")[0], torch.from_numpy(3.0 * COSTS))  # of the recipe's channels
+    assert torch.equal(relaxation.edge_costs("params", "search")[0], torch.from_numpy(3.0 * COSTS))  # with the channels of the recipe
     with pytest.raises(CannotSearch, match="needs a table of the device"):
         relaxation.expected_cost("latency_ms")
 
@@ -212,7 +214,7 @@ def test_edge_weights_share_a_node_and_are_trained() -> None:
     relaxation = made(inputs(), SupernetOptions(edge_weights=True))
     assert [tuple(p.shape) for p in relaxation.parameters()] == [(2, 3), (2,)]
     (strengths,) = relaxation.strengths()
-    assert strengths.sum().item() == pytest.approx(1.0)  # both edges lead into one node
+    assert strengths.sum().item() == pytest.approx(1.0)  # both edges lead into the same node
     before = relaxation.parameters()[1].detach().clone()
     searched(relaxation)
     assert not torch.equal(relaxation.parameters()[1], before)
@@ -230,7 +232,7 @@ def test_a_penalty_adds_its_gradient() -> None:
     assert torch.allclose(penalised - plain, 2e3 * alphas, atol=1e-4)
 
 
-def test_a_loss_that_depends_on_nothing_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_that_depends_on_no_variable_has_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Matrices, "forward", lambda self, images, strengths: torch.zeros(len(images), 10))
     relaxation = made(inputs())
     next(iter(relaxation.steps([])))
@@ -238,13 +240,13 @@ def test_a_loss_that_depends_on_nothing_has_no_gradient(monkeypatch: pytest.Monk
     assert relaxation.alphas[0].grad is not None and not relaxation.alphas[0].grad.any()
 
 
-def test_a_loss_that_is_no_number_ends_the_search_and_says_where() -> None:
+def test_loss_that_is_not_finite_ends_the_search_and_names_the_step() -> None:
     wild = RECIPE.model_copy(update={"optimiser": Optimiser(learning_rate=1e38)})
     with pytest.raises(Diverged, match=r"loss is (nan|inf).*lower the learning rate"):
         searched(made(inputs(by=wild)))
 
 
-def test_every_step_can_be_watched_with_what_the_method_notes() -> None:
+def test_watch_is_called_after_every_step_with_the_noted_figures() -> None:
     seen: list[tuple[int, float]] = []
 
     def watch(step: Step, figures: Mapping[str, float]) -> None:

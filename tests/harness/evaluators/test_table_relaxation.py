@@ -1,4 +1,4 @@
-"""The exact relaxation of a table against sums over every cell in plain numpy, and against finite differences."""
+"""The exact relaxation of a table, compared with sums over all cells in plain NumPy and with finite differences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def relaxation_of(tabulated: TabulatedSpace, scale: float = 1.0, seed: int = 0, 
 
 
 def probabilities(alphas: Any) -> Floats:
-    """The probability of every cell, by index, written down slowly: the product of its operations' softmax."""
+    """Return the probability of every cell by index, the slow reference: the product of the softmax of its operations."""
     values = alphas.detach().numpy()
     exponentials = np.exp(values - values.max(axis=1, keepdims=True))
     p = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -62,7 +62,7 @@ def test_expectations_are_sums_over_all_cells(tabulated: TabulatedSpace, scale: 
     assert relaxation.expected_cost("unsupported_share").item() == pytest.approx(shares, rel=1e-11, abs=1e-15)
 
 
-def test_a_resource_that_the_table_lacks_is_the_space_s_sum_over_edges() -> None:
+def test_resource_that_the_table_lacks_is_a_sum_over_edges() -> None:
     relaxation = relaxation_of(CLOSED)
     assert "cycles" not in CLOSED.resources
     (costs,) = cast(NASBench201, CLOSED.space).edge_costs("cycles", CLOSED.task)
@@ -76,7 +76,7 @@ def test_a_resource_that_the_table_lacks_is_the_space_s_sum_over_edges() -> None
 
 @BOTH
 @pytest.mark.parametrize("question", ["loss", "latency_ms", "params", "disconnected_share"])
-def test_gradients_are_those_of_finite_differences(tabulated: TabulatedSpace, question: str) -> None:
+def test_gradients_equal_finite_differences(tabulated: TabulatedSpace, question: str) -> None:
     relaxation = relaxation_of(tabulated)
     (alphas,) = relaxation.alphas
 
@@ -110,7 +110,7 @@ def test_backward_adds_the_gradients_of_loss_and_penalty() -> None:
     loss = relaxation.backward(3.0 * relaxation.expected_cost("latency_ms"))
     assert torch.allclose(alphas.grad, of_loss + 3.0 * of_cost, rtol=1e-12)  # type: ignore[arg-type]
     alphas.grad = None
-    assert loss == relaxation.backward()  # the penalty is no part of it
+    assert loss == relaxation.backward()  # the penalty is not part of the loss
 
 
 @BOTH
@@ -125,7 +125,7 @@ def test_certain_alphas_have_the_cost_of_their_cell(tabulated: TabulatedSpace) -
             assert relaxation.expected_cost(resource, certain).item() == pytest.approx(cost, rel=1e-12)
 
 
-def test_what_has_no_probability_has_no_expected_cost() -> None:
+def test_expected_cost_is_nan_without_any_probability() -> None:
     relaxation = relaxation_of(CLOSED)
     empty = [torch.tensor(1e6 * np.eye(5)[[0] * 6])]
     assert relaxation.expected_cost("disconnected_share", empty).item() == 1.0
@@ -134,7 +134,7 @@ def test_what_has_no_probability_has_no_expected_cost() -> None:
 
 @BOTH
 @pytest.mark.parametrize("resource", ["params", "macs"])
-def test_what_the_space_counts_is_a_sum_over_edges(tabulated: TabulatedSpace, resource: str) -> None:
+def test_counted_resource_is_a_sum_over_edges(tabulated: TabulatedSpace, resource: str) -> None:
     relaxation = relaxation_of(tabulated)
     (costs,) = relaxation.edge_costs(resource)
     totals = relaxation.fixed_cost(resource) + costs.numpy()[np.arange(6), all_genes()].sum(axis=1)
@@ -143,7 +143,7 @@ def test_what_the_space_counts_is_a_sum_over_edges(tabulated: TabulatedSpace, re
 
 
 def additive_space(noise: float = 0.0) -> tuple[dict[str, Floats], Floats]:
-    """Latency as a known sum over edges, with noise that sums to nothing along every operation of every edge."""
+    """Return a latency that is a known sum over edges, plus noise that sums to 0 for every operation on every edge."""
     costs = np.random.default_rng(5).uniform(0.1, 1.0, (6, 5))
     costs[:, 0] = 0.0
     genes = all_genes()
@@ -179,7 +179,7 @@ def test_the_additive_fit_finds_the_sum_and_states_its_error(noise: float) -> No
 
 
 @BOTH
-def test_the_fit_looks_at_eligible_cells_only(tabulated: TabulatedSpace) -> None:
+def test_fit_uses_eligible_cells_only(tabulated: TabulatedSpace) -> None:
     fit = relaxation_of(tabulated).additive_fit("latency_ms")
     hot = np.eye(5)[all_genes()].reshape(-1, 30)[tabulated.eligible]
     known = tabulated.resource("latency_ms")[tabulated.eligible]
@@ -215,7 +215,7 @@ REAL_FITS = {  # variance explained and mean relative error of latency's sum ove
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", REAL_FITS, ids=lambda place: "-".join(place))
-def test_latencies_of_real_devices_are_sums_over_edges_or_nearly_so(real_tables: Path, place: tuple[str, str]) -> None:
+def test_errors_of_additive_fits_to_real_devices(real_tables: Path, place: tuple[str, str]) -> None:
     fit = relaxation_of(tabulated_space_of("nasbench201", *place)).additive_fit("latency_ms")
     assert (fit.variance_explained, fit.mean_relative_error) == pytest.approx(REAL_FITS[place], abs=6e-5)
     assert fit.largest_relative_error < 1e-12 or REAL_FITS[place] != (1.0, 0.0)
@@ -226,7 +226,7 @@ def test_steps_are_counted_and_an_epoch_is_a_step() -> None:
     steps = list(relaxation.steps([], 3))
     assert [(step.index, step.total, step.epoch, step.epochs) for step in steps] == [(0, 3, 0, 3), (1, 3, 1, 3), (2, 3, 2, 3)]
     assert next(relaxation.steps([])).total == STEPS
-    with pytest.raises(NotRelaxable, match="a search of 0 steps is none"):
+    with pytest.raises(NotRelaxable, match="a search cannot have 0 steps"):
         next(relaxation.steps([], 0))
 
 
@@ -254,7 +254,7 @@ def test_a_note_belongs_to_its_step() -> None:
     assert [row.get("penalty") for row in relaxation.history.rows()] == [None, 7.0, None, None]
 
 
-def test_alphas_come_from_the_generator_alone() -> None:
+def test_alphas_depend_on_the_generator_only() -> None:
     first, again, other = (relaxation_of(DIGITS, 1e-3, seed).alphas[0] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.shape == (6, 5) and first.dtype == torch.float64 and first.requires_grad
@@ -262,7 +262,7 @@ def test_alphas_come_from_the_generator_alone() -> None:
     assert [parameter is alphas for parameter, alphas in zip(*[relaxation_of(DIGITS).parameters()] * 2, strict=True)] == [True]
 
 
-def test_what_a_table_cannot_model_is_said() -> None:
+def test_not_modelled_lists_options_without_a_meaning_on_a_table() -> None:
     assert relaxation_of(DIGITS).not_modelled == ()
     options = SupernetOptions(partial=4, edge_weights=True, shared=True, bottleneck=2, derived=True, recompute=True)
     relaxation = relaxation_of(DIGITS, options=options)
@@ -293,8 +293,8 @@ def test_a_space_of_another_form_is_refused(space: Any) -> None:
         TableRelaxation(space, DIGITS.task, DIGITS.validation, {}, SupernetOptions(), np.random.default_rng(0))
 
 
-def test_a_space_that_cannot_be_listed_and_an_incomplete_table_are_refused() -> None:
-    with pytest.raises(NotRelaxable, match="'elsewhere' is no such space"):
+def test_unlisted_space_and_incomplete_table_are_refused() -> None:
+    with pytest.raises(NotRelaxable, match="'elsewhere' is not such a space"):
         relaxation_of_table("elsewhere", DIGITS.task, [1.0], {}, SupernetOptions(), np.random.default_rng(0), 1e-3)
     unknown = DIGITS.validation.copy()
     unknown[:2] = np.nan
@@ -302,7 +302,7 @@ def test_a_space_that_cannot_be_listed_and_an_incomplete_table_are_refused() -> 
         TableRelaxation(cast(Any, DIGITS.space), DIGITS.task, unknown, {}, SupernetOptions(), np.random.default_rng(0))
 
 
-def test_a_table_offers_it_where_the_space_is_relaxable_and_torch_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table_offers_a_relaxation_if_the_space_is_relaxable_and_torch_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TableEvaluator(DIGITS).offers == {Need.ACCURACY, Need.RELAXATION} == offers(DIGITS.space)
     assert Need.WEIGHTS not in offers(DIGITS.space)
     monkeypatch.setattr(registry, "find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""Answers by training: each network once, whoever asks and whatever was killed; limits that no network meets are refused before."""
+"""Answers by training: each network is trained once, even if a search is killed; limits that no network meets are refused in advance."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ merge_identical = true
 
 
 class Killed(BaseException):
-    """The end of a process, as far as a test can have it inside of one."""
+    """Raised to simulate the end of a process."""
 
 
 class StandIn:
-    """Trains nothing: accuracies follow from the genes. It keeps what it was to train, and is killed when it has trained `most`."""
+    """A stand-in for training: accuracies follow from the genes. It records each network, and raises after `most` of them."""
 
     def __init__(self, most: int = 10**6):
         self.trained: list[tuple[int, ...]] = []
@@ -99,9 +99,9 @@ Standing = Callable[..., StandIn]
 
 @pytest.fixture
 def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standing:
-    """Put a stand-in where networks are trained, and the data home into a folder of the test's."""
+    """Replace training by a stand-in, and use a temporary folder as the data home."""
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path / "home"))
-    monkeypatch.setattr(training, "_processes", lambda: 1)  # another process would not know of the stand-in
+    monkeypatch.setattr(training, "_processes", lambda: 1)  # another process would not have the stand-in
 
     def put(most: int = 10**6) -> StandIn:
         stand_in = StandIn(most)
@@ -125,7 +125,7 @@ def trials_of(folder: Path, text: str = STUDY) -> tuple[Trial, ...]:
     return expand(*read_study(str(folder / "study.toml")), "study.toml").trials
 
 
-def test_it_is_an_evaluator_that_offers_accuracy_and_says_what_a_training_took(standing: Standing, tmp_path: Path) -> None:
+def test_evaluator_offers_accuracy_and_the_seconds_of_a_training(standing: Standing, tmp_path: Path) -> None:
     standing()
     asked = evaluator(tmp_path)
     assert isinstance(asked, Evaluator) and isinstance(asked, Timed)
@@ -143,22 +143,22 @@ def test_it_is_an_evaluator_that_offers_accuracy_and_says_what_a_training_took(s
             question(Architecture(NAME, (9,) * 12))
 
 
-def test_no_network_is_trained_twice_by_whomever(standing: Standing, tmp_path: Path) -> None:
+def test_no_network_is_trained_twice(standing: Standing, tmp_path: Path) -> None:
     stand_in = standing()
     first = evaluator(tmp_path)
-    # A block in a stage's second position is the one in its first.
+    # A block in the second position of a stage is the same network as that block in the first position.
     first.accuracies([chain(3), chain(0, 3), chain(0, 0, 3), chain(3)])
     assert stand_in.trained == [chain(3).genes, chain(0, 0, 3).genes]
     again = evaluator(tmp_path)
     assert again.accuracies([chain(0, 3), chain(4)]) == [first.accuracy(chain(3)), 50 + 3 - 0.4]
     assert stand_in.trained[2:] == [chain(4).genes]
     assert again.timing() == {"networks_trained": 1, "networks_kept": 1}
-    assert again.seconds_of(chain(3)) == SECONDS  # what it took when it was made, not what it takes to read
+    assert again.seconds_of(chain(3)) == SECONDS  # the seconds of the training, not of reading its result
     evaluator(tmp_path, seed=1).accuracy(chain(4))
     assert len(stand_in.trained) == 4
 
 
-def test_it_does_not_keep_test_accuracy(standing: Standing, tmp_path: Path) -> None:
+def test_test_accuracy_is_discarded(standing: Standing, tmp_path: Path) -> None:
     standing()
     asked = evaluator(tmp_path)
     asked.accuracy(chain(3))
@@ -175,14 +175,14 @@ def test_it_does_not_keep_test_accuracy(standing: Standing, tmp_path: Path) -> N
     assert 50 + 3 - 0.3 in figures and TEST_ACCURACY not in figures
 
 
-def test_what_it_offers_depends_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offers_depend_on_the_space_and_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert offers("training", SPACE) == offers("training", DARTS()) == {Need.ACCURACY}
     monkeypatch.setattr(registry, "find_spec", lambda name: None)
     assert offers("training", SPACE) == frozenset()
 
 
 @pytest.mark.parametrize("method", ["rcas", "random_search", "local_search"])
-def test_a_killed_search_goes_on_without_training_again_what_it_had(
+def test_killed_search_resumes_without_training_a_network_again(
     standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     text = STUDY.replace('"rcas"\nmerge_identical = true', f'"{method}"').replace("queries = 60", "queries = 20")
@@ -197,7 +197,7 @@ def test_a_killed_search_goes_on_without_training_again_what_it_had(
     assert not set(killed.trained) & set(resumed.trained)
     assert (timing["networks_trained"], timing["networks_kept"]) == (len(resumed.trained), 9)
     assert len(set(resumed.trained)) == len(resumed.trained)
-    # The same record as without a break, and again when everything is kept.
+    # The record equals that of an uninterrupted search, and that of a search whose results are all kept.
     assert record["status"] == "ok" and record["queries"] == 20 and record["simulated_seconds"] == 20 * SECONDS
     idle = standing()
     assert run_trial(trial, tmp_path)[0] == record and idle.trained == []
@@ -207,7 +207,7 @@ def test_a_killed_search_goes_on_without_training_again_what_it_had(
     assert straight.trained == killed.trained + resumed.trained
 
 
-def test_rcas_keeps_the_limits_saves_questions_and_says_how_gains_changed(standing: Standing, tmp_path: Path) -> None:
+def test_rcas_meets_the_limits_saves_questions_and_reports_changed_gains(standing: Standing, tmp_path: Path) -> None:
     (trial,) = trials_of(tmp_path)
     stand_in = standing()
     record, _ = run_trial(trial, tmp_path)
@@ -216,11 +216,11 @@ def test_rcas_keeps_the_limits_saves_questions_and_says_how_gains_changed(standi
     assert final["cost"]["params"] <= 12_000 and final["cost"]["macs"] <= 60_000
     assert report["evaluations"] == record["queries"] == len(stand_in.trained) < 60
     assert report["evaluations_saved"] > 0
-    # Accuracy is a sum over blocks here, so no gain grows.
+    # Here the accuracy is a sum over blocks, so no gain grows.
     assert report["reevaluations"] > 0 and report["reevaluations_rising"] == report["largest_rise_percent"] == 0.0
 
 
-def test_without_a_folder_nothing_is_kept(standing: Standing, tmp_path: Path) -> None:
+def test_without_a_folder_nothing_is_saved(standing: Standing, tmp_path: Path) -> None:
     (trial,) = trials_of(tmp_path)
     stand_in = standing()
     first, _ = run_trial(trial)
@@ -229,7 +229,7 @@ def test_without_a_folder_nothing_is_kept(standing: Standing, tmp_path: Path) ->
     assert not (tmp_path / "home").exists()
 
 
-def test_what_was_planned_with_is_what_is_trained_with(standing: Standing, tmp_path: Path) -> None:
+def test_recipe_changed_since_planning_is_refused(standing: Standing, tmp_path: Path) -> None:
     (trial,) = trials_of(tmp_path)
     (tmp_path / "tiny.toml").write_text(RECIPE.replace("epochs = 1", "epochs = 2"))
     with pytest.raises(TableError, match=r"the recipe .*tiny\.toml changed since the run was planned; start the run again"):
@@ -237,16 +237,16 @@ def test_what_was_planned_with_is_what_is_trained_with(standing: Standing, tmp_p
 
 
 def test_a_limit_below_the_smallest_network_is_refused_with_its_cost(tmp_path: Path) -> None:
-    """RCNet's is the empty chain; NASBench201's is known as its cells can be listed, here without a table."""
-    for limit, said in (("params<=5465", "params 5466"), ("macs<=20k", "macs 21888"), ("params<=9k,macs<=20k", "macs 21888")):
-        with pytest.raises(StudyError, match=rf"study\.toml: nothing can meet .*: the smallest network of .* on digits has {said}; allow"):
+    """The smallest RCNet is the empty chain; the smallest NASBench201 cell is found in the list of all cells, without a table."""
+    for limit, least in (("params<=5465", "params 5466"), ("macs<=20k", "macs 21888"), ("params<=9k,macs<=20k", "macs 21888")):
+        with pytest.raises(StudyError, match=rf"study\.toml: nothing can meet .*: the smallest network of .* on digits has {least}; allow"):
             trials_of(tmp_path, STUDY.replace("params<=12k,macs<=60k", limit))
     cells = STUDY.replace(NAME, "nasbench201").replace('"digits"', '"fashion-mnist"')
     with pytest.raises(StudyError, match="the smallest network of nasbench201 on fashion-mnist has params 73018; allow that much or more"):
         trials_of(tmp_path, cells.replace("params<=12k,macs<=60k", "params<=70k"))
 
 
-def test_a_limit_that_no_sampled_network_meets_is_searched_all_the_same(tmp_path: Path) -> None:
+def test_limit_that_no_sampled_network_meets_is_accepted(tmp_path: Path) -> None:
     text = STUDY.replace("params<=12k,macs<=60k", "params<=5466,macs<=21888")
     (trial,) = trials_of(tmp_path, text)
     assert not costed_space_of(NAME, "digits").admitted(trial.limits).any()
@@ -256,20 +256,20 @@ def test_a_recipe_without_validation_images_is_refused() -> None:
     recipe = read_recipe("smoke")
     blind = recipe.model_copy(update={"validation": recipe.validation.model_copy(update={"share": 0.0})})
     images = load(task_of("digits"))
-    require_validation(blind, images)  # they come with validation images of their own
+    require_validation(blind, images)  # these images include a validation set
     require_validation(recipe, replace(images, validation=None))
-    with pytest.raises(CannotRetrain, match=r"the recipe smoke keeps no images of digits to judge networks by; give it a \[validation\]"):
+    with pytest.raises(CannotRetrain, match=r"the recipe smoke leaves no images of digits for validation; give it a \[validation\]"):
         require_validation(blind, replace(images, validation=None))
 
 
-def test_the_projects_own_studies_are_planned_or_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_of_the_project_are_planned_or_name_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = expand(*read_study("rcas-digits"), "rcas-digits")
     assert {(plan.labels[trial.identity], trial.seed) for trial in plan.trials} == {
         (label, seed) for label in ("rcas", "random_search") for seed in range(10)
     }
     checks = expand(*read_study("rcas-checks"), "rcas-checks")
     assert set(checks.labels.values()) == {"rcas", "rcas, block type 5 only", "rcas, the last two blocks at random"}
-    assert {trial.identity for trial in checks.trials} & {trial.identity for trial in plan.trials}  # what one ran, the other trained
+    assert {trial.identity for trial in checks.trials} & {trial.identity for trial in plan.trials}  # the two studies share trials
     monkeypatch.setenv("BUDGETNAS_DATA", str(tmp_path))
     monkeypatch.delenv("BUDGETNAS_IMAGES", raising=False)
     with pytest.raises(StudyError, match=r"rcas-cifar100: CIFAR-100 is not in .*images; get"):
@@ -280,24 +280,24 @@ def test_the_projects_own_studies_are_planned_or_say_what_is_missing(tmp_path: P
         expand(*read_study("rcas-fbnet-pixel3"), "rcas-fbnet-pixel3")
 
 
-def test_seeds_of_the_search_are_seeds_of_the_training(standing: Standing, tmp_path: Path) -> None:
+def test_search_seeds_are_training_seeds(standing: Standing, tmp_path: Path) -> None:
     trials = trials_of(tmp_path, STUDY.replace("seeds = 1", "seeds = [3, 5]"))
     standing()
     reached = [run_trial(trial, tmp_path)[0]["final"]["validation"] for trial in trials]
     assert reached[1] - reached[0] == pytest.approx(2.0)
 
 
-def test_whoever_watches_a_search_is_told_of_every_answer(standing: Standing, tmp_path: Path) -> None:
+def test_watch_is_called_after_every_answer(standing: Standing, tmp_path: Path) -> None:
     (trial,) = trials_of(tmp_path, STUDY.replace("queries = 60", "queries = 5"))
     standing()
-    told: list[tuple[Step, Mapping[str, float]]] = []
-    run_trial(trial, tmp_path, lambda step, figures: told.append((step, figures)))
-    assert [step for step, _ in told] == [Step(index, 5, index, 5) for index in range(5)]
-    assert [figures["validation"] for _, figures in told] == [50.0, *(50.0 + 3 - 0.1 * code for code in range(1, 5))]
+    calls: list[tuple[Step, Mapping[str, float]]] = []
+    run_trial(trial, tmp_path, lambda step, figures: calls.append((step, figures)))
+    assert [step for step, _ in calls] == [Step(index, 5, index, 5) for index in range(5)]
+    assert [figures["validation"] for _, figures in calls] == [50.0, *(50.0 + 3 - 0.1 * code for code in range(1, 5))]
 
 
 @pytest.mark.slow
-def test_networks_are_trained_side_by_side_to_the_same_figures(tmp_path: Path) -> None:
+def test_parallel_trainings_give_the_same_figures(tmp_path: Path) -> None:
     recipe = read_recipe("smoke").model_copy(update={"epochs": 1})
     chains = [chain(), chain(1), chain(0, 0, 5)]
     costed = costed_space_of(NAME, "digits")
@@ -307,7 +307,7 @@ def test_networks_are_trained_side_by_side_to_the_same_figures(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_network_that_diverges_is_as_accurate_as_guessing(tmp_path: Path) -> None:
+def test_diverged_network_has_the_accuracy_of_guessing(tmp_path: Path) -> None:
     smoke = read_recipe("smoke")
     wild = smoke.model_copy(update={"optimiser": smoke.optimiser.model_copy(update={"learning_rate": 1e30, "clip": None})})
     asked = TrainingEvaluator(costed_space_of(NAME, "digits"), wild, 0, tmp_path)
@@ -315,8 +315,8 @@ def test_a_network_that_diverges_is_as_accurate_as_guessing(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_outright_goes_on_where_it_was(tmp_path: Path, command: Callable[..., Any], start: Callable[..., Any]) -> None:
-    """A real run, ended by SIGKILL in the midst of its search, with real trainings."""
+def test_killed_run_resumes(tmp_path: Path, command: Callable[..., Any], start: Callable[..., Any]) -> None:
+    """A real run with real trainings, ended by SIGKILL in the middle of its search."""
     trials_of(tmp_path, STUDY.replace("queries = 60", "queries = 12"))
     arguments, home = ("run", "study.toml", "--workers", "1", "--out", "run"), tmp_path / "home"
     process = start(*arguments, home=home)
@@ -336,5 +336,5 @@ def test_a_run_that_is_killed_outright_goes_on_where_it_was(tmp_path: Path, comm
     timing = json.loads(row.timing)
     assert record["status"] == "ok" and record["queries"] == len(results()) == 12
     assert {name: results()[name] for name in had} == had
-    # The worker may have finished one more before it noticed that the run had ended.
+    # The worker may have finished one more training before it noticed that the run had ended.
     assert len(had) <= timing["networks_kept"] <= len(had) + 1

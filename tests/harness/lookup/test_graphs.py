@@ -1,4 +1,4 @@
-"""Look-up graphs as studies: each search a trial that is run once, graphs that fit one trial only, files that are read whole or refused."""
+"""Look-up graphs: each search is a trial that runs once, a graph fits certain trials only, and damaged files are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from budgetnas.methods.dca_nas import DCANAS
 from budgetnas.spaces.registry import space_of
 from budgetnas.spaces.task import task_of
 
-# A search without torch: it takes the slowest of a few cells drawn that is not slower than 1.2 times its limit.
+# A search without torch: of a few random cells, it returns the slowest one that costs at most 1.2 times the limit.
 METHOD = '''
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ from budgetnas.spaces.space import sample
 
 @dataclass(frozen=True)
 class Overshooting:
-    """Deliver a little more than the limit."""
+    """Delivers networks that cost slightly more than the limit."""
 
     needs: ClassVar = frozenset({Need.ACCURACY})
     lookup_searches: ClassVar[Mapping] = {"lookup": (), "repair": False}
@@ -58,7 +58,7 @@ class Overshooting:
 
     def search(self, problem, evaluator, rng):
         if self.fails:
-            raise RuntimeError("it was told to")
+            raise RuntimeError("failed on request")
         (limit,) = problem.limits
         if limit.upper > self.strays_from and rng.random() < 0.7:
             yield (problem.space.at(10),)
@@ -75,7 +75,7 @@ GRID = Grid(1.5, 4.0, points=4, seeds=3)
 
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
-    """A trial of that method on the benchmark in closed form, under two limits."""
+    """Return a trial of that method on the closed-form benchmark, under two limits."""
     (tmp_path / "overshooting.py").write_text(METHOD)
     return trial_in(tmp_path)
 
@@ -107,7 +107,7 @@ def without_clock(graphs: list[Graph]) -> list[Graph]:
     return [replace(graph, seconds=0.0) for graph in graphs]
 
 
-def test_a_graph_has_a_node_for_every_search_in_parallel_as_one_after_the_other(trial: Trial, tmp_path: Path) -> None:
+def test_graph_has_a_node_for_every_search_with_any_number_of_workers(trial: Trial, tmp_path: Path) -> None:
     latency, params = built(trial, tmp_path / "serial")
     assert [len(latency.nodes), len(params.nodes)] == [12, 3]
     assert [limit for limit, _ in latency.nodes] == [limit for limit in GRID.limits for _ in range(3)]
@@ -121,7 +121,7 @@ def test_a_graph_has_a_node_for_every_search_in_parallel_as_one_after_the_other(
     assert without_clock(built(trial, tmp_path / "parallel", workers=2)) == without_clock([latency, params])
 
 
-def test_what_has_a_record_is_not_searched_again(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_with_a_record_does_not_run_again(trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = built(trial, tmp_path / "graphs")
     run: list[Trial] = []
     real = lookup_graph.run_trials
@@ -136,7 +136,7 @@ def test_what_has_a_record_is_not_searched_again(trial: Trial, tmp_path: Path, m
     assert len(run) == 4 and seeds.searches == 16
 
 
-def test_damage_and_failure_are_said_in_a_line(trial: Trial, tmp_path: Path) -> None:
+def test_damaged_record_and_failed_search_give_one_line_errors(trial: Trial, tmp_path: Path) -> None:
     built(trial, tmp_path / "graphs")
     store = Store(tmp_path / "graphs")
     row = next(store.rows())
@@ -146,12 +146,12 @@ def test_damage_and_failure_are_said_in_a_line(trial: Trial, tmp_path: Path) -> 
     failing = trial_in(tmp_path, fails=True)
     with pytest.raises(
         LookupGraphError,
-        match=r"the search under .*<=1.5 failed: RuntimeError: it was told to \(overshooting.py:\d+\); mend its cause and run the",
+        match=r"the search under .*<=1.5 failed: RuntimeError: failed on request \(overshooting.py:\d+\); fix the cause and run the",
     ):
         built(failing, tmp_path / "failing")
 
 
-def test_search_limits_that_deliver_what_is_not_supported_promise_nothing(trial: Trial, tmp_path: Path) -> None:
+def test_search_limits_that_deliver_unsupported_networks_promise_nothing(trial: Trial, tmp_path: Path) -> None:
     tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     assert not tabulated.eligible[10]
     graph = built(trial_in(tmp_path, strays_from=2.5), tmp_path / "graphs", grid=replace(GRID, seeds=8))[0]
@@ -159,13 +159,13 @@ def test_search_limits_that_deliver_what_is_not_supported_promise_nothing(trial:
     kept = [limit for limit, _ in graph.nodes]
     assert sorted([*kept, *graph.left_out]) == [limit for limit in GRID.limits for _ in range(8)]  # one search, one place
     assert [kept.count(limit) for limit in GRID.limits if limit <= 2.5] == [8, 8]
-    assert 0 < sum(limit > 2.5 for limit in kept) < 16  # of other seeds, whose costs are promised
+    assert 0 < sum(limit > 2.5 for limit in kept) < 16  # with other seeds; their costs count in the envelope
 
 
-# --- what a graph is for ----------------------------------------------------------------------------------------------------------------
+# --- trials of a graph ------------------------------------------------------------------------------------------------------------------
 
 
-def test_trials_that_differ_in_seed_limits_or_what_ends_a_search_share_a_graph_and_others_do_not(trial: Trial, tmp_path: Path) -> None:
+def test_only_trials_that_differ_in_seed_limits_or_ending_share_a_graph(trial: Trial, tmp_path: Path) -> None:
     same = [replace(trial, seed=5, limits=()), trial_in(tmp_path, repair=True), trial_in(tmp_path, lookup=[["params", 1.0, 2.0]])]
     others = [trial_in(tmp_path, draws=41), replace(trial, table="another"), replace(trial, device=None), replace(trial, version="2")]
     assert {basis_of(each) for each in same} == {basis_of(trial)}
@@ -174,7 +174,7 @@ def test_trials_that_differ_in_seed_limits_or_what_ends_a_search_share_a_graph_a
     assert len({basis_of(each) for each in others} | {basis_of(trial)}) == 8
 
 
-def test_wanted_are_one_graph_a_resource_with_all_upper_limits(trial: Trial) -> None:
+def test_wanted_returns_one_graph_per_resource_with_all_upper_limits(trial: Trial) -> None:
     loose = replace(trial, seed=1, limits=tuple(replace(limit, upper=2 * limit.upper, lower=1.0) for limit in trial.limits))
     only_lower = replace(trial, limits=tuple(replace(limit, upper=float("inf"), lower=1.0) for limit in trial.limits))
     without = replace(trial, method="random_search", settings=(), folder=None)
@@ -186,26 +186,26 @@ def test_search_limits_go_from_half_the_tightest_limit_to_twice_the_loosest(tria
     assert default_range(trial, "params", (6e5, 12e5)) == (3e5, 24e5)
 
 
-def test_of_a_supernet_s_size_they_are_in_the_units_of_the_search_network(trial: Trial) -> None:
+def test_default_range_in_a_supernet_is_of_the_search_network(trial: Trial) -> None:
     space: Any = space_of("nasbench201")
-    sized = (("cells", 5), ("channels", 16))  # as large as the evaluation network, whose sizes are known in closed form
+    sized = (("cells", 5), ("channels", 16))  # the size of the evaluation network, whose costs are known in closed form
     recipe = TrainingSpec("search-digits", "", "")
     of_supernet = replace(trial, dataset="cifar10", settings=sized, training=recipe, evaluator="supernet")
-    # The edges' costs add up, so that a mixture of operations on all edges has the mean of the cells of one operation each.
+    # Costs add up over edges, so a uniform mixture of operations costs the mean over the cells that have one operation on all edges.
     alike = [space.complexity(Architecture(space.name, (operation,) * 6), task_of("cifar10")) for operation in range(5)]
     for resource in ("params", "macs"):
         sizes = [getattr(each, resource) for each in alike]
         assert default_range(of_supernet, resource, (1.0,)) == pytest.approx((min(sizes), 2.0 * sum(sizes) / 5), rel=1e-12)
     assert default_range(of_supernet, "latency_ms", (3.0, 6.0)) == (1.5, 12.0)
-    # What the method leaves open is the recipe's: four cells of 8 channels, whatever network the limits are of.
+    # Sizes that the method does not set come from the recipe: four cells of 8 channels, whatever network the limits refer to.
     small = replace(of_supernet, space="darts", dataset="digits", settings=(), training=TrainingSpec("search-digits-cells", "", ""))
     known: Any = space_of("darts[cells=4,channels=8]")
     costs, fixed = known.edge_costs("params", task_of("digits")), known.fixed_cost("params", task_of("digits"))
-    expected = fixed, 2.0 * (fixed + sum(float(each.sum()) / 8 for each in costs))  # `none` is the least of every edge
+    expected = fixed, 2.0 * (fixed + sum(float(each.sum()) / 8 for each in costs))  # `none` is the cheapest operation of every edge
     assert default_range(small, "params", (1e6,)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_trial_takes_the_rows_of_its_resources_into_its_identity(trial: Trial, tmp_path: Path) -> None:
+def test_rows_of_the_graphs_are_part_of_the_identity(trial: Trial, tmp_path: Path) -> None:
     graphs = built(trial, tmp_path / "graphs")
     found = looked_up(trial, graphs_of(trial, graphs, "graphs.json"))
     rows = dict(found.settings)["lookup"]
@@ -220,7 +220,7 @@ def test_a_trial_takes_the_rows_of_its_resources_into_its_identity(trial: Trial,
         graphs_of(trial_in(tmp_path, draws=3), graphs, "graphs.json")
 
 
-def test_dca_nas_takes_such_rows() -> None:
+def test_dca_nas_accepts_the_rows() -> None:
     rows = [["latency_ms", 1.0, 2.0], ["latency_ms", 2.0, 3.0]]
     settings = find_method("dca_nas").settings({"lookup": rows})
     assert settings["lookup"] == rows
@@ -231,7 +231,7 @@ def test_dca_nas_takes_such_rows() -> None:
 # --- files ------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_graphs_are_written_read_and_added_to(trial: Trial, tmp_path: Path) -> None:
+def test_graphs_are_written_read_and_extended(trial: Trial, tmp_path: Path) -> None:
     graphs, path = built(trial, tmp_path / "graphs"), tmp_path / "new" / "graphs.json"
     write_graphs(graphs[:1], path)
     assert read_graphs(path) == graphs[:1]
@@ -243,7 +243,7 @@ def test_graphs_are_written_read_and_added_to(trial: Trial, tmp_path: Path) -> N
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_table_has_a_line_a_search_with_what_the_envelope_promises() -> None:
+def test_csv_has_a_line_for_each_search_with_the_envelope() -> None:
     graph = Graph("b", "dca_nas", "nasbench201", "cifar10", "fpga", "latency_ms", ((1.0, 5.0), (1.0, 2.0), (2.0, 4.0)), (3.0,), 4, 40, 1.0)
     assert graphs_csv([graph]).splitlines() == [
         "method,space,dataset,device,resource,search_limit,delivered,envelope,basis",
@@ -254,7 +254,7 @@ def test_the_table_has_a_line_a_search_with_what_the_envelope_promises() -> None
     ]
 
 
-def test_a_graph_with_nothing_in_it_can_be_drawn(tmp_path: Path) -> None:
+def test_empty_graph_can_be_drawn(tmp_path: Path) -> None:
     draw([Graph("b", "dca_nas", "nasbench201", "cifar10", None, "macs", (), (3.0,), 1, 0, 0.0)], tmp_path / "x.png")
     draw([], tmp_path / "y.png")
     assert (tmp_path / "x.png").stat().st_size > 1000 and (tmp_path / "y.png").exists()
@@ -267,11 +267,11 @@ def test_a_graph_with_nothing_in_it_can_be_drawn(tmp_path: Path) -> None:
 def test_a_damaged_file_is_refused_with_its_name(text: str, tmp_path: Path) -> None:
     path = tmp_path / "graphs.json"
     path.write_text(text)
-    with pytest.raises(LookupGraphError, match=re.escape(f"{path} is no file of look-up graphs, or a damaged one (")):
+    with pytest.raises(LookupGraphError, match=re.escape(f"{path} is not a file of look-up graphs, or is damaged (")):
         read_graphs(path)
 
 
-def test_a_file_that_is_missing_or_of_another_schema_says_so(tmp_path: Path) -> None:
+def test_missing_file_and_unknown_schema_are_reported(tmp_path: Path) -> None:
     with pytest.raises(LookupGraphError, match="make them with `budgetnas lookup-graph STUDY`"):
         read_graphs(tmp_path / "graphs.json")
     (tmp_path / "graphs.json").write_text(json.dumps({"schema": 7, "graphs": []}))
@@ -280,23 +280,23 @@ def test_a_file_that_is_missing_or_of_another_schema_says_so(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("given", [(0.0, 1.0), (2.0, 1.0), (1.0, float("inf")), (1.0, 2.0, 1), (1.0, 2.0, 5, 0)], ids=str)
-def test_a_grid_that_is_none_is_refused(given: Any) -> None:
-    with pytest.raises(LookupGraphError, match="no grid of"):
+def test_impossible_grid_is_refused(given: Any) -> None:
+    with pytest.raises(LookupGraphError, match="cannot make a grid of"):
         Grid(*given)
 
 
-def test_a_file_of_another_version_says_so(tmp_path: Path) -> None:
+def test_file_of_another_version_is_reported(tmp_path: Path) -> None:
     (tmp_path / "graphs.json").write_text('{"schema": 1, "graphs": []}')
     with pytest.raises(LookupGraphError, match="has look-up graphs of schema 1, not 2; delete it and make them again"):
         read_graphs(tmp_path / "graphs.json")
 
 
-def test_what_is_no_file_is_not_called_damaged(tmp_path: Path) -> None:
+def test_folder_is_not_reported_as_damaged(tmp_path: Path) -> None:
     with pytest.raises(LookupGraphError, match=r"cannot read look-up graphs from .*: Is a directory; name a file that can be read"):
         read_graphs(tmp_path)
 
 
-def test_graphs_of_other_settings_share_a_file_and_one_made_again_replaces_the_older(trial: Trial, tmp_path: Path) -> None:
+def test_graphs_of_other_settings_are_kept_and_older_ones_replaced(trial: Trial, tmp_path: Path) -> None:
     graphs, path = built(trial, tmp_path / "graphs"), tmp_path / "graphs.json"
     write_graphs(graphs, path)
     other = replace(graphs[0], basis="of other settings")

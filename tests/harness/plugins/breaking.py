@@ -1,4 +1,4 @@
-"""Methods that break one clause of the contract each, and are otherwise sound."""
+"""Methods that each break one clause of the contract and are otherwise sound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from budgetnas.spaces.space import sample
 
 @dataclass(frozen=True)
 class Sound:
-    """Random search among the feasible, written as a user would."""
+    """Random search among feasible architectures, written as a user would write it."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
     draws: int = 5_000

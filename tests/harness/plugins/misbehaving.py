@@ -1,4 +1,4 @@
-"""Methods that do to a trial what a user's method may do by accident, for the tests of confinement. Each does it at its first step."""
+"""Methods for the tests of confinement. Each makes, at its first step, a mistake that a user's method may make."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from budgetnas.spaces.space import sample
 
 @dataclass(frozen=True)
 class Good:
-    """Behaves."""
+    """A method without a fault."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACCURACY})
 
     def search(self, problem, evaluator, rng):
-        """Ask at random until the allowance is spent."""
+        """Ask about random architectures until the allowance is spent."""
         self.before(problem, evaluator)
         while True:
             arch = sample(problem.space, rng)
@@ -33,7 +33,7 @@ class Good:
             yield (arch,)
 
     def before(self, problem, evaluator):
-        """Do nothing; others do here what they are named after."""
+        """Do nothing. Subclasses make here the mistake that they are named after."""
 
 
 class Raises(Good):

@@ -1,4 +1,4 @@
-"""An evaluator of tests: the more parameters, the better. It needs no recipe and reads no table."""
+"""An evaluator for tests: more parameters mean a higher accuracy. It needs no recipe and reads no table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from budgetnas.spaces.space import Space
 
 
 class ParameterCount:
-    """Answers with a share that grows with the parameters [%]."""
+    """Answers with an accuracy [%] that grows with the number of parameters."""
 
     offers = frozenset({Need.ACCURACY})
 

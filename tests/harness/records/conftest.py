@@ -1,4 +1,4 @@
-"""Rows of made-up records, the same ones in every run, and folders that cannot be written."""
+"""Fixtures: rows of made-up records, the same in every run, and folders that cannot be written."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def _made_row(number: int, size: int = 200, version: int = 0, status: str = "ok"
 
 @pytest.fixture(scope="session")
 def make_row() -> MakeRow:
-    """Make the row of trial `number`: about `size` bytes of content, another one for every `version`."""
+    """Return a function that makes the row of trial `number`: about `size` bytes of content, different for every `version`."""
     return _made_row
 
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Callable[[Path], Path]]:
-    """Copy a folder to where nobody may write, not even the superuser, and return the copy."""
+    """Return a function that copies a folder to a place where nobody can write, not even the superuser, and returns the copy."""
     places: list[Path] = []
 
     def copy(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Rows on their way into the file: how many wait, for how long, and when each is reported."""
+"""Batches of rows: how many rows wait, for how long, and when each is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakeRow = Callable[..., Row]
 
 
 class Noted(Store):
-    """A store that notes what it is given, and keeps it unless it is told to refuse."""
+    """A store that records every row it receives, and keeps it unless it is set to refuse."""
 
     def __init__(self) -> None:
         self.transactions: list[list[Row]] = []
@@ -41,7 +41,7 @@ def store() -> Noted:
     return Noted()
 
 
-def test_nothing_waits_for_more_than_so_many_rows(store: Noted, make_row: MakeRow) -> None:
+def test_rows_are_written_when_there_are_enough(store: Noted, make_row: MakeRow) -> None:
     reported: list[Row] = []
     commits = Commits(store, reported.append, Clock())
     rows = [make_row(number, 1) for number in range(2 * MOST_ROWS + 3)]
@@ -53,7 +53,7 @@ def test_nothing_waits_for_more_than_so_many_rows(store: Noted, make_row: MakeRo
     assert [len(rows) for rows in store.transactions] == [MOST_ROWS, MOST_ROWS, 3]
 
 
-def test_nothing_waits_for_longer_than_the_oldest_may(store: Noted, make_row: MakeRow) -> None:
+def test_rows_are_written_when_the_oldest_is_due(store: Noted, make_row: MakeRow) -> None:
     clock, reported = Clock(), list[Row]()
     commits = Commits(store, reported.append, clock)
     assert commits.seconds_left() is None
@@ -62,7 +62,7 @@ def test_nothing_waits_for_longer_than_the_oldest_may(store: Noted, make_row: Ma
     assert commits.seconds_left() == MOST_SECONDS
     clock.now += 0.75 * MOST_SECONDS
     commits.add(make_row(1))
-    assert commits.seconds_left() == 0.25 * MOST_SECONDS  # of the first one
+    assert commits.seconds_left() == 0.25 * MOST_SECONDS  # of the first row
     commits.write_if_due()
     assert reported == []
     clock.now += 0.25 * MOST_SECONDS
@@ -71,7 +71,7 @@ def test_nothing_waits_for_longer_than_the_oldest_may(store: Noted, make_row: Ma
     assert reported == [make_row(0), make_row(1)] and commits.seconds_left() is None
     clock.now += 100.0
     commits.add(make_row(2))
-    assert commits.seconds_left() == MOST_SECONDS  # it begins anew
+    assert commits.seconds_left() == MOST_SECONDS  # counted from the new row
 
 
 @given(waits=st.lists(st.floats(0, 2 * MOST_SECONDS), max_size=120))
@@ -95,9 +95,7 @@ def test_every_row_is_written_once_in_order_and_reported_after_that(make_row: Ma
 
 
 @pytest.mark.parametrize("stop", [RunError("no space"), KeyboardInterrupt()])
-def test_what_could_not_be_written_is_not_reported_and_still_there_to_be_written(
-    store: Noted, make_row: MakeRow, stop: BaseException
-) -> None:
+def test_rows_of_a_failed_write_are_not_reported_and_kept(store: Noted, make_row: MakeRow, stop: BaseException) -> None:
     reported: list[Row] = []
     commits = Commits(store, reported.append, Clock())
     commits.add(make_row(0))
@@ -112,7 +110,7 @@ def test_what_could_not_be_written_is_not_reported_and_still_there_to_be_written
     assert store.transactions == [[make_row(0), make_row(1)]]
 
 
-def test_an_interruption_while_rows_are_reported_writes_none_twice(store: Noted, make_row: MakeRow) -> None:
+def test_interrupted_report_writes_no_row_twice(store: Noted, make_row: MakeRow) -> None:
     def interrupt(row: Row) -> None:
         raise KeyboardInterrupt
 
@@ -127,11 +125,11 @@ def test_an_interruption_while_rows_are_reported_writes_none_twice(store: Noted,
 
 @settings(max_examples=10)  # a commit waits for the disk
 @given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=5))
-def test_what_was_reported_is_in_the_file(make_row: MakeRow, tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
+def test_reported_rows_are_in_the_file(make_row: MakeRow, tmp_path_factory: pytest.TempPathFactory, sizes: list[int]) -> None:
     root: Path = tmp_path_factory.mktemp("run")
     store, number = Store(root), 0
     store.create()
-    # Another connection each time, so that nothing is only in this one's memory.
+    # A new connection each time, so that nothing comes from the memory of this one.
     commits = Commits(store, lambda row: None if Store(root).row(row.identity) == row else pytest.fail("it is not there"), Clock())
     for size in sizes:
         for _ in range(size):

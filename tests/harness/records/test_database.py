@@ -1,4 +1,4 @@
-"""The file of records: what is read is what was written, and whatever is wrong with the file or a record is one line that names it."""
+"""The file of records: rows are read as they were written, and every damage gives a one-line error that names the file or the record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows(make_row: MakeRow) -> list[Row]:
 
 @pytest.fixture(scope="session")
 def written(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with all rows; to be copied."""
+    """Return a run folder with all rows; tests copy it."""
     store = Store(tmp_path_factory.mktemp("written") / "run")
     store.create()
     for start in range(0, len(rows), 5):
@@ -64,7 +64,7 @@ JSON = st.recursive(
 
 
 @given(trial=JSON, more=st.dictionaries(st.text("abc", min_size=1), JSON), timing=st.dictionaries(st.text("abc"), JSON))
-def test_a_row_gives_back_the_canonical_bytes(trial: Any, more: dict[str, Any], timing: dict[str, Any]) -> None:
+def test_row_returns_the_canonical_bytes(trial: Any, more: dict[str, Any], timing: dict[str, Any]) -> None:
     record = more | {"identity": identity_of(trial), "status": "ok", "trial": trial}
     row = Row.of(record, timing)
     assert row.json() == canonical_json(record).encode() and row.record() == record
@@ -72,7 +72,7 @@ def test_a_row_gives_back_the_canonical_bytes(trial: Any, more: dict[str, Any], 
 
 
 @given(number=st.integers(0, 23), more=st.integers(0, 10**9), new=st.binary(min_size=1, max_size=5))
-def test_whatever_bytes_of_the_content_change_it_is_refused(rows: list[Row], number: int, more: int, new: bytes) -> None:
+def test_changed_content_is_refused(rows: list[Row], number: int, more: int, new: bytes) -> None:
     row = rows[number]
     place = more % len(row.content)
     content = row.content[:place] + new + row.content[place + len(new) :]
@@ -81,12 +81,12 @@ def test_whatever_bytes_of_the_content_change_it_is_refused(rows: list[Row], num
         assert damaged.record() == row.record()
         return
     try:
-        assert damaged.json() == row.json()  # bits that zlib does not look at, such as the level of compression
+        assert damaged.json() == row.json()  # zlib ignores some bits, such as the compression level
     except ValueError as error:
         assert str(error) == "it was changed or damaged"
 
 
-def test_a_content_that_grows_beyond_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, make_row: MakeRow) -> None:
+def test_content_that_decompresses_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch, make_row: MakeRow) -> None:
     row = make_row(0)
     monkeypatch.setattr(module, "LARGEST_RECORD", len(row.json()) + 1)
     assert row.record()["trial"] == {"seed": 0}
@@ -97,7 +97,7 @@ def test_a_content_that_grows_beyond_all_bounds_is_refused(monkeypatch: pytest.M
 
 @settings(max_examples=15)  # a commit waits for the disk
 @given(order=st.permutations(range(24)), chunk=st.integers(1, 30), parts=st.integers(5, 24))
-def test_rows_come_sorted_whatever_the_order_of_writing(
+def test_rows_are_sorted_in_any_order_of_writing(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], order: Sequence[int], chunk: int, parts: int
 ) -> None:
     database = Database(tmp_path_factory.mktemp("order") / "records.sqlite")
@@ -110,16 +110,16 @@ def test_rows_come_sorted_whatever_the_order_of_writing(
     assert [database.row(row.identity) for row in expected] == expected
 
 
-def test_many_statuses_are_read_in_parts(store: Store, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_statuses_are_read_in_chunks(store: Store, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 0.05)  # 5 rows
     assert store.statuses() == {row.identity: row.status for row in rows}
 
 
-def test_a_record_that_is_written_again_takes_the_place_of_the_first_and_its_attempts_count_on(store: Store, make_row: MakeRow) -> None:
+def test_record_written_again_replaces_the_first_and_adds_its_attempts(store: Store, make_row: MakeRow) -> None:
     store.write_rows([make_row(1, version=1, status="failed", timing=1.5)])
     store.write_rows([make_row(1, version=2, timing=2.5, attempts=3)])
     found = store.row(make_row(1).identity)
-    assert (found.status, found.record()["version"], found.attempts) == ("ok", 2, 5)  # one from the start, one, and three
+    assert (found.status, found.record()["version"], found.attempts) == ("ok", 2, 5)  # 1 from the fixture, then 1 and 3
     assert store.timing(found.identity) == {"trial_seconds": 2.5}
     assert len(list(store.rows())) == 24
 
@@ -134,7 +134,7 @@ def test_rows_are_written_all_or_none(store: Store, rows: list[Row], make_row: M
     assert make_row(100).identity in store.done()
 
 
-def test_what_is_deleted_or_replaced_leaves_no_trace_in_the_file(store: Store, rows: list[Row], make_row: MakeRow) -> None:
+def test_deleted_and_replaced_rows_leave_no_trace_in_the_file(store: Store, rows: list[Row], make_row: MakeRow) -> None:
     for row in rows[:8]:
         assert row.content[:40] in store.database.path.read_bytes()
     store.discard([row.identity for row in rows[:4]])
@@ -155,7 +155,7 @@ DAMAGES: dict[str, tuple[str, tuple[Any, ...], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_changed_record_is_refused_by_the_name_of_its_trial_and_the_others_are_read(store: Store, rows: list[Row], damage: str) -> None:
+def test_changed_record_is_refused_by_name_and_the_others_are_read(store: Store, rows: list[Row], damage: str) -> None:
     statement, values, reason = DAMAGES[damage]
     change(store.database.path, statement, *values, rows[1].identity)
     store.check()
@@ -167,7 +167,7 @@ def test_a_changed_record_is_refused_by_the_name_of_its_trial_and_the_others_are
             assert store.checked(row)["identity"] == row.identity
 
 
-def test_two_records_that_changed_places_are_refused(store: Store, rows: list[Row]) -> None:
+def test_two_swapped_records_are_refused(store: Store, rows: list[Row]) -> None:
     first, second = rows[1], rows[2]
     for identity, row in ((first.identity, second), (second.identity, first)):
         values = (row.content, row.sha256, row.status, identity)
@@ -178,7 +178,7 @@ def test_two_records_that_changed_places_are_refused(store: Store, rows: list[Ro
 
 
 @pytest.mark.parametrize("record", [[], None, 5, {}, {"identity": "x", "status": "ok"}, "nested"])
-def test_a_json_value_that_is_no_record_is_refused(store: Store, rows: list[Row], record: Any) -> None:
+def test_json_value_that_is_not_a_record_is_refused(store: Store, rows: list[Row], record: Any) -> None:
     text = b"[" * 100_000 + b"]" * 100_000 if record == "nested" else canonical_json(record).encode()
     values = (zlib.compress(text), module.hashlib.sha256(text).hexdigest(), rows[1].identity)
     change(store.database.path, "UPDATE records SET content = ?, sha256 = ? WHERE identity = ?", *values)
@@ -187,10 +187,10 @@ def test_a_json_value_that_is_no_record_is_refused(store: Store, rows: list[Row]
 
 
 @pytest.mark.parametrize("timing", ["", "{", "[]", "5", "[" * 100_000, '{"a"'])
-def test_a_damaged_timing_is_refused_by_the_name_of_its_trial(store: Store, rows: list[Row], timing: str) -> None:
+def test_damaged_timing_is_refused_by_name(store: Store, rows: list[Row], timing: str) -> None:
     change(store.database.path, "UPDATE records SET timing = ? WHERE identity = ?", timing, rows[1].identity)
     assert store.get(rows[1].identity) == rows[1].record()
-    if timing == "[]":  # it is nothing, as a mapping
+    if timing == "[]":  # an empty list is read as an empty mapping
         assert store.timing(rows[1].identity) == {}
         return
     with pytest.raises(RunError, match=f"the timing of trial {rows[1].identity} in .* is damaged"):
@@ -201,8 +201,8 @@ def test_a_damaged_timing_is_refused_by_the_name_of_its_trial(store: Store, rows
     ("column", "value"),
     [("content", 5), ("content", "text"), ("timing", b"\x00"), ("attempts", "often"), ("format", 1.5), ("status", b"ok"), ("sha256", 7.5)],
 )
-def test_a_value_of_another_type_is_damage(store: Store, rows: list[Row], column: str, value: Any) -> None:
-    # An application that writes into the file by itself; a TEXT column turns numbers into texts.
+def test_value_of_the_wrong_type_is_damage(store: Store, rows: list[Row], column: str, value: Any) -> None:
+    # As if another application had written into the file. A TEXT column converts numbers to texts.
     change(store.database.path, f"UPDATE records SET {column} = ? WHERE identity = ?", value, rows[1].identity)
     with pytest.raises(RunError) as error:
         store.check()  # newer versions of SQLite find it
@@ -210,14 +210,14 @@ def test_a_value_of_another_type_is_damage(store: Store, rows: list[Row], column
     one_line(error, store.database.path)
 
 
-def test_a_status_that_is_none_is_found_without_reading_the_records(store: Store, rows: list[Row]) -> None:
+def test_unknown_status_is_found_without_reading_the_records(store: Store, rows: list[Row]) -> None:
     change(store.database.path, "UPDATE records SET status = 'fine' WHERE identity = ?", rows[1].identity)
     with pytest.raises(RunError, match="a status is neither ok nor failed"):
         store.statuses()
 
 
 def in_its_place(path: Path, what: str) -> None:
-    """Put something that is no file of records where the file should be."""
+    """Put something that is not a file of records where the file should be."""
     if what == "text":
         path.write_text("identity,status\n" * 1_000)
     elif what == "empty":
@@ -257,7 +257,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("what", PLACES)
-def test_what_is_no_file_of_records_is_refused_by_name_and_left_as_it_is(tmp_path: Path, what: str) -> None:
+def test_any_other_file_is_refused_by_name_and_left_unchanged(tmp_path: Path, what: str) -> None:
     store = Store(tmp_path)
     path = store.database.path
     in_its_place(path, what)
@@ -269,10 +269,10 @@ def test_what_is_no_file_of_records_is_refused_by_name_and_left_as_it_is(tmp_pat
     with pytest.raises(RunError), store.locked():
         pytest.fail("the run was begun")
     assert before is None or path.read_bytes() == before
-    assert store.holds_records()  # something is there, so nobody starts anew
+    assert store.holds_records()  # something exists there, so no run starts from scratch
 
 
-def test_a_file_of_ours_without_the_table_is_damage(tmp_path: Path) -> None:
+def test_file_without_the_table_is_damage(tmp_path: Path) -> None:
     store = Store(tmp_path)
     in_its_place(store.database.path, "ours without a table")
     for use in (store.statuses, lambda: list(store.rows()), lambda: store.get("0" * 64)):
@@ -281,7 +281,7 @@ def test_a_file_of_ours_without_the_table_is_damage(tmp_path: Path) -> None:
         one_line(error, store.database.path)
 
 
-def test_a_file_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
+def test_reading_a_missing_file_does_not_create_it(tmp_path: Path) -> None:
     database = Database(tmp_path / "records.sqlite")
     uses = (database.check, database.statuses, lambda: list(database.rows()), lambda: database.row("x"), lambda: database.write([]))
     for use in uses:
@@ -295,7 +295,7 @@ def test_a_file_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None
 
 
 def refused_or_the_same(store: Store, expected: dict[str, Row]) -> str:
-    """Read everything as a run and its pages do; return 'refused' (the file), 'named' (a record) or 'same'. Fewer rows are no answer."""
+    """Read everything as a run and its pages do; return 'refused' (the file), 'named' (a record) or 'same'. Missing rows are a failure."""
     try:
         store.check()
         statuses = store.statuses()
@@ -319,7 +319,7 @@ def expected_of(rows: list[Row]) -> dict[str, Row]:
     return {row.identity: row for row in sorted(rows, key=lambda row: row.identity)}
 
 
-def test_a_file_that_is_cut_off_is_refused(store: Store, rows: list[Row]) -> None:
+def test_truncated_file_is_refused(store: Store, rows: list[Row]) -> None:
     whole = store.database.path.read_bytes()
     assert refused_or_the_same(store, expected_of(rows)) == "same"
     lengths = {len(whole) * part // 20 for part in range(20)} | {1, 99, 100, 511, 512, PAGE_BYTES, len(whole) - PAGE_BYTES}
@@ -328,7 +328,7 @@ def test_a_file_that_is_cut_off_is_refused(store: Store, rows: list[Row]) -> Non
         assert refused_or_the_same(store, expected_of(rows)) == "refused", length
         with pytest.raises(RunError), store.locked():
             pytest.fail("the run was begun")
-    store.database.path.write_bytes(whole[:-1])  # of a page that is not full, perhaps
+    store.database.path.write_bytes(whole[:-1])  # the last page may not be full
     assert refused_or_the_same(store, expected_of(rows))
 
 
@@ -344,7 +344,7 @@ def test_a_garbled_page_never_hides_a_row(store: Store, rows: list[Row]) -> None
         for garbled in (rng.randbytes(PAGE_BYTES), bytes(PAGE_BYTES), whole[another : another + PAGE_BYTES]):
             store.database.path.write_bytes(whole[:start] + garbled + whole[end:])
             answers.add(refused_or_the_same(store, expected_of(rows)))
-            assert answers <= {"refused", "named"}, number  # every page holds something
+            assert answers <= {"refused", "named"}, number  # no page is empty
     assert answers == {"refused", "named"}
 
 
@@ -356,7 +356,7 @@ def test_changed_bits_never_hide_a_row(store: Store, rows: list[Row]) -> None:
     for _ in range(500):
         content = bytearray(whole)
         page = rng.randrange(len(whole) // PAGE_BYTES) * PAGE_BYTES
-        for _ in range(rng.choice([1, 1, 3])):  # in the header of a page, where a bit does most, or anywhere in it
+        for _ in range(rng.choice([1, 1, 3])):  # in the header of a page, where a bit matters most, or anywhere in the page
             content[page + rng.randrange(rng.choice([200, PAGE_BYTES]))] ^= 1 << rng.randrange(8)
         store.database.path.write_bytes(content)
         answers.add(refused_or_the_same(store, expected_of(rows)))
@@ -364,7 +364,7 @@ def test_changed_bits_never_hide_a_row(store: Store, rows: list[Row]) -> None:
 
 
 def test_an_index_that_differs_from_the_table_is_refused(store: Store, rows: list[Row]) -> None:
-    """SQLite's quick check does not see it: the trial would be run again and stand in the file twice."""
+    """SQLite's quick check does not detect it: the trial would run again and be in the file twice."""
     whole = store.database.path.read_bytes()
     name, found = rows[0].identity.encode(), 0
     for place in [at for at in range(len(whole)) if whole.startswith(name, at)]:
@@ -376,11 +376,11 @@ def test_an_index_that_differs_from_the_table_is_refused(store: Store, rows: lis
         found += quick == "ok"
         with pytest.raises(RunError, match="is cut off or damaged"):
             store.check()
-    assert found  # the test has met what it is about
+    assert found  # at least one change reached the index
 
 
 @pytest.mark.parametrize("use", ["read", "write", "discard", "check"])
-def test_a_file_that_others_hold_for_too_long_is_one_line(store: Store, rows: list[Row], use: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_locked_for_too_long_gives_one_line(store: Store, rows: list[Row], use: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     with closing(sqlite3.connect(store.database.path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -390,12 +390,12 @@ def test_a_file_that_others_hold_for_too_long_is_one_line(store: Store, rows: li
             "discard": lambda: store.discard(["x"]),
             "check": store.check,
         }
-        with pytest.raises(RunError, match="is in use by another process for over 0 s; wait for it and try again"):
+        with pytest.raises(RunError, match="has been in use by another process for over 0 s; wait and try again"):
             uses[use]()
     assert store.statuses() == {row.identity: row.status for row in rows}
 
 
-def test_a_killed_process_leaves_nothing_of_a_file_that_was_being_made(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_creation_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for name in (".records.sqlite.x.partial", ".records.sqlite.x.partial-journal"):
         (tmp_path / name).write_bytes(b"half")
@@ -403,7 +403,7 @@ def test_a_killed_process_leaves_nothing_of_a_file_that_was_being_made(tmp_path:
         assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "context", "records.sqlite", "timings"]
 
 
-def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_creation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(path: Path) -> Any:
         raise sqlite3.OperationalError("disk I/O error")
 

@@ -1,4 +1,4 @@
-"""Exports: the records as they are, or their values as tables, in the order of identities; and what is saved of a damaged file."""
+"""Exports: records as JSON lines, tables or SQLite files, sorted by identity; and the recovery of a damaged file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RECORDS = [json.loads(TEXTS[identity]) for identity in sorted(TEXTS)]
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with all records; to be read, or copied."""
+    """Return a run folder with all records; tests read or copy it."""
     store = Store(tmp_path_factory.mktemp("written") / "run")
     store.create()
     store.write_rows(ROWS)
@@ -52,14 +52,14 @@ def exported(rows: Iterator[Row], format: Format) -> bytes:
     return out.getvalue()
 
 
-def test_there_is_something_to_export() -> None:
+def test_fixture_has_records_of_every_kind() -> None:
     assert len(ROWS) == 28 and {row.status for row in ROWS} == {"ok", "failed"}
     assert {record["trial"].get("training", {}).get("evaluator") for record in RECORDS} == {None, "supernet"}
 
 
 @settings(max_examples=15)  # a commit waits for the disk
 @given(order=st.permutations(range(len(ROWS))), parts=st.integers(7, 28))
-def test_lines_are_the_canonical_records_sorted_whatever_the_order_of_writing(
+def test_json_lines_are_the_canonical_records_sorted_by_identity(
     tmp_path_factory: pytest.TempPathFactory, order: Sequence[int], parts: int
 ) -> None:
     database = Database(tmp_path_factory.mktemp("order") / "records.sqlite")
@@ -69,7 +69,7 @@ def test_lines_are_the_canonical_records_sorted_whatever_the_order_of_writing(
     assert exported(database.rows(), Format.JSONL) == LINES
 
 
-# How each column is read off a record, written down a second time.
+# How to read each column from a record, written independently of the code.
 SOURCES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "identity": lambda record: record["identity"],
     "space": lambda record: record["trial"]["space"],
@@ -102,11 +102,11 @@ SOURCES: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-def test_every_column_is_the_value_of_the_record() -> None:
+def test_every_column_has_the_value_of_the_record() -> None:
     assert set(SOURCES) == set(COLUMNS)
     for record in RECORDS:
         assert flat(record) == {name: source(record) for name, source in SOURCES.items()}
-    for name in COLUMNS:  # the fixture has a value for each, so that none goes untested
+    for name in COLUMNS:  # the fixture has a value for each column, so that none is untested
         known = any(source(record) is not None for source in [SOURCES[name]] for record in RECORDS)
         assert known or name in ("allowance_seconds", "energy_mj"), name
 
@@ -136,7 +136,7 @@ def test_a_csv_table_has_the_values_to_the_last_digit(tmp_path: Path) -> None:
 
 
 @given(failure=st.text(st.characters(codec="utf-8")), number=st.floats(allow_nan=False, allow_infinity=False))
-def test_any_text_and_number_comes_through_a_table(failure: str, number: float) -> None:
+def test_any_text_and_number_survives_a_table(failure: str, number: float) -> None:
     record = RECORDS[0] | {"failure": failure, "simulated_seconds": number}
     rows = [Row.of(record), Row.of(record)]
     out = io.BytesIO()
@@ -164,7 +164,7 @@ def test_a_run_without_records_is_an_empty_file_of_each_kind(tmp_path: Path, for
         assert list(Database(path).rows()) == []
 
 
-def test_a_new_sqlite_file_is_one_like_the_first(tmp_path: Path, make_row: MakeRow) -> None:
+def test_new_sqlite_file_has_the_same_rows(tmp_path: Path, make_row: MakeRow) -> None:
     first, second = Database(tmp_path / "first"), Database(tmp_path / "second")
     first.create()
     rows = [*ROWS, *(make_row(number, size=20_000, attempts=number + 1) for number in range(5))]
@@ -197,20 +197,20 @@ def damaged(record: dict[str, Any], **changes: Any) -> Row:
         {"failure": 7},
     ],
 )
-def test_a_record_that_does_not_fit_a_table_is_named_and_no_file_is_left(tmp_path: Path, format: Format, changes: dict[str, Any]) -> None:
-    if changes == {"final": []}:  # as if nothing was recommended
+def test_record_that_does_not_fit_a_table_is_named_and_the_old_file_stays(tmp_path: Path, format: Format, changes: dict[str, Any]) -> None:
+    if changes == {"final": []}:  # read as if nothing was recommended
         assert flat(RECORDS[0] | changes)["test"] is None
         return
     path = tmp_path / "table"
     path.write_text("of before")
     row = damaged(RECORDS[0], **changes)
-    with pytest.raises(RunError, match=f"the record of trial {row.identity} is no record of a search .*; export it as jsonl"):
+    with pytest.raises(RunError, match=f"the record of trial {row.identity} is not one of a search .*; export it as jsonl"):
         export_to([ROWS[0], row], format, path)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("table", "of before")]
 
 
 @pytest.mark.parametrize("format", Format)
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, format: Format) -> None:
+def test_unwritable_path_gives_one_line(tmp_path: Path, format: Format) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     for out, reason in ((tmp_path / "folder", "Is a directory"), (tmp_path / "file" / "below", "File exists")):
@@ -225,11 +225,11 @@ def one_line(result: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 @pytest.mark.slow
-def test_the_command(written: Path, command: Command, tmp_path: Path) -> None:
+def test_export_command(written: Path, command: Command, tmp_path: Path) -> None:
     shown = command("export", str(written))
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, LINES.decode(), "28 records\n")
-    told = command("export", str(written), "--format", "csv", "--out", "table.csv")
-    assert (told.returncode, told.stdout, told.stderr) == (0, "28 records in table.csv\n", "")
+    saved = command("export", str(written), "--format", "csv", "--out", "table.csv")
+    assert (saved.returncode, saved.stdout, saved.stderr) == (0, "28 records in table.csv\n", "")
     assert command("export", str(written), "--format", "csv").stdout == (tmp_path / "table.csv").read_text()
     for format in ("parquet", "sqlite"):
         refused = one_line(command("export", str(written), "--format", format), code=2)
@@ -240,7 +240,7 @@ def test_the_command(written: Path, command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_who_has_enough_ends_the_command_quietly(command: Command, tmp_path: Path, make_row: MakeRow) -> None:
+def test_closed_pipe_ends_the_command_quietly(command: Command, tmp_path: Path, make_row: MakeRow) -> None:
     store = Store(tmp_path / "run")
     store.create()
     store.write_rows([make_row(number, size=2_000) for number in range(100)])  # more than a pipe holds
@@ -249,13 +249,13 @@ def test_a_reader_who_has_enough_ends_the_command_quietly(command: Command, tmp_
         assert process.stdout is not None and process.stderr is not None
         first = process.stdout.readline()
         process.stdout.close()
-        said = process.stderr.read()
+        errors = process.stderr.read()
         code = process.wait()
-    assert (first, said, code) == (next(store.rows()).json() + b"\n", b"", 141)
+    assert (first, errors, code) == (next(store.rows()).json() + b"\n", b"", 141)
 
 
 @pytest.mark.slow
-def test_a_damaged_record_is_named_by_the_command_and_left_out_with_recover(written: Path, command: Command, tmp_path: Path) -> None:
+def test_damaged_record_is_named_and_left_out_with_recover(written: Path, command: Command, tmp_path: Path) -> None:
     root = tmp_path / "run"
     shutil.copytree(written, root)
     victim = RECORDS[3]["identity"]
@@ -270,14 +270,14 @@ def test_a_damaged_record_is_named_by_the_command_and_left_out_with_recover(writ
 
 
 @pytest.mark.slow
-def test_a_damaged_file_is_saved_as_its_own_error_says(command: Command, tmp_path: Path, make_row: MakeRow) -> None:
+def test_damaged_file_is_recovered_as_its_error_message_advises(command: Command, tmp_path: Path, make_row: MakeRow) -> None:
     store = Store(tmp_path / "run")
     store.create()
     rows = {row.identity: row for row in (make_row(number, size=3_000, attempts=2) for number in range(40))}
     store.write_rows(list(rows.values()))
     path = store.database.path
     content = bytearray(path.read_bytes())
-    content[:PAGE_BYTES] = hashlib.sha256(b"garbled").digest() * (PAGE_BYTES // 32)  # what the whole table hangs on
+    content[:PAGE_BYTES] = hashlib.sha256(b"garbled").digest() * (PAGE_BYTES // 32)  # the root page of the table
     content[-2 * PAGE_BYTES : -PAGE_BYTES] = bytes(PAGE_BYTES)
     path.write_bytes(content)
     refused = one_line(command("export", str(store.root)), code=1)
@@ -294,7 +294,7 @@ def test_a_damaged_file_is_saved_as_its_own_error_says(command: Command, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["nothing", "text", "empty"])
-def test_recovery_from_what_holds_no_record(command: Command, tmp_path: Path, what: str) -> None:
+def test_recovery_without_any_record(command: Command, tmp_path: Path, what: str) -> None:
     root = tmp_path / "run"
     root.mkdir()
     if what != "nothing":

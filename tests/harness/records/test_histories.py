@@ -1,4 +1,4 @@
-"""Histories: what a search kept of its steps is read back as it was, from Parquet as from the JSON of version 0.2."""
+"""Histories: the recorded steps of a search are read back unchanged, from Parquet and from the JSON of version 0.2."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDENTITIES = sorted(path.stem for path in (OLD / "histories").glob("*.json"))
 
 @dataclass
 class Relaxed:
-    """As much of a relaxation as a history needs."""
+    """The part of a relaxation that a history needs."""
 
     cells: list[SearchedCell]
     history: History
@@ -38,13 +38,13 @@ def relaxed(cells: list[dict[str, Any]], steps: list[dict[str, Any]], stages: li
 
 
 def filled(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a history in which every step has every figure: what a step did not have is None."""
+    """Return a history in which every step has every figure; figures that a step does not have are None."""
     names = {name for step in content["steps"] for name in step}
     return content | {"steps": [dict.fromkeys(names) | step for step in content["steps"]]}
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
-def test_a_history_of_version_02_is_read_and_written_anew_without_a_difference(tmp_path: Path, identity: str) -> None:
+def test_history_of_version_02_is_read_and_written_again_unchanged(tmp_path: Path, identity: str) -> None:
     content = json.loads((OLD / "histories" / f"{identity}.json").read_text(encoding="utf-8"))
     old = read_history(OLD, identity)
     assert old == content and old["steps"] and old["stages"]
@@ -53,13 +53,13 @@ def test_a_history_of_version_02_is_read_and_written_anew_without_a_difference(t
     assert [path.name for path in (tmp_path / "histories").iterdir()] == [f"{identity}.parquet"]
 
 
-def test_of_two_files_the_new_one_counts(tmp_path: Path) -> None:
+def test_parquet_file_takes_precedence_over_json(tmp_path: Path) -> None:
     shutil.copytree(OLD / "histories", tmp_path / "histories")
     write_history(tmp_path, IDENTITIES[0], [relaxed([], [{"step": 0, "loss": 1.5}], [])])
     assert read_history(tmp_path, IDENTITIES[0]) == {"cells": [], "steps": [{"step": 0, "loss": 1.5}], "stages": []}
 
 
-def test_nothing_was_relaxed(tmp_path: Path) -> None:
+def test_trial_without_a_relaxation_has_no_history(tmp_path: Path) -> None:
     assert read_history(tmp_path, "0" * 64) is None
 
 
@@ -81,14 +81,14 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(content=histories())
-def test_whatever_was_kept_is_read_back(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
+def test_any_history_is_read_back(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
     root = tmp_path_factory.getbasetemp()
     write_history(root, "x", [relaxed(**content)])
     found = read_history(root, "x")
     assert found == filled(content)
 
 
-def test_a_file_is_a_table_that_others_read(tmp_path: Path) -> None:
+def test_history_is_a_plain_parquet_table(tmp_path: Path) -> None:
     steps = [{"step": 0, "loss": 2.0}, {"step": 5, "loss": 1.0, "penalty": None}]
     cells = [{"name": "cell", "edges": [[0, 1]], "operations": ["none", "skip"]}]
     write_history(tmp_path, "x", [relaxed(cells, steps, [{"step": 3, "alphas": [[[0.5, -0.5]]]}])])
@@ -104,7 +104,7 @@ def test_a_file_is_a_table_that_others_read(tmp_path: Path) -> None:
 
 
 def refused(root: Path, path: Path) -> None:
-    with pytest.raises(RunError, match=f"{path} is no history; delete it"):
+    with pytest.raises(RunError, match=f"{path} is not a history, or is damaged; delete it"):
         read_history(root, path.stem)
 
 
@@ -119,7 +119,7 @@ def refused(root: Path, path: Path) -> None:
         {"step": [0], "figures": [True], "alphas": [None], "loss": [float("inf")]},
     ],
 )
-def test_a_table_of_something_else_is_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
+def test_table_with_other_columns_is_refused(tmp_path: Path, columns: dict[str, Any]) -> None:
     path = history_path(tmp_path, "x")
     path.parent.mkdir()
     pq.write_table(pa.table(columns).replace_schema_metadata({"cells": "[]"}), path)
@@ -134,7 +134,7 @@ def test_a_table_without_cells_is_refused(tmp_path: Path, metadata: dict[str, An
     refused(tmp_path, path)
 
 
-def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+def test_truncated_file_is_refused(tmp_path: Path) -> None:
     write_history(tmp_path, "x", [relaxed(**read_history(OLD, IDENTITIES[0]))])  # type: ignore[arg-type]
     path = history_path(tmp_path, "x")
     whole = path.read_bytes()
@@ -153,7 +153,7 @@ def test_a_changed_bit_is_refused_or_changes_no_figure(tmp_path_factory: pytest.
     write_history(root, "x", [relaxed(**expected)])
     path = history_path(root, "x")
     content = bytearray(path.read_bytes())
-    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # names and types, which have no checksum
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # the footer holds names and types, and has no checksum
     changed = int(place * len(content))
     content[changed] ^= 1 << bit
     path.write_bytes(content)
@@ -176,7 +176,7 @@ def test_a_damaged_history_of_version_02_is_refused(tmp_path: Path, damage: str)
     refused(tmp_path, path)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_folder_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "histories").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot write .*histories/x.parquet: File exists; make room or choose another folder"):
         write_history(tmp_path, "x", [relaxed([], [], [])])

@@ -20,7 +20,7 @@ values = st.recursive(
 )
 
 
-def test_the_text_is_sorted_bare_and_keeps_every_letter() -> None:
+def test_canonical_json_is_sorted_without_spaces_and_keeps_unicode() -> None:
     assert canonical_json({"b": [1, 2.0, None, True], "a": "Zürich\n"}) == '{"a":"Zürich\\n","b":[1,2.0,null,true]}'
 
 
@@ -30,7 +30,7 @@ def test_the_identity_is_the_sha256_of_the_text() -> None:
 
 
 @given(values)
-def test_reading_and_writing_again_gives_the_same_text(value: object) -> None:
+def test_canonical_json_survives_a_round_trip(value: object) -> None:
     text = canonical_json(value)
     assert json.loads(text) == value
     assert canonical_json(json.loads(text)) == text
@@ -50,6 +50,6 @@ def test_floats_come_back_bit_for_bit(number: float) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_what_json_has_no_word_for_is_refused(number: float) -> None:
+def test_nan_and_infinity_are_refused(number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json({"deep": [number]})

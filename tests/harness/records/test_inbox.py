@@ -1,4 +1,4 @@
-"""The inbox: what a confined process left is taken if it is the trial's record, and whatever else lies there is none and harms nobody."""
+"""The inbox: a file that holds the trial's record is taken; any other content is ignored and does no harm."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def header(row: Row, **changes: Any) -> bytes:
 
 @pytest.mark.parametrize("status", ["ok", "failed"])
 @pytest.mark.parametrize("size", [1, 100_000])
-def test_what_was_left_is_taken_once(tmp_path: Path, make_row: MakeRow, status: str, size: int) -> None:
+def test_row_is_taken_once(tmp_path: Path, make_row: MakeRow, status: str, size: int) -> None:
     row = make_row(3, size, status=status)
     inbox.leave(tmp_path, row)
     assert inbox.take(tmp_path, row.identity) == row
@@ -47,11 +47,11 @@ def test_what_was_left_is_taken_once(tmp_path: Path, make_row: MakeRow, status: 
     assert list((tmp_path / inbox.FOLDER).iterdir()) == []
 
 
-def test_nothing_was_left(tmp_path: Path) -> None:
+def test_missing_row_is_none(tmp_path: Path) -> None:
     assert inbox.take(tmp_path, "0" * 64) is None
 
 
-def test_a_disk_that_refuses_is_one_line(tmp_path: Path, make_row: MakeRow) -> None:
+def test_unwritable_inbox_gives_one_line(tmp_path: Path, make_row: MakeRow) -> None:
     (tmp_path / inbox.FOLDER).write_text("in the way")
     with pytest.raises(RunError, match=r"cannot write .*inbox/[0-9a-f]{64}: File exists; make room or choose another folder"):
         inbox.leave(tmp_path, make_row(0))
@@ -65,8 +65,8 @@ ROW_CHANGES: dict[str, Any] = {
     "an unknown status": {"status": "fine"},
     "a status that is a list": {"status": ["ok"]},
     "no timing": {"timing": ...},
-    "a timing that is no text": {"timing": {"trial_seconds": 1}},
-    "a timing that is no JSON": {"timing": "{"},
+    "a timing that is not a text": {"timing": {"trial_seconds": 1}},
+    "a timing that is not JSON": {"timing": "{"},
     "a timing that is a list": {"timing": "[]"},
     "a timing without an end": {"timing": "[" * 100_000},
     "a timing with a lone surrogate": {"timing": '{"a": "\udc80"}'},
@@ -76,7 +76,7 @@ ROW_CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("change", ROW_CHANGES)
-def test_a_header_that_is_wrong_makes_it_none(tmp_path: Path, make_row: MakeRow, change: str) -> None:
+def test_wrong_header_is_ignored(tmp_path: Path, make_row: MakeRow, change: str) -> None:
     row = make_row(0)
     path = put(tmp_path, row.identity, header(row, **ROW_CHANGES[change]) + row.content)
     assert inbox.take(tmp_path, row.identity) is None
@@ -105,7 +105,7 @@ def hostile(row: Row, other: Row) -> dict[str, bytes]:
     }
 
 
-def test_content_that_is_wrong_makes_it_none(tmp_path: Path, make_row: MakeRow) -> None:
+def test_wrong_content_is_ignored(tmp_path: Path, make_row: MakeRow) -> None:
     row = make_row(0)
     for name, content in hostile(row, make_row(1)).items():
         path = put(tmp_path, row.identity, content)
@@ -114,7 +114,7 @@ def test_content_that_is_wrong_makes_it_none(tmp_path: Path, make_row: MakeRow) 
 
 
 @given(place=st.integers(0, 10**6), new=st.binary(min_size=1, max_size=4))
-def test_changed_bytes_make_it_none_or_change_nothing_that_counts(
+def test_changed_bytes_are_ignored_or_change_no_record(
     tmp_path_factory: pytest.TempPathFactory, make_row: MakeRow, place: int, new: bytes
 ) -> None:
     root, row = tmp_path_factory.getbasetemp(), make_row(5)
@@ -125,7 +125,7 @@ def test_changed_bytes_make_it_none_or_change_nothing_that_counts(
     assert found is None or (found.record() == row.record() and isinstance(json.loads(found.timing), dict))
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_is_too_large_is_not_read(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
     row = make_row(0)
     content = header(row) + row.content
     monkeypatch.setattr(inbox, "LARGEST_BYTES", len(content))
@@ -136,7 +136,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, make_row: MakeRow,
     assert inbox.take(tmp_path, row.identity) is None and not path.exists()
 
 
-def test_what_is_no_file_is_none(tmp_path: Path, make_row: MakeRow) -> None:
+def test_anything_but_a_file_is_ignored(tmp_path: Path, make_row: MakeRow) -> None:
     row, other = make_row(0), make_row(1)
     left = put(tmp_path, other.identity, header(other) + other.content)
     path = tmp_path / inbox.FOLDER / row.identity
@@ -156,7 +156,7 @@ def test_what_is_no_file_is_none(tmp_path: Path, make_row: MakeRow) -> None:
     assert inbox.take(tmp_path, other.identity) == other
 
 
-def test_an_inbox_that_is_gone_or_no_folder_holds_nothing(tmp_path: Path, make_row: MakeRow) -> None:
+def test_missing_inbox_holds_nothing(tmp_path: Path, make_row: MakeRow) -> None:
     folder = tmp_path / inbox.FOLDER
     for make in (folder.touch, lambda: folder.symlink_to("/dev/null"), lambda: folder.symlink_to(folder)):
         make()
@@ -204,7 +204,7 @@ class Hostile:
 
 
 @pytest.mark.slow
-def test_whatever_a_plugin_leaves_is_its_own_failure_and_no_error_of_the_run(tmp_path: Path, make_row: MakeRow) -> None:
+def test_plugin_that_writes_into_the_inbox_fails_alone(tmp_path: Path, make_row: MakeRow) -> None:
     (tmp_path / "plugin.py").write_text(PLUGIN.format(root=str(tmp_path)))
     (tmp_path / "hostile").mkdir()
     contents = hostile(make_row(0), make_row(1))

@@ -1,4 +1,4 @@
-"""Runs of version 0.2 are taken over whole, whenever it is stopped, and nothing of them is deleted."""
+"""Runs of version 0.2 are migrated completely, even if the process is stopped at any step, and nothing is deleted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def old_files(name: str, part: str) -> dict[str, bytes]:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Return every file of a folder but those of the database and the lock."""
+    """Return every file of a folder, except those of the database and the lock."""
     found = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     return {name: content for name, content in found.items() if not name.startswith((DATABASE, ".lock", f".{DATABASE}"))}
 
@@ -50,10 +50,10 @@ def expected_rows(name: str) -> list[tuple[str, bytes, str]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_record_and_its_timing_is_taken_over_and_the_old_folders_are_kept(tmp_path: Path, name: str) -> None:
+def test_all_records_and_timings_are_migrated_and_the_old_folders_kept(tmp_path: Path, name: str) -> None:
     root = copy_of(name, tmp_path / "run")
     store = Store(root)
-    assert store.holds_records() and rows_of(root) == expected_rows(name)  # as it is
+    assert store.holds_records() and rows_of(root) == expected_rows(name)  # before the migration
     before = contents(root)
     store.take_over()
     assert rows_of(root) == expected_rows(name)
@@ -64,7 +64,7 @@ def test_every_record_and_its_timing_is_taken_over_and_the_old_folders_are_kept(
     for path, content in before.items():
         if path.startswith("timings/") and f"records/{Path(path).name}" in records:
             assert after[path.replace("timings/", "timings.v02/")] == content
-        elif not path.startswith("records/"):  # what is of no record, such as the versions of packages, stays where it was
+        elif not path.startswith("records/"):  # files without a record, such as the versions of packages, stay where they were
             assert after[path] == content
     assert len(after) == len(before)
     for identity, content in old_files(name, "timings").items():
@@ -75,11 +75,11 @@ def test_every_record_and_its_timing_is_taken_over_and_the_old_folders_are_kept(
 
 
 class Stopped(BaseException):
-    """As if the process had been killed."""
+    """Raised as if the process had been killed."""
 
 
 class Steps:
-    """Counts what is done to the disk, and stops before or after one of these steps."""
+    """Counts the steps that change the disk, and stops before or after one of them."""
 
     def __init__(self, stop: int, after: bool) -> None:
         self.stop, self.after, self.count = stop, after, 0
@@ -101,7 +101,7 @@ def stopping(steps: Steps) -> Iterator[Callable[[Path], sqlite3.Connection]]:
     class Connection(sqlite3.Connection):
         def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
             if statement.startswith("PRAGMA synchronous"):
-                statement = "PRAGMA synchronous = OFF"  # nothing here depends on it, and this test commits a lot
+                statement = "PRAGMA synchronous = OFF"  # nothing here depends on it, and this test makes many commits
             run = super().execute
             return steps.take(lambda: run(statement, *values))  # type: ignore[no-any-return]
 
@@ -121,7 +121,7 @@ def stopping(steps: Steps) -> Iterator[Callable[[Path], sqlite3.Connection]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("after", [False, True], ids=["before a step", "after a step"])
-def test_a_process_that_is_stopped_at_any_step_loses_nothing_and_the_next_one_ends_the_same(
+def test_migration_stopped_at_any_step_loses_nothing_and_can_be_completed(
     tmp_path: Path, name: str, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migration, "CHUNK", 9)
@@ -137,7 +137,7 @@ def test_a_process_that_is_stopped_at_any_step_loses_nothing_and_the_next_one_en
                 ended = stop
             except Stopped:
                 pass
-        assert rows_of(root) == expected  # whoever may only read
+        assert rows_of(root) == expected  # as a process that may only read
         kept = contents(root)
         assert sorted(kept.values()) == sorted(files.values())
         Store(root).take_over()
@@ -148,7 +148,7 @@ def test_a_process_that_is_stopped_at_any_step_loses_nothing_and_the_next_one_en
     assert ended > 20
 
 
-def test_a_folder_that_cannot_be_written_is_read_as_it_is(read_only: Callable[[Path], Path], command: Callable[..., Any]) -> None:
+def test_read_only_folder_is_read_without_migration(read_only: Callable[[Path], Path], command: Callable[..., Any]) -> None:
     root = read_only(RUNS / "table-seed")
     store = Store(root)
     store.take_over()
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_written_is_read_as_it_is(read_only: Callable[[P
     assert (shown.returncode, shown.stdout) == (0, "".join(content.decode() for content in old_files("table-seed", "records").values()))
 
 
-def test_a_folder_in_which_a_run_is_at_work_is_read_as_it_is(tmp_path: Path) -> None:
+def test_locked_folder_is_read_without_migration(tmp_path: Path) -> None:
     root = copy_of("table-seed", tmp_path / "run")
     with exclusive(root / ".lock", wait=False):
         Store(root).take_over()
@@ -187,7 +187,7 @@ def damaged_run(folder: Path, damage: Callable[[Path], object]) -> tuple[Path, P
 
 
 def refused(root: Path, victim: Path, files: dict[str, bytes]) -> None:
-    """Check that nobody takes the run over or reads it, that one line names the file, and that everything is as it was."""
+    """Check that the run is neither migrated nor read, that one line names the file, and that no file has changed."""
     for use in (Store(root).take_over, Store(root).statuses, lambda: list(Store(root).rows()), lambda: Store(root).locked().__enter__()):
         with pytest.raises(RunError, match=f"{victim} .*; delete it and run the study again") as error:
             use()
@@ -196,10 +196,10 @@ def refused(root: Path, victim: Path, files: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_is_refused_by_name_and_the_folder_is_as_it_was(
+def test_damaged_record_is_refused_by_name_and_the_folder_is_unchanged(
     tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migration, "CHUNK", 5)  # some are written by then
+    monkeypatch.setattr(migration, "CHUNK", 5)  # some records are written before the error
     root, victim, files = damaged_run(tmp_path / "run", lambda path: path.write_bytes(DAMAGES[damage]))
     refused(root, victim, files)
     victim.unlink()
@@ -219,14 +219,14 @@ CHANGES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_record_is_refused_by_name_and_the_folder_is_as_it_was(tmp_path: Path, change: str) -> None:
+def test_changed_record_is_refused_by_name_and_the_folder_is_unchanged(tmp_path: Path, change: str) -> None:
     def damage(path: Path) -> None:
         path.write_text(json.dumps(CHANGES[change](json.loads(path.read_text()))))
 
     refused(*damaged_run(tmp_path / "run", damage))
 
 
-def test_a_folder_in_the_place_of_a_record_is_refused(tmp_path: Path) -> None:
+def test_folder_in_place_of_a_record_is_refused(tmp_path: Path) -> None:
     def damage(path: Path) -> None:
         path.unlink()
         path.mkdir()
@@ -242,7 +242,7 @@ def test_a_damaged_timing_is_refused_by_name(tmp_path: Path, damage: str) -> Non
     refused(root, victim, contents(root))
 
 
-def test_a_record_without_a_timing_is_taken_over(tmp_path: Path) -> None:
+def test_record_without_a_timing_is_migrated(tmp_path: Path) -> None:
     root = copy_of("table-seed", tmp_path / "run")
     shutil.rmtree(root / "timings")
     Store(root).take_over()
@@ -250,14 +250,14 @@ def test_a_record_without_a_timing_is_taken_over(tmp_path: Path) -> None:
 
 
 def used_again(root: Path, identities: list[str]) -> None:
-    """Let version 0.2 run trials in a folder that was taken over: it makes the folders that it knows."""
+    """Act as version 0.2 that runs trials in a migrated folder: it creates its own folders again."""
     for part in ("records", "timings"):
         (root / part).mkdir(exist_ok=True)
         for identity in identities:
             (root / part / f"{identity}.json").write_bytes(old_files("table-seed", part)[identity])
 
 
-def test_what_version_02_adds_after_that_is_taken_over_too(tmp_path: Path, read_only: Callable[[Path], Path]) -> None:
+def test_records_that_version_02_adds_later_are_migrated_too(tmp_path: Path, read_only: Callable[[Path], Path]) -> None:
     root = copy_of("table-seed", tmp_path / "run")
     identities = sorted(old_files("table-seed", "records"))
     for identity in identities[::3]:
@@ -265,9 +265,9 @@ def test_what_version_02_adds_after_that_is_taken_over_too(tmp_path: Path, read_
             (root / part / f"{identity}.json").unlink()
     Store(root).take_over()
     assert len(rows_of(root)) == 16
-    used_again(root, identities[::2])  # some of them are in the database, too
+    used_again(root, identities[::2])  # some of them are also in the database
     for place in (root, read_only(root)):
-        assert rows_of(place) == expected_rows_of(identities[::2], identities[::3])  # as it is: from both
+        assert rows_of(place) == expected_rows_of(identities[::2], identities[::3])  # before the migration: from both places
         assert sorted(Store(place).statuses()) == [identity for identity, _, _ in rows_of(place)]
     Store(root).take_over()
     assert rows_of(root) == expected_rows_of(identities[::2], identities[::3])
@@ -291,7 +291,7 @@ def test_two_different_records_of_one_trial_are_named_and_both_kept(tmp_path: Pa
     path = root / "records" / f"{identity}.json"
     path.write_text(canonical_json(json.loads(path.read_text()) | {"queries": 1_000_000}))
     files = contents(root)
-    with pytest.raises(RunError, match=f"{path} and the record of that trial in .*{DATABASE} are not the same; move one of the two away"):
+    with pytest.raises(RunError, match=f"{path} and the record of that trial in .*{DATABASE} differ; move one of the two away"):
         Store(root).take_over()
     assert contents(root) == files
     path.unlink()
@@ -299,16 +299,16 @@ def test_two_different_records_of_one_trial_are_named_and_both_kept(tmp_path: Pa
     assert rows_of(root) == expected_rows("table-seed")
 
 
-def test_what_cannot_be_read_back_is_not_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_not_renamed_if_a_record_cannot_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = copy_of("table-seed", tmp_path / "run")
     write = Database.write
     monkeypatch.setattr(Database, "write", lambda self, rows: write(self, [row for row in rows if row.identity[0] != "5"]))
-    with pytest.raises(RunError, match=r"records/5.*json and the record of that trial in .* are not the same"):
+    with pytest.raises(RunError, match=r"records/5.*json and the record of that trial in .* differ"):
         Store(root).take_over()
     assert (root / "records").is_dir() and not (root / "records.v02").exists()
 
 
-def test_rows_of_both_places_come_sorted_and_once() -> None:
+def test_rows_of_both_places_are_sorted_and_unique() -> None:
     def row(identity: str, status: str) -> Row:
         return Row(identity, status, "", b"")
 
@@ -321,7 +321,7 @@ def test_rows_of_both_places_come_sorted_and_once() -> None:
     ]  # fmt: skip
 
 
-def test_the_connection_of_these_tests_is_the_products(tmp_path: Path) -> None:
+def test_connections_of_these_tests_have_the_settings_of_the_code(tmp_path: Path) -> None:
     Database(tmp_path / DATABASE).create()
     with stopping(Steps(0, False)) as counting:
         for make in (connect, counting):

@@ -1,17 +1,17 @@
-"""A power failure at any moment of a run: what was reported is there, and what is there is whole.
+"""A power failure at any moment of a run: every reported row survives, and every surviving row is intact.
 
-The real code runs over a file system that notes what it is asked for. Then the power fails at a random moment, and the disk holds:
+The real code runs on a file system that logs its calls. Then the power fails at a random moment, and the disk holds:
 
-- of every file what was synced;
-- of the writes since then a random part: each sector of 512 bytes of each write is there or not, whatever their order, and the write
-  that was on its way is cut at a random byte. Where a file grew, what is not there is zeros or garbage. Bytes beside a write do not change
-  (SQLite's "powersafe overwrite"). A truncation is there or not;
-- of what happened to the folder (a file made, deleted, renamed) all that came before its last sync, and a random first part of what came
-  after: as on a file system with a journal, a later change is not there without an earlier one. So a deletion that was not followed by a
-  sync of the folder may be undone, and then the file has what was synced of it.
+- everything that was synced to a file;
+- a random part of the writes since then: each 512-byte sector of each write is on the disk or not, in any order, and the write in progress
+  is cut at a random byte. Where a file grew, missing bytes are zeros or garbage. Bytes next to a write do not change (SQLite's "powersafe
+  overwrite"). A truncation took effect or not;
+- all changes to the folder (files created, deleted, renamed) before its last sync, and a random number of the first changes after it: as on
+  a journaling file system, a later change is never on the disk without the earlier ones. So a deletion without a later sync of the folder
+  may be undone, and then the file has its synced content.
 
-SQLite syncs the folder when it syncs a new journal for the first time, and when it deletes one with its flag `syncdir`. A disk that says
-that something is safe when it is not, and one that changes other sectors than the written ones, are not modelled.
+SQLite syncs the folder when it first syncs a new journal, and when it deletes a journal with its flag `syncdir`. Disks that report a write
+as safe too early, or that change sectors that were not written, are not modelled.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class FolderSync:
 
 @dataclass(frozen=True)
 class Begun:
-    """A row was handed over to be written."""
+    """A row was passed to the store."""
 
     row: Row
 
@@ -98,7 +98,7 @@ Event = Write | Truncate | Sync | Change | FolderSync | Begun | Reported
 
 @dataclass
 class Log:
-    """What the file system was asked for in one folder, in order. A file keeps its number when it is renamed."""
+    """The calls to the file system in one folder, in order. A file keeps its number when it is renamed."""
 
     events: list[Event] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class LoggedFileSystem(apsw.VFS):  # type: ignore[misc]
 
 
 def logged_run(root: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch, synchronous: str = "") -> Log:
-    """Make a run folder and write some dozen transactions; return what its disk was asked for. `synchronous` replaces the product's own."""
+    """Make a run folder and write a few dozen transactions; return the log of its disk. `synchronous` replaces the setting of the code."""
     log = Log()
     system = LoggedFileSystem(log)
 
@@ -192,7 +192,7 @@ def logged_run(root: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch, s
     store.create()
     commits = Commits(store, lambda row: log.events.append(Reported(row)), clock=lambda: 0.0)
     for step in range(120):
-        # Every fourth one is a trial that is run again; some records need overflow pages.
+        # Every fourth row is a trial that runs again; some records need overflow pages.
         number = rng.randrange(step) if step % 4 == 3 else step
         row = make_row(number, size=rng.choice([10, 300, 2_000, 2_000, 40_000]), version=step, status=rng.choice(["ok", "failed"]))
         log.events.append(Begun(row))
@@ -206,7 +206,7 @@ def logged_run(root: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch, s
 
 @dataclass
 class Disk:
-    """What is safe, and what was written since."""
+    """The state of a disk: what is safe, and what was written since."""
 
     safe: dict[int, bytearray] = field(default_factory=dict)
     unsafe: dict[int, list[Write | Truncate]] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class Disk:
                 self.changes.clear()
 
     def after_failure(self, rng: random.Random, last: Event | None = None) -> dict[str, bytes]:
-        """Return the files that are found when the power is back. `last` was on its way: a write is cut at a random byte."""
+        """Return the files found after a power failure. `last` was in progress: a write is cut at a random byte."""
         names = dict(self.names)
         for change in self.changes[: rng.randint(0, len(self.changes))]:
             follow(names, change)
@@ -247,7 +247,7 @@ class Disk:
 
 
 def sectors(change: Write | Truncate) -> Iterator[Write | Truncate]:
-    """Yield the parts of a change that are there or not, each by itself."""
+    """Yield the parts of a change that reach the disk independently of each other."""
     if isinstance(change, Truncate):
         yield change
         return
@@ -278,14 +278,14 @@ def follow(names: dict[str, int], change: Change) -> None:
 
 
 def connect_quickly(path: Path) -> sqlite3.Connection:
-    """Return a connection that takes back what a journal says without waiting for the disk of this machine."""
+    """Return a connection that rolls back a journal without waiting for the disk of this machine."""
     connection = connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     return connection
 
 
 def fault_of(files: dict[str, bytes], begun: list[Row], reported: list[Row], folder: Path) -> str:
-    """Return what is wrong with the files that were found, or ''."""
+    """Return what is wrong with the files found after a failure, or ''."""
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -300,19 +300,19 @@ def fault_of(files: dict[str, bytes], begun: list[Row], reported: list[Row], fol
         return str(error)
     found = {row.identity: row for row in rows}
     if len(found) != len(rows) or number != len(rows):
-        return "a record is doubled"
+        return "a record is there twice"
     written = {(row.identity, row.sha256, row.content, row.timing) for row in begun}
     if not {(row.identity, row.sha256, row.content, row.timing) for row in rows} <= written:
-        return "a record is there that nobody wrote"
+        return "a record was never written"
     for identity, last in {row.identity: row for row in reported}.items():
         later = itertools.dropwhile(lambda row: row is not last, begun)  # noqa: B023
         if identity not in found or found[identity].sha256 not in {row.sha256 for row in later if row.identity == identity}:
-            return "a reported record is gone, or an earlier one is in its place"
+            return "a reported record is missing, or was replaced by an earlier one"
     return ""
 
 
 def faults(log: Log, points: int, folder: Path) -> tuple[list[str], int]:
-    """Return what is wrong after power failures at so many random moments, and how often a journal was found beside the file."""
+    """Return the faults after power failures at `points` random moments, and how often a journal was found beside the file."""
     rng = random.Random("when the power fails")
     disk, begun, reported, found, journals = Disk(), list[Row](), list[Row](), list[str](), 0
     moments = Counter(rng.randrange(len(log.events)) for _ in range(points))
@@ -330,31 +330,29 @@ def faults(log: Log, points: int, folder: Path) -> tuple[list[str], int]:
     return found, journals
 
 
-def test_what_was_reported_is_there_after_a_power_failure_at_any_moment(
-    tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reported_rows_survive_a_power_failure_at_any_moment(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
     log = logged_run(tmp_path / "run", make_row, monkeypatch)
     assert sum(isinstance(event, Reported) for event in log.events) == 120
     assert {type(event) for event in log.events} >= {Write, Sync, Made, Deleted, Renamed, FolderSync}
     found, journals = faults(log, POINTS, tmp_path)
     assert found == []
-    assert journals > POINTS // 10  # it was tried in the middle of transactions, too
+    assert journals > POINTS // 10  # some failures were in the middle of transactions
 
 
-def test_the_failures_find_a_file_that_is_not_synced(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_power_failures_detect_a_file_that_is_not_synced(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
     log = logged_run(tmp_path / "run", make_row, monkeypatch, synchronous="OFF")
     found, _ = faults(log, POINTS // 3, tmp_path)
     assert any("the file is gone" in fault for fault in found) and any("damaged" in fault for fault in found)
 
 
-def test_the_failures_find_a_folder_that_is_not_synced(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `FULL` the folder is not synced after the journal was deleted: the last commit may be taken back, and nothing else."""
+def test_power_failures_detect_a_folder_that_is_not_synced(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `FULL` the folder is not synced after the journal is deleted: the last commit can be rolled back, but nothing else."""
     log = logged_run(tmp_path / "run", make_row, monkeypatch, synchronous="FULL")
     found, _ = faults(log, POINTS // 3, tmp_path)
     assert found and all("a reported record is gone" in fault for fault in found)
 
 
-def test_without_a_failure_the_log_gives_the_file(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replayed_log_equals_the_file(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
     log = logged_run(tmp_path / "run", make_row, monkeypatch)
     disk = Disk()
     for event in log.events:

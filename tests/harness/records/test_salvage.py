@@ -1,4 +1,4 @@
-"""Salvage of a damaged file: every row whose pages are whole, no row that is wrong, none that was deleted."""
+"""Salvage of a damaged file recovers every row on intact pages, and never a wrong or a deleted row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from budgetnas.harness.records.salvage import Salvaged, salvage
 apsw = pytest.importorskip("apsw", reason="apsw is not installed")
 
 MakeRow = Callable[..., Row]
-SIZES = (10, 500, 3_000, 16_000, 40_000)  # with the last two a row goes on in overflow pages
+SIZES = (10, 500, 3_000, 16_000, 40_000)  # rows of the last two sizes need overflow pages
 
 
 @dataclass(frozen=True, repr=False)
 class Kept:
-    """A file of records: its bytes, its rows, and the pages (from 0) that each row stands in, its first one first."""
+    """A file of records: its bytes, its rows, and the pages (counted from 0) of each row, in order."""
 
     content: bytes
     rows: dict[str, Row]
@@ -40,7 +40,7 @@ class Kept:
 
 
 def pages_of_rows(path: Path) -> dict[str, list[int]]:
-    """Return where SQLite itself says that rows stand, by its table `dbstat`: a leaf '/000/', an overflow page '/000/00c+000001'."""
+    """Return the pages of each row from SQLite's own table `dbstat`: a leaf is '/000/', an overflow page '/000/00c+000001'."""
     with closing(apsw.Connection(str(path))) as connection:
         identities = iter([identity for (identity,) in connection.execute("SELECT identity FROM records NOT INDEXED ORDER BY rowid")])
         places = connection.execute("SELECT path, pageno, ncell, pagetype FROM dbstat WHERE name = 'records' ORDER BY path").fetchall()
@@ -71,7 +71,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("damaged") / "records.sqlite"
 
 
-def test_a_whole_file_gives_all_its_rows(kept: Kept, place: Path) -> None:
+def test_intact_file_gives_all_rows(kept: Kept, place: Path) -> None:
     place.write_bytes(kept.content)
     found = salvage(place)
     assert (found.rows, found.damaged) == (kept.rows, set())
@@ -84,7 +84,7 @@ def check_salvaged(kept: Kept, place: Path, content: bytes, touched: set[int]) -
         if touched.isdisjoint(pages):
             assert found.rows[identity] == kept.rows[identity]
     for identity, row in found.rows.items():
-        assert row.record() == kept.rows[identity].record()  # a KeyError is a row that never was
+        assert row.record() == kept.rows[identity].record()  # a KeyError means a row that never existed
     assert found.damaged.isdisjoint(found.rows)
     return found
 
@@ -92,7 +92,7 @@ def check_salvaged(kept: Kept, place: Path, content: bytes, touched: set[int]) -
 @pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
-def test_rows_on_whole_pages_are_saved_whatever_the_others_hold(kept: Kept, place: Path, data: st.DataObject) -> None:
+def test_rows_on_intact_pages_are_recovered(kept: Kept, place: Path, data: st.DataObject) -> None:
     content, touched = bytearray(kept.content), data.draw(st.sets(st.integers(0, kept.page_count - 1), min_size=1))
     rng = random.Random(data.draw(st.integers(0, 2**32)))
     for number in touched:
@@ -116,7 +116,7 @@ def test_changed_bits_give_no_wrong_row(kept: Kept, place: Path, flips: list[tup
 
 
 @given(length=st.integers(0, 10**9))
-def test_a_file_that_is_cut_off_gives_what_is_before_the_cut(kept: Kept, place: Path, length: int) -> None:
+def test_truncated_file_gives_the_rows_before_the_cut(kept: Kept, place: Path, length: int) -> None:
     length %= len(kept.content)
     check_salvaged(kept, place, kept.content[:length], set(range(length // PAGE_BYTES, kept.page_count)))
 
@@ -126,12 +126,12 @@ def test_a_file_that_is_cut_off_gives_what_is_before_the_cut(kept: Kept, place: 
     [bytes(100), b"\xff" * 100, b"SQLite format 3\x00\x10\x00" + bytes(82), b"SQLite format 3\x00\x00\x01" + bytes(82)],
     ids=["zeros", "ones", "pages of 4096", "pages of 65536"],
 )
-def test_a_garbled_header_costs_no_row(kept: Kept, place: Path, header: bytes) -> None:
+def test_damaged_header_loses_no_row(kept: Kept, place: Path, header: bytes) -> None:
     place.write_bytes(header + kept.content[100:])
     assert salvage(place).rows == kept.rows
 
 
-def test_pages_of_another_size_are_read_as_the_header_says(kept: Kept, place: Path) -> None:
+def test_page_size_is_read_from_the_header(kept: Kept, place: Path) -> None:
     place.write_bytes(kept.content)
     with closing(sqlite3.connect(place, isolation_level=None)) as connection:
         connection.execute("PRAGMA page_size = 4096")
@@ -149,7 +149,7 @@ def test_a_damaged_record_is_named_and_left_out(kept: Kept, place: Path) -> None
     assert found.rows == {name: row for name, row in kept.rows.items() if name != identity}
 
 
-def test_a_chain_that_goes_round_in_a_circle_ends(kept: Kept, place: Path) -> None:
+def test_circular_chain_of_pages_ends(kept: Kept, place: Path) -> None:
     content = bytearray(kept.content)
     for pages in kept.pages.values():
         for number in pages[1:]:
@@ -179,7 +179,7 @@ def test_deleted_and_replaced_rows_do_not_come_back(tmp_path_factory: pytest.Tem
     assert (found.rows, found.damaged) == ({row.identity: row for row in database.rows()}, set())
 
 
-def test_attempts_count_on_from_what_was_saved(kept: Kept, place: Path, tmp_path: Path) -> None:
+def test_attempts_are_added_to_those_recovered(kept: Kept, place: Path, tmp_path: Path) -> None:
     place.write_bytes(kept.content)
     new = Database(tmp_path / "records.sqlite")
     new.create()
@@ -194,9 +194,7 @@ def test_attempts_count_on_from_what_was_saved(kept: Kept, place: Path, tmp_path
     ("column", "value", "saved"),
     [("attempts", -1, 1), ("attempts", 2**40, 1), ("attempts", 2**31 - 1, 2**31 - 1), ("timing", "{", "{}"), ("timing", "[1]", "{}")],
 )
-def test_what_no_checksum_covers_is_replaced_where_it_makes_no_sense(
-    make_row: MakeRow, tmp_path: Path, column: str, value: object, saved: object
-) -> None:
+def test_impossible_attempts_and_timings_are_replaced(make_row: MakeRow, tmp_path: Path, column: str, value: object, saved: object) -> None:
     database = Database(tmp_path / "records.sqlite")
     database.create()
     database.write([make_row(0)])
@@ -207,7 +205,7 @@ def test_what_no_checksum_covers_is_replaced_where_it_makes_no_sense(
     assert row == replace(make_row(0), **{column: saved})
 
 
-def test_a_file_that_holds_nothing_and_one_that_cannot_be_read(tmp_path: Path) -> None:
+def test_empty_file_and_unreadable_file(tmp_path: Path) -> None:
     for content in (b"", b"text\n" * 10_000, bytes(PAGE_BYTES), b"SQLite format 3\x00", b"\x0d" * 3 * PAGE_BYTES):
         (tmp_path / "other").write_bytes(content)
         found = salvage(tmp_path / "other")

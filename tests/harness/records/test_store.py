@@ -1,4 +1,4 @@
-"""The folder of a run: records that are there when the call returns, one process at a time, one line for whatever is wrong."""
+"""The run folder: a record is safe when the call returns, one process writes at a time, and every fault gives a one-line error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def change(store: Store, **values: object) -> None:
-    """Edit the row of the one record, as somebody with a database tool would."""
+    """Edit the row of the only record, as a user with a database tool could."""
     connection = sqlite3.connect(store.database.path)
     with connection:
         for name, value in values.items():
@@ -43,13 +43,13 @@ def test_a_record_is_kept_as_canonical_json_with_its_timing(store: Store) -> Non
     assert (store.done(), store.statuses()) == ({IDENTITY}, {IDENTITY: "ok"})
 
 
-def test_a_store_that_was_never_written_holds_nothing(tmp_path: Path) -> None:
+def test_new_store_is_empty(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
     assert (store.done(), list(store.rows()), store.timing(IDENTITY), store.holds_records()) == (set(), [], {}, False)
     assert not store.root.exists()
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(store: Store) -> None:
+def test_failed_write_leaves_nothing(store: Store) -> None:
     target = store.root / "x.json"
     target.write_text("old")
     for value in ({"text": "\udc80"}, {"number": float("nan")}, {"object": object()}):
@@ -97,13 +97,13 @@ def test_a_record_of_an_unknown_format_is_refused_by_name(store: Store) -> None:
         store.get(IDENTITY)
 
 
-def test_a_missing_record_says_how_to_get_it(store: Store) -> None:
+def test_error_for_a_missing_record_names_the_remedy(store: Store) -> None:
     with pytest.raises(RunError, match=r"is missing in .*; run the study again"):
         store.get(IDENTITY)
 
 
 @pytest.mark.parametrize("blocked", ["run", "run/timings", "run/context", "run/.lock"])
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, blocked: str) -> None:
+def test_folder_that_cannot_be_created_gives_one_line(tmp_path: Path, blocked: str) -> None:
     place = tmp_path / blocked
     place.parent.mkdir(parents=True, exist_ok=True)
     if blocked.endswith(".lock"):
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, blocked: str) 
         pytest.fail("the run was begun")
 
 
-def test_a_folder_that_went_away_is_an_error_of_the_run(store: Store) -> None:
+def test_deleted_folder_raises_run_error(store: Store) -> None:
     store.database.path.unlink()
     for folder in (store.timings, store.context, store.root):
         folder.rmdir()
@@ -125,22 +125,22 @@ def test_a_folder_that_went_away_is_an_error_of_the_run(store: Store) -> None:
         store.write(store.root / "plan.json", {})
 
 
-def test_only_one_may_hold_a_run(store: Store) -> None:
-    with store.locked(), pytest.raises(RunError, match=r"another process is at work in .*--out"), Store(store.root).locked():
+def test_only_one_process_can_lock_a_run(store: Store) -> None:
+    with store.locked(), pytest.raises(RunError, match=r"another process is using .*--out"), Store(store.root).locked():
         pytest.fail("two held it at once")
     with store.locked():
         pass
 
 
 def hold(root: Path, held: object) -> None:
-    """Hold a run as version 0.2 did."""
+    """Lock a run as version 0.2 did."""
     with (root / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         held.send(True)  # type: ignore[attr-defined]
         held.recv()  # type: ignore[attr-defined]
 
 
-def test_a_lock_of_version_02_counts_and_goes_with_the_process_that_held_it(store: Store) -> None:
+def test_lock_of_version_02_is_respected_and_ends_with_its_process(store: Store) -> None:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=hold, args=(store.root, theirs))
     process.start()
@@ -155,7 +155,7 @@ def test_a_lock_of_version_02_counts_and_goes_with_the_process_that_held_it(stor
         pass
 
 
-def test_half_written_files_are_removed_and_whole_ones_kept(store: Store) -> None:
+def test_only_half_written_files_are_removed(store: Store) -> None:
     store.put(RECORD)
     store.inbox.mkdir()
     (store.inbox / IDENTITY).write_text("of a trial whose run was killed")
@@ -174,7 +174,7 @@ def test_discarded_records_are_gone_and_others_stay(store: Store) -> None:
     assert store.done() == set()
 
 
-def test_a_record_that_is_written_again_counts_its_attempts(store: Store) -> None:
+def test_record_written_again_adds_its_attempts(store: Store) -> None:
     store.put(RECORD | {"status": "failed"})
     store.put(RECORD)
     assert (store.row(IDENTITY).attempts, store.get(IDENTITY)["status"]) == (2, "ok")
@@ -182,7 +182,7 @@ def test_a_record_that_is_written_again_counts_its_attempts(store: Store) -> Non
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system without room, which only the superuser may make."""
+    """Yield a folder on a small file system that is full; only the superuser can mount it."""
     place = tmp_path / "small"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "none", str(place)], capture_output=True, check=False).returncode:
@@ -193,7 +193,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_is_one_error_and_leaves_no_half_file(full_disk: Path) -> None:
+def test_full_disk_gives_one_error_and_no_half_written_file(full_disk: Path) -> None:
     store = Store(full_disk / "run")
     store.create()
     store.put(RECORD)

@@ -60,7 +60,7 @@ def row_of(table: pd.DataFrame, **wanted: Any) -> dict[str, Any]:
     return dict(table.iloc[0])
 
 
-def test_a_row_is_a_trial(finished: Store) -> None:
+def test_table_has_one_row_for_each_trial(finished: Store) -> None:
     table, contexts, plan = read_records(finished)
     assert len(table) == 3 * (2 + 1 + 2) == len(plan["trials"])
     assert [path.name for path in contexts] == ["nasbench201-closed-form-closed-form.json"]
@@ -70,7 +70,7 @@ def test_a_row_is_a_trial(finished: Store) -> None:
     assert len(set(table["identity"])) == len(table)
 
 
-def test_a_row_says_what_its_record_says(finished: Store) -> None:
+def test_row_has_the_values_of_its_record(finished: Store) -> None:
     table, _, _ = read_records(finished)
     row = row_of(table, method="random", seed=1, problem="latency_ms@q50")
     record = finished.get(row["identity"])
@@ -83,13 +83,13 @@ def test_a_row_says_what_its_record_says(finished: Store) -> None:
     assert row["recommendation"] == final["text"]
     assert row["settings"] == '{"patience": 500}'
     assert row["cost_questions"] == sum(len(keys) for kind, keys in record["questions"] if kind == "cost") > 0
-    assert math.isnan(row["cycles"])  # which the closed form does not have
+    assert math.isnan(row["cycles"])  # the closed form has no cycles
     (entry,) = row["front"]
     assert math.isnan(entry.pop("cycles"))
     assert entry == {"test": final["test"], "validation": final["validation"], "feasible": True, **final["cost"]}
 
 
-def test_nothing_found_and_failures_are_rows_too(finished: Store) -> None:
+def test_empty_and_failed_searches_are_rows_too(finished: Store) -> None:
     table, _, _ = read_records(finished)
     nothing = row_of(table, method="random", seed=0, problem="latency_ms<=0.5")
     assert (nothing["status"], nothing["feasible"], nothing["violation"], nothing["recommendation"]) == ("ok", False, math.inf, "")
@@ -102,20 +102,20 @@ def test_nothing_found_and_failures_are_rows_too(finished: Store) -> None:
     )
 
 
-def test_only_trials_of_the_present_plan_that_have_ended_count(tmp_path: Path) -> None:
+def test_only_finished_trials_of_the_present_plan_are_rows(tmp_path: Path) -> None:
     store = run_in(tmp_path, STUDY.split('[[method]]\nname = "rcas"')[0])
     assert len(read_records(store)[0]) == 6
     store.discard([min(store.done())])
     assert len(read_records(store)[0]) == 5
     run_in(tmp_path, STUDY.split('[[method]]\nname = "rcas"')[0].replace("seeds = 2", "seeds = 1"))
-    assert len(store.done()) >= 5  # what the smaller plan has no use for stays
+    assert len(store.done()) >= 5  # records outside the smaller plan stay
     assert len(read_records(store)[0]) == 3
     store.discard(store.done())
     with pytest.raises(RunError, match=r"no trial of .* has ended yet; run the study first"):
         read_records(store)
 
 
-def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:
+def test_error_for_a_folder_without_a_run_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"holds no run; make one with `budgetnas run STUDY\.toml --out"):
         read_records(Store(tmp_path))
 
@@ -153,7 +153,7 @@ def damage(store: Store, part: str, change: Any) -> None:
         ),
     ],
 )
-def test_what_is_damaged_is_named_in_one_line(tmp_path: Path, part: str, change: Any, message: str) -> None:
+def test_damaged_part_is_named_in_one_line(tmp_path: Path, part: str, change: Any, message: str) -> None:
     store = run_in(tmp_path, STUDY.split('[[method]]\nname = "rcas"')[0].replace("seeds = 2", "seeds = 1"))
     damage(store, part, change)
     with pytest.raises(RunError, match=message) as error:
@@ -161,7 +161,7 @@ def test_what_is_damaged_is_named_in_one_line(tmp_path: Path, part: str, change:
     assert "\n" not in str(error.value)
 
 
-def test_the_grid_of_look_up_graphs_is_told_from_their_rows() -> None:
+def test_lookup_grid_is_found_from_the_rows() -> None:
     rows = [["params", 1.0, 5.0], ["params", 1.0], ["params", 2.0, 6.0], ["macs", 1.0, 9.0]]
     assert _lookup_grid(rows) == (2, 2)
     assert [_lookup_grid(other) for other in (None, [], "graphs", {"a": 1}, [["params"], [[1], 2], 3])] == [None] * 5

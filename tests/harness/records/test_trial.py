@@ -1,4 +1,4 @@
-"""A trial: its identity, and how a search becomes a record. The methods here are written for one behaviour each."""
+"""A trial: its identity, and how a search becomes a record. Each method here is written for one behaviour."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ TRIAL = Trial(
 )
 
 
-def test_the_identity_of_a_trial_must_not_move() -> None:
-    # If this fails, every record that anybody has is an orphan: raise trial.SCHEMA on purpose or mend what changed.
+def test_identity_of_a_trial_does_not_change() -> None:
+    # If this fails, all existing records lose their trials: undo the change, or raise trial.SCHEMA on purpose.
     assert TRIAL.identity == "cb1a72dacaacc2bfee1adde68113241e3efa6e7f8be718385765e6fc6d51ae61"
 
 
@@ -69,7 +69,7 @@ def test_every_field_but_the_folder_is_part_of_the_identity() -> None:
     assert dataclasses.replace(TRIAL, folder=Path("/elsewhere")).identity == TRIAL.identity
 
 
-def test_what_is_trained_and_how_is_part_of_the_identity_but_not_what_a_recipe_is_called() -> None:
+def test_checksums_of_a_recipe_are_part_of_the_identity_but_its_name_is_not() -> None:
     training = TrainingSpec("smoke", "c" * 64, "d" * 64)
     trial = dataclasses.replace(TRIAL, training=training, evaluator="supernet")
     changes = ({"recipe_checksum": "e" * 64}, {"images": "e" * 64})
@@ -125,12 +125,12 @@ def record_of(search: Search, **changes: Any) -> dict[str, Any]:
             return search(problem, evaluator, rng)
 
     record = conduct(FoundMethod("written", Written, "1", plugin=True), trial_of(settings=(), **changes))
-    assert json.loads(canonical_json(record)) == record  # nothing in it that JSON would change
+    assert json.loads(canonical_json(record)) == record  # every value survives JSON unchanged
     return record
 
 
 def by_quality() -> tuple[list[int], list[int]]:
-    """Feasible and infeasible indices, the best by validation first."""
+    """Return the feasible and the infeasible indices, the best by validation first."""
     admitted = tabulated().admitted(trial_of().limits)
     order = np.argsort(-tabulated().validation, kind="stable")
     return [int(i) for i in order if admitted[i]], [
@@ -148,7 +148,7 @@ def asking(*indices: int, recommend: tuple[int, ...] | None = None) -> Search:
     return search
 
 
-def test_a_plain_search_in_full() -> None:
+def test_complete_record_of_a_search() -> None:
     feasible, _ = by_quality()
     first, second, third = feasible[5], feasible[3], feasible[4]
 
@@ -191,7 +191,7 @@ def test_a_plain_search_in_full() -> None:
     assert record["regret"] == float(tabulated().test[best]) - final["test"]
 
 
-def test_without_a_recommendation_the_best_feasible_one_asked_about_stands() -> None:
+def test_without_a_recommendation_the_best_feasible_answer_is_final() -> None:
     feasible, infeasible = by_quality()
     record = record_of(asking(infeasible[0], feasible[9], feasible[4], feasible[6]))
     assert record["recommendations"] == []
@@ -200,7 +200,7 @@ def test_without_a_recommendation_the_best_feasible_one_asked_about_stands() -> 
     assert record_of(asking())["final"] is None
 
 
-def test_an_infeasible_recommendation_stands_and_is_charged_as_such() -> None:
+def test_infeasible_recommendation_is_final_and_counts_as_infeasible() -> None:
     feasible, infeasible = by_quality()
     record = record_of(asking(feasible[0], infeasible[0], recommend=(infeasible[0],)))
     latency = float(tabulated().resource("latency_ms")[infeasible[0]])
@@ -215,7 +215,7 @@ def test_a_disconnected_recommendation_breaks_the_limits_infinitely() -> None:
     assert (record["final"]["feasible"], record["final"]["violation"], record["final"]["asked"]) == (False, None, False)
 
 
-def test_of_a_front_each_counts_once_and_the_best_feasible_by_validation_counts() -> None:
+def test_front_has_no_duplicates_and_its_best_feasible_by_validation_is_final() -> None:
     feasible, infeasible = by_quality()
     record = record_of(asking(recommend=(infeasible[0], feasible[8], feasible[2], feasible[8])))
     assert [entry["architecture"] for entry in record["front"]] == [infeasible[0], feasible[8], feasible[2]]
@@ -255,7 +255,7 @@ def test_an_empty_recommendation_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("need", list(Need))
-def test_a_failure_is_in_the_class_of_what_the_method_needs_however_early_it_comes(need: Need) -> None:
+def test_early_failure_has_the_ranking_class_of_the_method(need: Need) -> None:
     @dataclass(frozen=True)
     class Written:
         needs: ClassVar[frozenset[Need]] = frozenset({need})
@@ -307,22 +307,22 @@ def yielding(value: Any) -> Search:
         (yielding((Architecture("nasbench201", (-1, 0, 0, 0, 0, 0)),)), "InvalidArchitecture: gene 0 is -1; .*"),
     ],
 )
-def test_whatever_a_method_does_wrong_is_a_failed_record_with_the_reason(search: Search, failure: str) -> None:
+def test_error_in_a_method_gives_a_failed_record_with_the_reason(search: Search, failure: str) -> None:
     record = record_of(search)
     assert record["status"] == "failed"
-    said = re.sub(r" \(test_trial.py:\d+\)$", "", record["failure"])  # where it arose, if it was in the method's own file
-    assert said == failure or (failure.endswith(".*") and said.startswith(failure[:-2]))
-    assert (said != record["failure"]) == (getattr(search, "__name__", "") == "search" and "raising" in search.__qualname__)
+    reason = re.sub(r" \(test_trial.py:\d+\)$", "", record["failure"])  # without the line, given if the error is in the method's file
+    assert reason == failure or (failure.endswith(".*") and reason.startswith(failure[:-2]))
+    assert (reason != record["failure"]) == (getattr(search, "__name__", "") == "search" and "raising" in search.__qualname__)
     assert "\n" not in record["failure"]
 
 
-def test_what_was_asked_before_a_failure_is_kept() -> None:
+def test_questions_before_a_failure_are_recorded() -> None:
     record = record_of(raising(RuntimeError("no")))
     assert (record["queries"], record["final"]["architecture"]) == (1, by_quality()[0][0])
 
 
 @pytest.mark.parametrize("report", [3, "text", {"a": "b"}, {"a": None}, [1]])
-def test_a_report_that_is_no_mapping_of_numbers_is_a_failure(report: Any) -> None:
+def test_report_that_is_not_a_mapping_of_numbers_is_a_failure(report: Any) -> None:
     def search(problem: Any, evaluator: Any, rng: Any) -> Any:
         yield (problem.space.at(2),)
         return report
@@ -332,7 +332,7 @@ def test_a_report_that_is_no_mapping_of_numbers_is_a_failure(report: Any) -> Non
     assert record["final"]["architecture"] == 2
 
 
-def test_a_method_that_refuses_its_settings_fails_with_its_own_words() -> None:
+def test_method_that_rejects_its_settings_fails_with_its_own_message() -> None:
     trial = trial_of(settings=(("patience", 3), ("unknown", 1)))
     record, _ = run_trial(trial)
     assert record["status"] == "failed"
@@ -350,7 +350,7 @@ def test_a_reason_is_one_line_without_addresses() -> None:
     assert reason_of(ValueError("\n\n")) == "ValueError"
 
 
-def test_a_trial_run_twice_gives_the_same_bytes_and_a_clock_apart_from_them() -> None:
+def test_trial_run_twice_gives_the_same_bytes_and_a_separate_timing() -> None:
     trial = trial_of()
     (first, timing), (second, _) = run_trial(trial), run_trial(trial)
     assert canonical_json(first) == canonical_json(second)
@@ -358,7 +358,7 @@ def test_a_trial_run_twice_gives_the_same_bytes_and_a_clock_apart_from_them() ->
     assert timing["trial_seconds"] > 0 and "trial_seconds" not in canonical_json(first)
 
 
-def test_the_global_generators_start_alike_in_every_run_of_a_trial() -> None:
+def test_global_generators_have_the_same_state_in_every_run_of_a_trial() -> None:
     drawn = []
 
     @dataclass(frozen=True)
@@ -382,11 +382,11 @@ def test_a_trial_planned_with_another_table_or_source_is_refused() -> None:
         run_trial(trial_of(version="0"))
 
 
-def test_validation_of_one_seed_is_the_mean_where_a_table_has_no_seeds() -> None:
+def test_validation_of_one_seed_is_the_mean_if_the_table_has_no_seeds() -> None:
     assert record_of(asking(4), validation="seed")["final"] == record_of(asking(4))["final"]
 
 
-def test_the_record_of_a_process_that_died_has_the_fields_of_any_other() -> None:
+def test_record_of_a_dead_process_has_the_usual_fields() -> None:
     died = failed_record(trial_of(), "its process was killed by SIGKILL")
     assert set(died) == set(record_of(asking(3)))
     assert (died["status"], died["failure"], died["identity"]) == ("failed", "its process was killed by SIGKILL", trial_of().identity)

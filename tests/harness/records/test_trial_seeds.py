@@ -1,4 +1,4 @@
-"""A trial with each of some seeds: the identities that each would have by itself, computed together."""
+"""Copies of a trial with other seeds: their identities, computed together, equal those of trials made one by one."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ TRIALS = st.builds(
 
 
 @given(trial=TRIALS, seeds=st.lists(st.integers(-(2**70), 2**70), max_size=5))
-def test_identities_are_those_of_trials_made_one_by_one(trial: Trial, seeds: list[int]) -> None:
+def test_identities_equal_those_of_trials_made_one_by_one(trial: Trial, seeds: list[int]) -> None:
     made = trial.with_seeds(seeds)
     alone = [replace(trial, seed=seed) for seed in seeds]
     assert made == alone
     assert [each.identity for each in made] == [each.identity for each in alone]
-    for each in made:  # by the definition
+    for each in made:  # the definition of the identity
         text = json.dumps(each.payload(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         assert each.identity == hashlib.sha256(text.encode()).hexdigest()
 
 
 @given(trial=TRIALS)
-def test_a_known_identity_does_not_stay_with_another_trial(trial: Trial) -> None:
+def test_copy_of_a_trial_computes_a_new_identity(trial: Trial) -> None:
     first = trial.identity
     assert trial.with_seeds([trial.seed])[0].identity == first
     other: Any = trial.with_seeds([trial.seed + 1])[0]

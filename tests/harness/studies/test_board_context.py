@@ -1,4 +1,4 @@
-"""What pages need and no record holds."""
+"""The data of pages that is not in records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def closed_form(device: str | None = "closed-form") -> TabulatedSpace:
     return tabulated_space_of("nasbench201", "closed-form", device)
 
 
-def test_the_board_of_a_device() -> None:
+def test_context_of_a_board_with_a_device() -> None:
     context = context_of(closed_form(), "latency_ms@q10", "params<=600k", "latency_ms<=0.5")
     assert {name: context[name] for name in ("space", "dataset", "device", "resource", "unit", "origin", "chance")} == {
         "space": "nasbench201", "dataset": "closed-form", "device": "closed-form", "resource": "latency_ms", "unit": "ms",
@@ -36,7 +36,7 @@ def test_the_board_of_a_device() -> None:
     assert context["quoted"] == []
 
 
-def test_the_board_without_a_device_is_drawn_along_parameters() -> None:
+def test_context_of_a_board_without_a_device_is_about_params() -> None:
     context = context_of(closed_form(None), "params<=600k")
     assert (context["device"], context["resource"], context["unit"], context["origin"]) == ("", "params", "parameters", "exact")
     assert (context["problems"][0]["limits"], context["problems"][0]["limits_text"]) == (
@@ -44,7 +44,7 @@ def test_the_board_without_a_device_is_drawn_along_parameters() -> None:
     )  # fmt: skip
 
 
-def test_the_cloud_is_every_eligible_architecture_to_six_digits() -> None:
+def test_cloud_has_every_eligible_architecture_to_six_digits() -> None:
     tabulated = closed_form()
     cloud = context_of(tabulated, "latency_ms@q10")["cloud"]
     assert len(cloud["cost"]) == len(cloud["test"]) == int(tabulated.eligible.sum())
@@ -52,7 +52,7 @@ def test_the_cloud_is_every_eligible_architecture_to_six_digits() -> None:
     np.testing.assert_allclose(cloud["cost"], tabulated.resource("latency_ms")[tabulated.eligible], rtol=5e-6)
 
 
-def test_the_front_is_exact_and_nothing_beats_it() -> None:
+def test_front_is_exact_and_not_dominated() -> None:
     tabulated = closed_form()
     front = context_of(tabulated, "latency_ms@q10")["front"]
     cost, test = tabulated.resource("latency_ms"), tabulated.test
@@ -69,7 +69,7 @@ def test_the_front_is_exact_and_nothing_beats_it() -> None:
         assert test[cheaper].max() == test[index]
 
 
-def test_problems_carry_their_exact_bests() -> None:
+def test_problems_have_their_exact_bests() -> None:
     tabulated = closed_form()
     tight, impossible = context_of(tabulated, "latency_ms@q10", "latency_ms<=0.5")["problems"]
     upper = tight["limits"][0]["upper"]
@@ -80,11 +80,11 @@ def test_problems_carry_their_exact_bests() -> None:
     assert (impossible["feasible"], impossible["best_by_test"], impossible["best_by_validation"]) == (0, None, None)
 
 
-def test_a_real_board_quotes_published_results_and_says_which_seeds(real_tables: object) -> None:
+def test_real_board_has_quoted_results_and_a_note_on_seeds(real_tables: object) -> None:
     context = context_of(tabulated_space_of("nasbench201", "cifar10", "edgegpu"), "latency_ms@q10")
     assert context["origin"] == "measured" and context["device_title"] == "NVIDIA Jetson TX2 (edge GPU)"
     assert context["quoted"] and all(set(row) == {"method", "test", "deviation", "source", "note"} for row in context["quoted"])
     assert all(row["source"] for row in context["quoted"])
     assert "seeds" in context["seeds_note"]
-    # The optimum of the whole table, from the notes that come with the upstream files.
+    # The optimum of the whole table, from the notes beside the upstream files.
     assert context["front"][-1]["test"] == pytest.approx(94.37, abs=0.005)

@@ -1,4 +1,4 @@
-"""One search is a study of one trial: the same identity, the seed that was asked for, and one line for what cannot be done."""
+"""One search is a study of one trial: it has the same identity and the requested seed, and an impossible request gives one line."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
     ids=["on a table", "a plug-in", "relaxed", "in a supernet", "by training"],
 )
-def test_a_search_is_the_trial_that_a_study_would_run(changes: dict[str, Any], more: str, here: Path) -> None:
+def test_search_is_the_same_trial_as_in_a_study(changes: dict[str, Any], more: str, here: Path) -> None:
     if {"darts", "training"} & set(changes.values()):
         pytest.importorskip("torch", reason="torch is not installed")
     request = replace(REQUEST, **changes)
@@ -85,7 +85,7 @@ def test_a_search_is_the_trial_that_a_study_would_run(changes: dict[str, Any], m
     assert bounds.limits == trial.limits and bounds.text.endswith(",params>=2000")
 
 
-def test_a_method_that_draws_nothing_has_the_seed_that_was_asked_for() -> None:
+def test_deterministic_method_has_the_requested_seed() -> None:
     trial, _ = trial_of(replace(REQUEST, method="rcas", seed=5))
     assert trial.seed == 5 and trial.identity != trial_of(replace(REQUEST, method="rcas", seed=0))[0].identity
 
@@ -93,7 +93,10 @@ def test_a_method_that_draws_nothing_has_the_seed_that_was_asked_for() -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no recipe": ({"evaluator": "training"}, "the evaluator 'training' needs --recipe, the name or path of a training recipe"),
     "a recipe too many": ({"recipe": "smoke"}, "takes no --recipe; leave it out, or choose --evaluator supernet or training"),
-    "a resource that the device lacks": ({"limits": ["energy_mj<=3"]}, "the device has no energy_mj; limit what it has (latency_ms), or"),
+    "a resource that the device lacks": (
+        {"limits": ["energy_mj<=3"]},
+        "the device has no energy_mj; limit a resource that it has (latency_ms), or",
+    ),
     "a setting that a study cannot have": ({"settings": {"label": "x"}}, "a setting cannot be called 'label'"),
     "a space without a name": ({"space": ""}, "space: expected the name of a space"),
     "no allowance": ({"queries": 0}, "queries: Input should be greater than or equal to 1, not 0"),
@@ -101,24 +104,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_made_is_one_line_with_the_remedy(case: str) -> None:
+def test_impossible_search_gives_one_line_with_the_remedy(case: str) -> None:
     changes, message = REFUSED[case]
     with pytest.raises(SearchError) as refused:
         trial_of(replace(REQUEST, **changes))
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_another_evaluator_is_named_where_one_offers_what_a_method_needs() -> None:
+def test_error_names_an_evaluator_that_offers_what_the_method_needs() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
     with pytest.raises(SearchError, match=r"which the evaluator 'table' does not offer here; choose --evaluator supernet$"):
         trial_of(replace(REQUEST, method="pc_darts"))
 
 
-def test_an_objection_of_a_plug_in_is_an_error_of_ours_without_the_name_of_a_study() -> None:
+def test_error_of_check_problem_does_not_name_a_study() -> None:
     with pytest.raises(StudyError, match=r"^'mine.py:Mine': give it a device$"):
         trial_of(replace(REQUEST, method="mine.py:Mine", device=None, limits=[]))
 
 
-def test_a_space_without_a_table_names_the_evaluators_that_need_none() -> None:
+def test_error_for_a_space_without_a_table_names_the_other_evaluators() -> None:
     with pytest.raises(StudyError, match=r"^'darts' has no table, .* choose another evaluator: 'supernet' or 'training'$"):
         trial_of(replace(REQUEST, space="darts", dataset="cifar10", device=None, limits=[]))

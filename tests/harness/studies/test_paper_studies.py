@@ -1,4 +1,4 @@
-"""The studies that are papers' tables: settings and limits as printed there, held against a slip of the keyboard."""
+"""The studies that repeat tables of papers: their settings and limits equal the printed ones, so that a typing error is found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def settings_of(part: MethodPart) -> dict[str, Any]:
     return find_method(part.name).settings(part.settings)
 
 
-def test_rc_darts_on_cifar10_is_the_paper_s_section_4_1_1() -> None:
+def test_rc_darts_on_cifar10_follows_section_4_1_1_of_the_paper() -> None:
     study = study_of("rc-darts-cifar10")
     assert study.problem.limits == [["params>=180k", "params<=200k", "macs>=28M", "macs<=33M"]]
     assert study.problem.spaces == ["darts[cells=8,channels=16,connection=true,groups=3]"]
@@ -27,7 +27,7 @@ def test_rc_darts_on_cifar10_is_the_paper_s_section_4_1_1() -> None:
     assert any(settings_of(part).items() >= of_paper.items() for part in parts)
 
 
-def test_the_ladder_of_deff_arts_is_the_paper_s() -> None:
+def test_deff_arts_study_follows_the_paper() -> None:
     study = study_of("deff-arts-ladder")
     assert len(study.seed_list) == 4 and study.problem.limits == ["unlimited"] and study.problem.recipe == "search-darts"
     chosen = [settings_of(part) for part in study.method]
@@ -37,7 +37,7 @@ def test_the_ladder_of_deff_arts_is_the_paper_s() -> None:
     )
 
 
-def test_figure_4a_of_dca_nas_adds_its_parts_one_after_the_other_and_has_each_alone() -> None:
+def test_figure_4a_of_dca_nas_has_its_parts_added_in_turn_and_each_alone() -> None:
     chosen = [settings_of(part) for part in study_of("dca-nas-fig4a").method]
     parts = [(each["shared"], each["bottleneck"] > 1, each["derived"]) for each in chosen]
     assert parts == [
@@ -47,7 +47,7 @@ def test_figure_4a_of_dca_nas_adds_its_parts_one_after_the_other_and_has_each_al
     assert all(each == rest[0] for each in rest)
 
 
-def test_table_3_of_rc_darts_has_every_cell_with_and_without_limits() -> None:
+def test_table_3_of_rc_darts_is_complete() -> None:
     study = study_of("rc-darts-table3")
     assert [space.partition(",channels=8")[2].strip(",]") for space in study.problem.spaces] == [
         "", "groups=3", "connection=true", "connection=true,groups=3",

@@ -1,4 +1,4 @@
-"""Runs: the same bytes whatever the number of workers and the interruptions, nothing done twice, nothing left behind."""
+"""Runs: the same bytes with any number of workers and interruptions, nothing runs twice, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def records(out: Path) -> dict[str, bytes]:
 
 
 def marks(out: Path) -> dict[str, tuple[str, int]]:
-    """Return what tells a record that stayed from one that was written again: its timing, the process among it, and its attempts."""
+    """Return, for each record, its timing (with the process) and its attempts, which change if the record is written again."""
     return {row.identity: (row.timing, row.attempts) for row in Store(out).rows()}
 
 
-def test_one_worker_and_two_write_the_same_bytes_and_a_second_run_does_nothing(tmp_path: Path) -> None:
+def test_records_do_not_depend_on_workers_and_a_second_run_does_nothing(tmp_path: Path) -> None:
     study = study_in(tmp_path)
     result, shown = conduct(study, tmp_path / "one", workers=1)
     assert (result, shown[0], shown[-1]) == (RunResult(40, 0, 0, ()), (0, 40, 0), (40, 40, 0))
@@ -82,7 +82,7 @@ def test_one_worker_and_two_write_the_same_bytes_and_a_second_run_does_nothing(t
     assert marks(tmp_path / "one") == before
 
 
-def test_a_larger_study_keeps_what_is_there_and_a_smaller_one_leaves_it(tmp_path: Path) -> None:
+def test_larger_and_smaller_studies_keep_existing_records(tmp_path: Path) -> None:
     conduct(study_in(tmp_path, seeds=2), tmp_path / "out")
     before = marks(tmp_path / "out")
     result, _ = conduct(study_in(tmp_path, seeds=4), tmp_path / "out", workers=2)
@@ -113,7 +113,7 @@ class Flaky:
 """
 
 
-def test_a_failed_trial_stays_a_result_unless_it_is_to_be_tried_again(tmp_path: Path) -> None:
+def test_failed_trial_runs_again_only_on_request(tmp_path: Path) -> None:
     tries, mended = tmp_path / "tries", tmp_path / "mended"
     (tmp_path / "flaky.py").write_text(FLAKY.format(tries=str(tries), mended=str(mended)))
     study = study_in(tmp_path, seeds=1, more='[[method]]\nname = "flaky.py:Flaky"\n')
@@ -130,7 +130,7 @@ def test_a_failed_trial_stays_a_result_unless_it_is_to_be_tried_again(tmp_path: 
     assert len([name for name in kept if now[name] == kept[name]]) == 4
 
 
-def test_a_changed_plugin_is_run_again_beside_its_old_records(tmp_path: Path) -> None:
+def test_changed_plugin_runs_again_and_its_old_records_stay(tmp_path: Path) -> None:
     (tmp_path / "flaky.py").write_text(FLAKY.format(tries=str(tmp_path / "tries"), mended="/"))
     study = study_in(tmp_path, seeds=1, more='[[method]]\nname = "flaky.py:Flaky"\n')
     command = [sys.executable, "-c", "from budgetnas.harness.cli import main; main()", "run", str(study), "--out", str(tmp_path / "out")]
@@ -142,7 +142,7 @@ def test_a_changed_plugin_is_run_again_beside_its_old_records(tmp_path: Path) ->
     assert len(marks(tmp_path / "out")) == 8
 
 
-def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
+def test_plan_file_has_what_pages_need(tmp_path: Path) -> None:
     study = study_in(
         tmp_path, seeds=1, more=f'[[method]]\nname = "rcas"\nlabel = "greedy"\n[[method]]\nname = "{PLUGINS}/breaking.py:AsksForMore"\n'
     )
@@ -156,7 +156,7 @@ def test_the_plan_says_what_pages_need(tmp_path: Path) -> None:
     assert {"budgetnas", "numpy"} <= set(provenance)
 
 
-def test_the_run_of_another_study_is_not_taken_over(tmp_path: Path) -> None:
+def test_folder_with_another_study_is_refused(tmp_path: Path) -> None:
     conduct(study_in(tmp_path, seeds=1), tmp_path / "out")
     before = records(tmp_path / "out"), (tmp_path / "out" / "plan.json").read_bytes()
     other = tmp_path / "other.toml"
@@ -166,7 +166,7 @@ def test_the_run_of_another_study_is_not_taken_over(tmp_path: Path) -> None:
     assert before == (records(tmp_path / "out"), (tmp_path / "out" / "plan.json").read_bytes())
 
 
-def test_contexts_of_an_earlier_plan_go(tmp_path: Path) -> None:
+def test_contexts_of_an_earlier_plan_are_removed(tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     store.create()
     (store.context / "nasbench201-cifar10-edgegpu.json").write_text("{}")
@@ -174,7 +174,7 @@ def test_contexts_of_an_earlier_plan_go(tmp_path: Path) -> None:
     assert list(contents(store.context)) == ["nasbench201-closed-form-closed-form.json"]
 
 
-def test_a_damaged_file_ends_the_run_in_one_line_before_anything_is_done(tmp_path: Path) -> None:
+def test_damaged_file_ends_the_run_with_one_line_at_its_start(tmp_path: Path) -> None:
     study, path = study_in(tmp_path, seeds=1), tmp_path / "out" / "records.sqlite"
     conduct(study, tmp_path / "out")
     whole = path.read_bytes()
@@ -188,13 +188,13 @@ def test_a_damaged_file_ends_the_run_in_one_line_before_anything_is_done(tmp_pat
 def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
     with (
         Store(tmp_path / "out").locked(),
-        pytest.raises(RunError, match=r"another process is at work in .*out; wait for it, or choose another folder"),
+        pytest.raises(RunError, match=r"another process is using .*out; wait for it, or choose another folder"),
     ):
         conduct(study_in(tmp_path), tmp_path / "out")
 
 
 def start(study: Path, out: Path) -> subprocess.Popen[str]:
-    """Start `budgetnas run` as the leader of a process group, as a shell does."""
+    """Start `budgetnas run` as the leader of a new process group, as a shell does."""
     command = [
         sys.executable,
         "-c",
@@ -214,7 +214,7 @@ def wait_for_records(process: subprocess.Popen[str], out: Path, count: int) -> N
     end = time.monotonic() + PATIENCE_S
     while len(Store(out).done()) < count or not (out / "plan.json").exists():
         assert time.monotonic() < end and process.poll() is None, process.communicate()
-        time.sleep(0.002)  # a poll, not a wait for the clock
+        time.sleep(0.002)  # polling; the test does not depend on this duration
 
 
 def gone(processes: list[psutil.Process]) -> None:
@@ -222,7 +222,7 @@ def gone(processes: list[psutil.Process]) -> None:
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
-# (signal, to the whole group as a terminal does, when so many more records are there)
+# (signal, whether the whole group receives it, as from a terminal, number of new records before it is sent)
 OWN = [
     (signal.SIGINT, True, 0),
     (signal.SIGINT, True, 15),
@@ -230,16 +230,20 @@ OWN = [
     (signal.SIGTERM, True, 15),
     (signal.SIGINT, False, 30),
 ]
-PLUGIN = [(signal.SIGINT, True, 33), (signal.SIGKILL, False, 2), (signal.SIGTERM, False, 2)]  # the first 32 are the project's own methods'
+PLUGIN = [
+    (signal.SIGINT, True, 33),
+    (signal.SIGKILL, False, 2),
+    (signal.SIGTERM, False, 2),
+]  # the first 32 records are of the project's methods
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "method", "planned", "stops"),
-    [(40, "", 160, OWN), (8, f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Good"\n', 48, PLUGIN)],
+    [(200, "", 800, OWN), (8, f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Good"\n', 48, PLUGIN)],
     ids=["own", "plugin"],
 )
-def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_one(
+def test_interrupted_run_resumes_to_the_same_records(
     tmp_path: Path, seeds: int, method: str, planned: int, stops: list[tuple[signal.Signals, bool, int]]
 ) -> None:
     study, out = study_in(tmp_path, seeds, method), tmp_path / "out"
@@ -250,29 +254,29 @@ def test_a_run_stopped_at_any_moment_goes_on_to_the_records_of_an_uninterrupted_
         wait_for_records(process, out, len(before) + more)
         family = psutil.Process(process.pid).children(recursive=True)
         (os.killpg if group else os.kill)(process.pid, number)
-        said, complained = process.communicate(timeout=PATIENCE_S)
+        output, errors = process.communicate(timeout=PATIENCE_S)
         gone(family)
         after = marks(out)
         assert before.items() <= after.items()
-        assert len(after) < planned, "it was over before it could be stopped: the study must be longer"
-        assert said == ""
-        if number == signal.SIGKILL:  # what Python's own fork server says when its client is cut off in a call is not ours
+        assert len(after) < planned, "the run ended before it could be stopped; make the study longer"
+        assert output == ""
+        if number == signal.SIGKILL:  # Python's fork server may print an error when its client is killed during a call
             assert process.returncode == -signal.SIGKILL
         else:
-            assert process.returncode == 128 + number and "Traceback" not in complained
-            assert complained.rstrip().split("\n")[-1] == "budgetnas: stopped; finished work is kept, run the same command to continue"
+            assert process.returncode == 128 + number and "Traceback" not in errors
+            assert errors.rstrip().split("\n")[-1] == "budgetnas: stopped; finished work is kept, run the same command to continue"
     before = marks(out)
     finished = start(study, out)
-    said, complained = finished.communicate(timeout=PATIENCE_S)
-    assert (finished.returncode, complained.count("Traceback")) == (0, 0)
-    assert f"{planned} trials ({len(before)} were there already); records in" in said
+    output, errors = finished.communicate(timeout=PATIENCE_S)
+    assert (finished.returncode, errors.count("Traceback")) == (0, 0)
+    assert f"{planned} trials ({len(before)} were there already); records in" in output
     assert before.items() <= marks(out).items()
     assert records(out) == records(tmp_path / "straight")
     assert not list(out.rglob("*.partial"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_plugin_that_hangs_ends_with_the_run_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
+def test_hanging_plugin_ends_with_its_stopped_run(tmp_path: Path, number: signal.Signals) -> None:
     study = study_in(tmp_path, seeds=1, more=f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Hangs"\n')
     process = start(study, tmp_path / "out")
     wait_for_records(process, tmp_path / "out", 4)
@@ -282,23 +286,23 @@ def test_a_plugin_that_hangs_ends_with_the_run_that_is_stopped(tmp_path: Path, n
         assert time.monotonic() < end
         time.sleep(0.002)
     family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 3  # two that hang, and the server that they were forked from
+    assert len(family) >= 3  # two hanging workers, and the server that they were forked from
     process.send_signal(number)
     process.communicate(timeout=PATIENCE_S)
     gone(family)
     assert len(marks(tmp_path / "out")) == 4
 
 
-def test_two_commands_at_once(tmp_path: Path) -> None:
+def test_second_command_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     study = study_in(tmp_path, seeds=1, more=f'[[method]]\nname = "{PLUGINS}/misbehaving.py:Hangs"\n')
     first = start(study, tmp_path / "out")
     try:
         wait_for_records(first, tmp_path / "out", 4)
         second = start(study, tmp_path / "out")
-        said, complained = second.communicate(timeout=PATIENCE_S)
+        output, errors = second.communicate(timeout=PATIENCE_S)
         assert second.returncode == 1
-        assert complained.rstrip().split("\n")[-1].startswith("budgetnas: another process is at work in ")
-        assert said == "" and "Traceback" not in complained
+        assert errors.rstrip().split("\n")[-1].startswith("budgetnas: another process is using ")
+        assert output == "" and "Traceback" not in errors
     finally:
         first.send_signal(signal.SIGINT)
         first.communicate(timeout=PATIENCE_S)
@@ -308,7 +312,7 @@ def records_of(out: Path) -> list[dict[str, Any]]:
     return [row.record() for row in Store(out).rows()]
 
 
-def test_a_study_of_plugins_from_a_repository_with_folders_named_like_ours(tmp_path: Path) -> None:
+def test_plugins_from_a_repository_with_folders_named_like_this_package(tmp_path: Path) -> None:
     for name in ("methods", "spaces"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("WHOSE = 'the user'\n")
@@ -316,8 +320,8 @@ def test_a_study_of_plugins_from_a_repository_with_folders_named_like_ours(tmp_p
     (tmp_path / "methods" / "mine.py").write_text(source)
     more = '[[method]]\nname = "methods.mine:Flaky"\nlabel = "module"\n[[method]]\nname = "methods/mine.py:Flaky"\nlabel = "file"\n'
     process = start(study_in(tmp_path, seeds=1, more=more), tmp_path / "out")
-    said, complained = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, complained
-    assert said.startswith("8 trials (0 were there already); records in")
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors
+    assert output.startswith("8 trials (0 were there already); records in")
     assert {record["failure"] for record in records_of(tmp_path / "out")} == {""}
     assert len(list((tmp_path / "out" / "logs").iterdir())) == 4

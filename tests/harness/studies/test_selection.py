@@ -1,4 +1,4 @@
-"""DARTS' own selection: groups of searches, what is chosen of each, what it is charged, how a run shows it."""
+"""The selection of DARTS: groups of searches, the choice from each, its charges, and its rows in a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from budgetnas.spaces.nasbench201.identity import canonical_indices
 from budgetnas.spaces.nasbench201.space import NASBench201
 
 SPACE = NASBench201()
-# Representatives of identical networks, connected, by index.
+# Indices of connected architectures that represent their identical networks.
 OWN = [i for i in range(9_000, 15_625, 50) if canonical_indices()[i] == i and SPACE.connected(SPACE.at(i))]
 STUDY = """
 name = "four"
@@ -77,20 +77,20 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Replace training: validation accuracy is the index over 200; each item that is trained is noted."""
+    """Replace training: the validation accuracy is the index over 200. Return the list of trained items."""
     seen: list[Any] = []
 
-    def train(items: Any, recipe: Any, workers: int, found: dict[Any, Any], told: Callable[[], None]) -> None:
+    def train(items: Any, recipe: Any, workers: int, found: dict[Any, Any], show: Callable[[], None]) -> None:
         for item in items:
             seen.append(item)
             found[item] = SimpleNamespace(validation=SPACE.index(item[1]) / 200.0, seconds=7.0, peak_memory_bytes=5)
-            told()
+            show()
 
     monkeypatch.setattr(selection, "train", train)
     return seen
 
 
-def test_groups_are_of_consecutive_seeds_and_named() -> None:
+def test_groups_have_consecutive_seeds_and_labels() -> None:
     groups = groups_of(plan_of(8, 4))
     assert [[each.seed for each in group.trials] for group in groups] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert groups[0].label == "DARTS (best of 4 by brief retraining)"
@@ -99,7 +99,7 @@ def test_groups_are_of_consecutive_seeds_and_named() -> None:
     )
 
 
-def test_the_best_feasible_one_by_validation_is_chosen_and_all_is_charged(store: Store, trained: list[Any]) -> None:
+def test_best_feasible_network_by_validation_is_chosen_and_everything_is_charged(store: Store, trained: list[Any]) -> None:
     indices = [OWN[0], OWN[1], OWN[3], None]
     for seed, index in enumerate(indices):
         put(store, seed, index, feasible=seed != 2)
@@ -109,19 +109,19 @@ def test_the_best_feasible_one_by_validation_is_chosen_and_all_is_charged(store:
     assert shown[-1] == (3, 3) and {item[3] for item in trained} == {SEED}
     identity = groups_of(plan)[0].identity
     choice = json.loads((store.root / "selections" / f"{identity}.json").read_text())
-    assert choice["chosen"] == trial(1).identity  # the third validates better, and breaks a limit
+    assert choice["chosen"] == trial(1).identity  # the third has a better validation accuracy, but is infeasible
     assert [each["validation"] is None for each in choice["candidates"]] == [False, False, False, True]
     timing = store.read(store.timings / f"{identity}.json")
     assert timing == {"search_seconds": 421.0, "selection_seconds": 21.0, "search_memory_bytes": 13.0, "device": "cpu"}
     before = len(trained)
     select(plan, store, 1, lambda done, in_all: None)
-    assert len(trained) == before  # what was chosen stands
-    put(store, 3, OWN[2])  # a failed search run again
+    assert len(trained) == before  # the choice is kept
+    put(store, 3, OWN[2])  # as if a failed search had run again
     select(plan, store, 1, lambda done, in_all: None)
     assert json.loads((store.root / "selections" / f"{identity}.json").read_text())["chosen"] == trial(3).identity
 
 
-def test_a_run_shows_what_was_chosen_beside_its_searches(store: Store, trained: list[Any]) -> None:
+def test_choices_are_rows_beside_the_searches(store: Store, trained: list[Any]) -> None:
     for seed, index in enumerate([OWN[0], OWN[1], None, None]):
         put(store, seed, index)
     plan = plan_of(4, 2)
@@ -146,11 +146,11 @@ def test_a_run_shows_what_was_chosen_beside_its_searches(store: Store, trained: 
     ("seeds", "of", "evaluator", "message"),
     [
         (4, 4, "", "evaluator = 'supernet' or 'training' only"),
-        (6, 4, SUPERNET, "seeds in groups of selection.of = 4; 6 seeds leave some over"),
+        (6, 4, SUPERNET, "expected a multiple of selection.of = 4 seeds, not 6"),
         (4, 1, SUPERNET, "selection.of: .*greater than or equal to 2"),
     ],
 )
-def test_what_cannot_be_selected_is_one_line(tmp_path: Path, seeds: int, of: int, evaluator: str, message: str) -> None:
+def test_impossible_selection_gives_one_line(tmp_path: Path, seeds: int, of: int, evaluator: str, message: str) -> None:
     path = tmp_path / "four.toml"
     path.write_text(STUDY.format(seeds=seeds, of=of, evaluator=evaluator))
     with pytest.raises(StudyError, match=message):

@@ -1,4 +1,4 @@
-"""Study files: what they expand to, and that what is wrong with one is a line that names the file, the key and what was expected."""
+"""Study files: their plans, and their errors, each a line that names the file, the key and what was expected."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def plan_of(folder: Path, text: str) -> Plan:
     return expand(study, where, str(path))
 
 
-def test_a_study_is_every_problem_with_every_method_and_seed(tmp_path: Path) -> None:
+def test_study_expands_to_every_problem_method_and_seed(tmp_path: Path) -> None:
     text = GOOD.replace("seeds = 3", "seeds = [5, 1, 5]") + '[[method]]\nname = "local_search"\n[[method]]\nname = "rcas"\n'
     plan = plan_of(tmp_path, text)
     tabulated = tabulated_space_of("nasbench201", "closed-form", "closed-form")
     limits = [resolve(tabulated, ["latency_ms@q10"]).limits, resolve(tabulated, ["params<=600k", "energy_mj<=15"]).limits]
     wanted = {(name, limit, seed) for name in ("random_search", "local_search") for limit in limits for seed in (5, 1)}
-    wanted |= {("rcas", limit, 0) for limit in limits}  # draws nothing, so one run says all
+    wanted |= {("rcas", limit, 0) for limit in limits}  # deterministic, so it runs once
     assert {(trial.method, trial.limits, trial.seed) for trial in plan.trials} == wanted
     assert len(plan.trials) == len(wanted) == len(plan.labels)
     assert {(t.allowance.queries, t.allowance.seconds, t.validation, t.folder) for t in plan.trials} == {(200, None, "mean", None)}
     assert {plan.labels[trial.identity] for trial in plan.trials} == {"random_search", "local_search", "rcas"}
 
 
-def test_a_method_twice_is_told_apart_by_its_settings_or_labels(tmp_path: Path) -> None:
+def test_same_method_twice_is_labelled_by_settings_or_label(tmp_path: Path) -> None:
     twice = GOOD + '[[method]]\nname = "random_search"\npatience = 50\n'
     assert set(plan_of(tmp_path, twice).labels.values()) == {"random_search (defaults)", "random_search (patience=50)"}
     assert set(plan_of(tmp_path, twice + 'label = "hasty"\n').labels.values()) == {"random_search", "hasty"}
 
 
-def test_a_label_says_that_an_ending_is_exact_or_repaired(tmp_path: Path) -> None:
+def test_label_names_an_exact_or_repaired_ending(tmp_path: Path) -> None:
     def labels(*methods: str) -> set[str]:
         return set(plan_of(tmp_path, GOOD + "".join(f"[[method]]\nname = {text}\n" for text in methods)).labels.values())
 
@@ -104,7 +104,7 @@ name = "darts"
         ('name = "dca_nas"\nlearning_rate = 0', "DCA-NAS needs a learning_rate above 0"),
     ],
 )
-def test_what_no_search_could_be_made_of_is_said_before_any_search(method: str, reason: str, tmp_path: Path) -> None:
+def test_impossible_search_is_refused_before_any_search(method: str, reason: str, tmp_path: Path) -> None:
     limits = 'limits = ["params>=1k"]' if "limited" in method else 'limits = ["latency_ms<=3"]'
     text = GOOD.replace('limits = ["latency_ms@q10", ["params<=600k", "energy_mj<=15"]]', limits).replace('name = "random_search"', method)
     with pytest.raises(StudyError, match=re.escape(reason)) as refused:
@@ -112,7 +112,7 @@ def test_what_no_search_could_be_made_of_is_said_before_any_search(method: str, 
     assert str(refused.value).startswith(f"{tmp_path / 'study.toml'}: ") and "\n" not in str(refused.value)
 
 
-def test_a_plug_in_s_objection_to_a_problem_is_a_line_whatever_it_raises(tmp_path: Path) -> None:
+def test_any_error_of_check_problem_gives_one_line(tmp_path: Path) -> None:
     source = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -130,28 +130,31 @@ class Objects:
         yield from ()
 """
     (tmp_path / "objects.py").write_text(source, encoding="utf-8")
-    for how, said in (("ValueError", "'objects.py:Objects': not on closed-form"), ("KeyError", "failed: KeyError: 'not on closed-form'")):
-        with pytest.raises(StudyError, match=re.escape(said)):
+    for how, message in (
+        ("ValueError", "'objects.py:Objects': not on closed-form"),
+        ("KeyError", "failed: KeyError: 'not on closed-form'"),
+    ):
+        with pytest.raises(StudyError, match=re.escape(message)):
             plan_of(tmp_path, GOOD.replace('name = "random_search"', f'name = "objects.py:Objects"\nhow = "{how}"'))
 
 
-def test_a_byte_order_mark_before_a_study_is_passed_over(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     assert plan_of(tmp_path, "\ufeff" + GOOD).study.name == "mine"
 
 
-def test_each_of_several_spaces_is_a_board_with_limits_of_its_own(tmp_path: Path) -> None:
+def test_each_space_is_a_board_with_separately_resolved_limits(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, TWO_SPACES)
     plain, grouped = plan.boards
     assert [board.costed.space.name for board in plan.boards] == ["darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]"]
     assert plain.bounds[0].limits == grouped.bounds[0].limits and plain.bounds[1].limits != grouped.bounds[1].limits
     wanted = {(board.costed.space.name, bounds.limits, seed) for board in plan.boards for bounds in board.bounds for seed in (0, 1)}
     assert {(trial.space, trial.limits, trial.seed) for trial in plan.trials} == wanted and len(plan.trials) == 8
-    # One name in a list is the name.
+    # A list of one name is the same as the name.
     alone = plan_of(tmp_path, TWO_SPACES.replace(TWO_SPACES[TWO_SPACES.index('["darts') : TWO_SPACES.index("\ndatasets")], '["darts"]'))
     assert {trial.space for trial in alone.trials} == {"darts"}
 
 
-def test_every_board_of_several_spaces_has_its_own_context(tmp_path: Path) -> None:
+def test_every_board_has_a_context(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
     store.create()
     write_plan(plan_of(tmp_path, TWO_SPACES), store)
@@ -160,27 +163,27 @@ def test_every_board_of_several_spaces_has_its_own_context(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
-def test_a_selection_chooses_within_a_space(tmp_path: Path) -> None:
+def test_selection_chooses_within_a_space(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, TWO_SPACES + '[selection]\nof = 2\nrecipe = "smoke"\n')
     groups = groups_of(plan)
     assert [len(group.trials) for group in groups] == [2] * 4
     assert all(len({(trial.space, trial.limits) for trial in group.trials}) == 1 for group in groups)
 
 
-def test_a_method_is_left_out_of_the_spaces_only_that_do_not_offer_what_it_needs(tmp_path: Path) -> None:
+def test_method_is_skipped_only_on_spaces_without_what_it_needs(tmp_path: Path) -> None:
     text = TWO_SPACES.replace('"darts[channels=8,cells=5]"', '"rcnet[positions=6]"').replace("params@q25", "params<=43k")
     plan = plan_of(tmp_path, text)
     assert plan.skipped == ("method 'darts': it needs relaxation, which the evaluator 'supernet' does not offer on rcnet[positions=6]",)
     assert {trial.space for trial in plan.trials} == {"darts[cells=5,channels=8]", "darts[cells=5,channels=8,groups=3]"}
 
 
-def test_equal_limits_are_run_once_and_both_names_kept(tmp_path: Path) -> None:
+def test_equal_limits_run_once_and_keep_both_labels(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, GOOD.replace('limits = ["latency_ms@q10", ', 'limits = ["params<=600k,energy_mj<=15", '))
     assert [bounds.label for bounds in plan.boards[0].bounds] == ["params<=600k,energy_mj<=15"]
     assert len(plan.trials) == 3
 
 
-def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, real_tables: Path) -> None:
+def test_unsupported_limit_is_skipped_only_on_request(tmp_path: Path, real_tables: Path) -> None:
     text = GOOD.replace('"closed-form"', '"cifar10"', 1).replace('["closed-form"]', '["raspi4", "edgegpu"]')
     with pytest.raises(
         StudyError,
@@ -192,7 +195,7 @@ def test_a_device_without_the_metric_is_left_out_only_if_asked(tmp_path: Path, r
     assert [(board.costed.device, len(board.bounds)) for board in plan.boards] == [("raspi4", 1), ("edgegpu", 2)]
 
 
-def test_a_method_that_needs_more_than_a_table_is_left_out_with_the_reason(tmp_path: Path) -> None:
+def test_method_that_needs_more_than_a_table_is_skipped_with_a_reason(tmp_path: Path) -> None:
     source = Path(__file__).parent.parent / "plugins" / "breaking.py"
     plan = plan_of(tmp_path, GOOD + f'[[method]]\nname = "{source}:AsksForMore"\n')
     assert plan.skipped == (
@@ -201,7 +204,7 @@ def test_a_method_that_needs_more_than_a_table_is_left_out_with_the_reason(tmp_p
     assert len(plan.trials) == 6
 
 
-def test_the_studies_that_come_with_the_project_are_sound() -> None:
+def test_studies_of_the_project_are_valid() -> None:
     assert "smoke" in own_studies()
     for name in own_studies():
         study, folder = read_study(name)
@@ -209,7 +212,7 @@ def test_the_studies_that_come_with_the_project_are_sound() -> None:
         assert folder == Path.cwd()
 
 
-def test_a_file_of_the_users_goes_before_a_study_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_of_the_user_takes_precedence_over_a_study_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("smoke").write_text(GOOD)
     assert read_study("smoke")[0].name == "mine"
@@ -262,12 +265,12 @@ WRONG = [
     ('devices = ["closed-form"]', 'devices = ["tpu"]', r"unknown device 'tpu'; choose one of edgegpu"),
     ('devices = ["closed-form"]', 'devices = ["edgegpu"]', r"device 'edgegpu' is not known for closed-form; its table has closed-form"),
     ('devices = ["closed-form"]', "devices = [1]", r"problem\.devices\.0: .* not 1"),
-    ('devices = ["closed-form"]', "", r"is a device's; name a device"),
+    ('devices = ["closed-form"]', "", r"needs a device; name a device"),
     *[
         (
             'limits = ["latency_ms@q10", ',
             f"limits = [{value}, ",
-            r"problem\.limits: expected a list whose members are limits, or lists of limits",
+            r"problem\.limits: expected a list of limits, or of lists of limits",
         )
         for value in ("3", "true", "[1]", '["params<=1M", 2]', "{}", "[[]]")
     ],
@@ -283,7 +286,11 @@ WRONG = [
     (METHOD, METHOD + "\npatienc = 3", r"method 'random_search' has no setting 'patienc'; it has patience"),
     (METHOD, METHOD + "\npatience = '3'", r"setting 'patience' of method 'random_search' is '3'; expected a whole number"),
     (METHOD, METHOD + "\npatience = 1979-05-27", r"setting 'patience' of method 'random_search' is .*; expected a whole number"),
-    (METHOD, METHOD + f"\n[[method]]\n{METHOD}", r"two methods are called 'random_search \(defaults\)'; give each \[\[method\]\] a label"),
+    (
+        METHOD,
+        METHOD + f"\n[[method]]\n{METHOD}",
+        r"two methods are called 'random_search \(defaults\)'; give each \[\[method\]\] a different label",
+    ),
     (
         METHOD,
         METHOD + f"\nlabel='a'\n[[method]]\n{METHOD}\nlabel='a'\npatience=3\n[[method]]\n{METHOD}\nlabel='a'\npatience=3",
@@ -292,9 +299,9 @@ WRONG = [
     (
         METHOD,
         METHOD + f"\n[[method]]\n{METHOD}\nlabel = 'again'",
-        r"'random_search' and 'again' are one method with the same settings; keep one",
+        r"'random_search' and 'again' are the same method with the same settings; keep one",
     ),
-    (METHOD, METHOD + f"\n[[method]]\n{METHOD}\npatience = 100000", r"are one method with the same settings"),
+    (METHOD, METHOD + f"\n[[method]]\n{METHOD}\npatience = 100000", r"are the same method with the same settings"),
     ("[[method]]", "[method]", r"method: .* list, not "),
     ("[[method]]", "[[methods]]", r"methods: there is no such key; expected one of "),
     ("[[method]]", "[plugin]\nmemory_mb = 1\n[[method]]", r"plugin\.memory_mb: .* greater than or equal to 64, not 1"),
@@ -306,14 +313,12 @@ WRONG = [
     ),
     ("[problem]", "[problem", r"study\.toml is not TOML: .*line 3"),
     ("[problem]", "x = " + "[" * 5000 + "]" * 5000, r"study\.toml is not TOML: "),
-    (GOOD, "", r"is empty; a study has a name"),
+    (GOOD, "", r"is empty; a study needs a name"),
 ]
 
 
 @pytest.mark.parametrize(("part", "instead", "message"), WRONG)
-def test_what_is_wrong_is_one_line_with_the_file_the_key_and_what_was_expected(
-    tmp_path: Path, part: str, instead: str, message: str
-) -> None:
+def test_invalid_study_gives_one_line_with_file_key_and_expectation(tmp_path: Path, part: str, instead: str, message: str) -> None:
     assert part in GOOD
     with pytest.raises(StudyError, match=message) as error:
         plan_of(tmp_path, GOOD.replace(part, instead, 1))
@@ -323,7 +328,7 @@ def test_what_is_wrong_is_one_line_with_the_file_the_key_and_what_was_expected(
 
 
 @pytest.mark.parametrize("place", ["missing.toml", "folder", "binary", "x" * 5000])
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_gives_one_line(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("binary").write_bytes(b"\xff\xfe\x00name")
@@ -384,9 +389,7 @@ inline = st.recursive(
 
 @given(st.lists(st.tuples(st.sampled_from(range(9)), st.sampled_from(KEYS), inline), min_size=1, max_size=3), st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_study_whatever_it_says_ends_in_anything_but_a_plan_or_one_line(
-    tmp_path: Path, changes: list[tuple[int, str, str]], data: Any
-) -> None:
+def test_any_study_gives_a_plan_or_one_line(tmp_path: Path, changes: list[tuple[int, str, str]], data: Any) -> None:
     lines = GOOD.split("\n")
     for place, key, value in changes:
         fate = data.draw(st.sampled_from(["insert", "replace value", "delete", "cut"]))

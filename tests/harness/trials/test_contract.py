@@ -1,4 +1,4 @@
-"""The contract's own test: every clause is broken by a method written to break it, and sound ones are not accused."""
+"""The check of the contract: each clause is broken by a method written for it, and sound methods pass."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ERROR, FEASIBLE, REPEATABLE = (
     "recommends something feasible whenever it asked about something feasible",
     "does the same again for the same seed",
 )
-DETERMINISTIC, RANDOM = "is deterministic, as it says", "is no worse than random search at the same allowance"
+DETERMINISTIC, RANDOM = "is deterministic, as declared", "is no worse than random search at the same allowance"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def broken(clauses: tuple[Clause, ...]) -> dict[str, str]:
     return {clause.text: clause.broken for clause in clauses if clause.broken}
 
 
-def test_a_sound_method_keeps_every_clause(breaking: ModuleType) -> None:
+def test_sound_method_passes_every_clause(breaking: ModuleType) -> None:
     clauses = check_method(breaking.Sound)
     assert [clause.text for clause in clauses] == [ERROR, FEASIBLE, REPEATABLE, RANDOM]
     assert broken(clauses) == {}
@@ -72,7 +72,7 @@ def test_a_sound_method_keeps_every_clause(breaking: ModuleType) -> None:
         ("AsksForMore", "needs nothing that a table lacks", "it needs relaxation with trained weights, which the check's benchmark"),
     ],
 )
-def test_a_method_that_breaks_a_clause_is_told_which(breaking: ModuleType, name: str, clause: str, reason: str) -> None:
+def test_broken_clause_is_named(breaking: ModuleType, name: str, clause: str, reason: str) -> None:
     with pytest.raises(ContractBroken, match=rf"breaking_methods:{name} breaks 1 of \d clauses: {clause}: .*{reason}"):
         check_method(getattr(breaking, name))
     assert list(broken(check_method(getattr(breaking, name), raising=False))) == [clause]
@@ -82,25 +82,25 @@ def test_a_method_that_breaks_a_clause_is_told_which(breaking: ModuleType, name:
     ("name", "message"),
     [("NotADataclass", "is not a dataclass"), ("NoNeeds", "needs the class attribute `needs`"), ("NoSearch", "has no method `search")],
 )
-def test_what_has_not_the_shape_of_a_method_is_refused(breaking: ModuleType, name: str, message: str) -> None:
+def test_class_that_is_not_a_method_is_refused(breaking: ModuleType, name: str, message: str) -> None:
     with pytest.raises(MethodError, match=message):
         check_method(getattr(breaking, name))
     with pytest.raises(MethodError, match="is not a dataclass"):
-        check_method(getattr(breaking, name)())  # an instance in the place of a class
+        check_method(getattr(breaking, name)())  # an instance instead of a class
 
 
 def test_settings_are_checked_and_used(breaking: ModuleType) -> None:
     with pytest.raises(MethodError, match="has no setting 'draw'; it has draws"):
         check_method(breaking.Sound, {"draw": 3})
-    # Two draws are too few to be as good as random search, or to find anything where little is feasible.
+    # Two draws are too few to be as good as random search, or to find anything if little is feasible.
     assert list(broken(check_method(breaking.Sound, {"draws": 2}, raising=False))) == [RANDOM]
 
 
-def test_a_reference_is_found_in_the_folder(breaking: ModuleType) -> None:
+def test_reference_is_resolved_in_the_folder(breaking: ModuleType) -> None:
     assert list(broken(check_reference("breaking.py:RaisesAtOnce", PLUGINS, {}))) == [ERROR]
 
 
-def test_the_callers_own_generators_are_left_as_they_were(breaking: ModuleType) -> None:
+def test_global_generators_of_the_caller_are_restored(breaking: ModuleType) -> None:
     random.seed(5)
     np.random.seed(5)
     expected = random.random(), np.random.random()
@@ -110,19 +110,19 @@ def test_the_callers_own_generators_are_left_as_they_were(breaking: ModuleType) 
     assert (random.random(), np.random.random()) == expected
 
 
-def test_the_limits_are_what_their_comment_says() -> None:
+def test_limits_match_their_comment() -> None:
     tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
     feasible = [resolve(tabulated, limits).feasible for limits in (*LIMITS, *CORNERS)]
     eligible = int(tabulated.eligible.sum())
     assert 0.4 < feasible[0] / eligible < 0.6 and 0.05 < feasible[1] / eligible < 0.15
     assert 0 < feasible[2] < eligible and 0 < feasible[3] < feasible[0] and feasible[4] == eligible
     assert 10 <= feasible[5] <= 20 and feasible[6:] == [1, 0]
-    # Each of several limits that hold together shuts something out.
+    # Each of several limits in a group excludes something.
     assert all(feasible[2] < resolve(tabulated, [text]).feasible for text in LIMITS[2])
 
 
 def simulated_regrets(rng: np.random.Generator, limits: tuple[str, ...], runs: int, queries: int) -> np.ndarray[Any, Any]:
-    """Return the regrets of random searches, drawn at once: the test accuracy of the best by validation of `queries` feasible cells."""
+    """Return the regrets of many simulated random searches; each recommends the best by validation of `queries` feasible cells."""
     tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
     feasible = np.flatnonzero(tabulated.admitted(resolve(tabulated, limits).limits))
     drawn = rng.choice(feasible, size=(runs, queries))
@@ -131,9 +131,9 @@ def simulated_regrets(rng: np.random.Generator, limits: tuple[str, ...], runs: i
 
 
 @pytest.mark.slow
-def test_random_search_is_rarely_accused_of_being_worse_than_itself() -> None:
-    # 1,000 checks: with the stated rate of 0.001, more than 7 alarms come once in 100,000 such tests; at the level of 0.05, the share is
-    # within four standard deviations. The draws are fixed, so the test says the same every time.
+def test_random_search_is_rarely_found_worse_than_itself() -> None:
+    # 1,000 checks: at the stated rate of 0.001, more than 7 false alarms happen once in 100,000 such tests; at the level of 0.05, the share
+    # must be within four standard deviations. The draws are fixed, so the result is the same every time.
     rng, checks, seeds = np.random.default_rng(1), 1000, 20
     samples = [simulated_regrets(rng, limits, checks * 2 * seeds, 60).reshape(checks, 2, seeds).tolist() for limits in LIMITS]
     p_values = np.array([p_value([s[check][0] for s in samples], [s[check][1] for s in samples]) for check in range(checks)])
@@ -141,21 +141,21 @@ def test_random_search_is_rarely_accused_of_being_worse_than_itself() -> None:
     assert (p_values < 0.05).mean() <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / checks)
 
 
-def test_the_test_has_the_power_to_see_a_third_of_the_queries_missing() -> None:
+def test_statistical_test_detects_a_search_with_a_quarter_of_the_queries() -> None:
     rng, checks, seeds = np.random.default_rng(2), 50, 20
     rivals = [simulated_regrets(rng, limits, checks * seeds, 60).reshape(checks, seeds).tolist() for limits in LIMITS]
-    halves = [simulated_regrets(rng, limits, checks * seeds, 15).reshape(checks, seeds).tolist() for limits in LIMITS]
-    caught = [p_value([h[check] for h in halves], [r[check] for r in rivals]) < FALSE_ALARM_RATE for check in range(checks)]
+    weaker = [simulated_regrets(rng, limits, checks * seeds, 15).reshape(checks, seeds).tolist() for limits in LIMITS]
+    caught = [p_value([w[check] for w in weaker], [r[check] for r in rivals]) < FALSE_ALARM_RATE for check in range(checks)]
     assert np.mean(caught) > 0.8
 
 
-def test_regrets_that_are_all_equal_say_nothing() -> None:
+def test_equal_regrets_have_the_p_value_of_one_half() -> None:
     assert p_value([[1.0] * 5], [[1.0] * 20]) == pytest.approx(0.5)
     assert p_value([[9.0] * 20] * 5, [[1.0] * 20] * 5) < 1e-9
     assert p_value([[1.0] * 20] * 5, [[9.0] * 20] * 5) > 1 - 1e-9
 
 
-def test_the_simulation_is_random_search() -> None:
+def test_simulation_equals_random_search() -> None:
     from budgetnas.harness.trials import contract as check
 
     tabulated = tabulated_space_of("nasbench201", DATASET, DEVICE)
@@ -166,7 +166,7 @@ def test_the_simulation_is_random_search() -> None:
     assert np.mean(real) == pytest.approx(drawn.mean(), abs=4 * drawn.std() / np.sqrt(60))
 
 
-def test_a_method_over_a_relaxation_is_held_to_what_can_be_asked_of_it() -> None:
+def test_method_over_a_relaxation_has_fewer_clauses() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     from budgetnas.methods.darts import DARTS
 

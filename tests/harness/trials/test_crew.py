@@ -1,4 +1,4 @@
-"""Trials in processes: what a user's method may do to its process, and what that must not do to anybody else."""
+"""Trials in processes: whatever a user's method does to its process must not affect other trials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from budgetnas.spaces.tables.columnar import TableError
 pytestmark = pytest.mark.slow
 
 PLUGINS = Path(__file__).parent.parent / "plugins"
-PATIENCE_S = 30.0  # for what must come soon: a bound against waiting for ever, not a measurement
+PATIENCE_S = 30.0  # a bound against waiting for ever, not a measurement
 
 
 def trial_of(method: str, seed: int = 0, **changes: Any) -> Trial:
@@ -59,7 +59,7 @@ def misbehaving(name: str, seed: int = 0) -> Trial:
 
 
 def conduct(store: Store, trials: list[Trial], confinement: Confinement | None = None, workers: int = 2) -> dict[str, dict[str, Any]]:
-    """Run trials and return their records by identity; every one is reported once."""
+    """Run trials and return their records by identity; check that each is reported once."""
     store.create()
     reported: dict[str, bool] = {}
 
@@ -76,8 +76,8 @@ def conduct(store: Store, trials: list[Trial], confinement: Confinement | None =
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)  # a poll, not a wait for the clock
+        assert time.monotonic() < end, "the condition did not become true"
+        time.sleep(0.01)  # polling; the test does not depend on this duration
 
 
 def is_running(number: int) -> bool:
@@ -117,7 +117,7 @@ EXPECTED = {
 
 
 @pytest.mark.slow
-def test_whatever_a_plugin_does_costs_its_own_trial_and_no_other(tmp_path: Path) -> None:
+def test_misbehaving_plugin_affects_only_its_own_trial(tmp_path: Path) -> None:
     trials = [misbehaving(name) for name in EXPECTED] + [misbehaving("Good", seed) for seed in range(1, 6)]
     before = set(psutil.Process().children(recursive=True))
     store = Store(tmp_path)
@@ -131,7 +131,7 @@ def test_whatever_a_plugin_does_costs_its_own_trial_and_no_other(tmp_path: Path)
     log = (store.logs / f"{misbehaving('PrintsALot').identity}.txt").read_bytes()
     assert log.count(b"1000/1000") == 20_000 and b"straight to the descriptor" in log and b"to standard error" in log
     assert not list(tmp_path.rglob("*.partial"))
-    # Nothing stays but the server that workers are forked from.
+    # No process remains except the server that workers are forked from.
     until(
         lambda: all(
             "forkserver" in " ".join(child.cmdline()) or "tracker" in " ".join(child.cmdline())
@@ -140,19 +140,19 @@ def test_whatever_a_plugin_does_costs_its_own_trial_and_no_other(tmp_path: Path)
     )
 
 
-def test_workers_of_the_same_time_are_numbered(tmp_path: Path) -> None:
+def test_concurrent_workers_are_numbered(tmp_path: Path) -> None:
     trials = [misbehaving("SaysWhichWorker", seed) for seed in range(5)]
     conduct(Store(tmp_path), trials, Confinement(PATIENCE_S, 512), workers=2)
-    said = [(Store(tmp_path).logs / f"{trial.identity}.txt").read_text() for trial in trials]
-    assert said[:2] == ["0\n", "1\n"] and set(said) == {"0\n", "1\n"}
+    logs = [(Store(tmp_path).logs / f"{trial.identity}.txt").read_text() for trial in trials]
+    assert logs[:2] == ["0\n", "1\n"] and set(logs) == {"0\n", "1\n"}
 
 
-def test_a_plugin_that_hangs_is_ended_with_all_its_children(tmp_path: Path) -> None:
+def test_hanging_plugin_is_killed_with_all_its_children(tmp_path: Path) -> None:
     records = conduct(Store(tmp_path), [misbehaving("Hangs"), misbehaving("Good")], Confinement(2.0, 512))
     assert records[misbehaving("Hangs").identity]["failure"] == "no end after 2 s"
 
 
-def test_children_that_a_plugin_leaves_are_ended_with_its_trial(tmp_path: Path) -> None:
+def test_children_of_a_plugin_are_killed_after_its_trial(tmp_path: Path) -> None:
     trial = misbehaving("LeavesChildren")
     conduct(Store(tmp_path), [trial], Confinement(PATIENCE_S, 512))
     left = [int(number) for number in (tmp_path / "logs" / f"{trial.identity}.txt").read_text().split()]
@@ -170,7 +170,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_plugin_that_walks_through_a_set_does_the_same_in_every_run(tmp_path: Path) -> None:
+def test_plugin_that_iterates_over_a_set_is_repeatable(tmp_path: Path) -> None:
     runs = []
     for seed in ("1", "2"):
         code = SET_ORDER.format(here=str(Path(__file__).parent), store=str(tmp_path / seed))
@@ -179,7 +179,7 @@ def test_a_plugin_that_walks_through_a_set_does_the_same_in_every_run(tmp_path: 
     assert runs[0] == runs[1]
 
 
-def test_shared_workers_write_what_this_process_would(tmp_path: Path) -> None:
+def test_shared_workers_give_the_same_records_as_this_process(tmp_path: Path) -> None:
     trials = [trial_of("random_search", seed) for seed in range(12)]
     for workers in (1, 2):
         records = conduct(Store(tmp_path / str(workers)), trials, workers=workers)
@@ -189,7 +189,7 @@ def test_shared_workers_write_what_this_process_would(tmp_path: Path) -> None:
     assert len(processes) == 1 and os.getpid() not in processes
 
 
-def test_a_shared_worker_is_replaced_after_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_shared_worker_is_replaced_after_a_failure(tmp_path: Path) -> None:
     good = [trial_of("random_search", seed) for seed in range(4)]
     refused = trial_of("random_search", settings=(("patience", 1), ("unknown", 2)))
     unknown = replace(trial_of("random_search", 1), method="of_yesterday")
@@ -242,14 +242,14 @@ def test_a_confined_process_that_is_killed_once_costs_no_trial(tmp_path: Path) -
     ("changes", "message"),
     [({"table": "0" * 64}, "the table of closed-form changed since"), ({"version": "0"}, "the source of method .* changed since")],
 )
-def test_a_run_whose_ground_is_gone_ends_in_one_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_changed_table_or_source_ends_the_run_with_one_error(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TableError, match=message):
         conduct(Store(tmp_path), [trial_of("random_search", **changes), trial_of("random_search", 1)])
     with pytest.raises(TableError, match=message):
         conduct(Store(tmp_path), [replace(misbehaving("Good"), **changes)], Confinement(PATIENCE_S, 512))
 
 
-def test_a_folder_that_goes_away_ends_the_run_in_one_error(tmp_path: Path) -> None:
+def test_deleted_folder_ends_the_run_with_one_error(tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
     store.create()
     store.database.path.unlink()
@@ -262,7 +262,7 @@ def test_a_folder_that_goes_away_ends_the_run_in_one_error(tmp_path: Path) -> No
         run_trials([misbehaving("Good")], store, 1, Confinement(PATIENCE_S, 512), lambda trial, ok: None)
 
 
-def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
+def test_without_trials_nothing_starts(tmp_path: Path) -> None:
     run_trials([], Store(tmp_path), 2, None, lambda trial, ok: pytest.fail("there was nothing to do"))
 
 
@@ -292,23 +292,23 @@ if given == "half a trial":
 elif given == "a trial":
     ours.send_bytes(message)
 if given == "nothing, and an answer unread":
-    theirs.send(True)  # the link is then reset, not closed
+    theirs.send(True)  # the unread answer makes the system reset the link instead of closing it
 ours.close()
 serve(theirs, Path(root), 0)
 """
 
 
 @pytest.mark.parametrize("given", ["a trial", "half a trial", "nothing, and an answer unread"])
-def test_a_worker_whose_run_was_killed_ends_quietly_and_writes_nothing(tmp_path: Path, given: str) -> None:
+def test_worker_of_a_killed_run_ends_quietly_and_writes_nothing(tmp_path: Path, given: str) -> None:
     trial, store = trial_of("random_search"), Store(tmp_path)
     store.create()
     command = [sys.executable, "-c", ORPHANED, given, str(tmp_path)]
     ended = subprocess.run(command, input=pickle.dumps(trial), capture_output=True, timeout=PATIENCE_S)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
-    assert store.done() == set()  # only the process that was killed writes: the trial runs again
+    assert store.done() == set()  # only the killed process could write, so the trial runs again
 
 
-def test_a_confined_call_returns_raises_or_ends() -> None:
+def test_confined_call_returns_raises_or_times_out() -> None:
     confinement = Confinement(PATIENCE_S, 512)
     assert call_confined(divmod, (17, 5), confinement) == (3, 2)
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""The meter: every question recorded in order, every new accuracy charged, nothing beyond the allowance."""
+"""The meter logs every question in order, charges every new accuracy, and answers none beyond the allowance."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def test_every_question_is_recorded_in_order() -> None:
     assert list(asked.questions()) == [("cost", [5]), ("accuracy", [6, 7, 6]), ("cost", [7, 7])]
 
 
-def test_answers_are_the_evaluator_s() -> None:
+def test_answers_equal_those_of_the_evaluator() -> None:
     asked = meter()
     for index in (0, 9_999, 15_624):
         (arch,) = at(index)
@@ -74,7 +74,7 @@ def test_a_repeat_is_free_and_recorded() -> None:
     assert asked.log == [(True, 3)] * 4
 
 
-def test_costs_are_free_however_often() -> None:
+def test_costs_are_always_free() -> None:
     asked = meter(queries=1, seconds=1.0)
     for _ in range(5):
         asked.cost(SPACE.at(3))
@@ -90,7 +90,7 @@ def test_identical_networks_are_not_merged() -> None:
     assert (asked.queries, asked.repeats) == (2, 0)
 
 
-def test_beyond_the_queries_a_new_question_is_refused_and_leaves_no_trace() -> None:
+def test_question_beyond_the_queries_is_refused_and_leaves_no_trace() -> None:
     asked = meter(queries=2)
     asked.accuracies(at(1, 2))
     before = spent(asked)
@@ -99,7 +99,7 @@ def test_beyond_the_queries_a_new_question_is_refused_and_leaves_no_trace() -> N
             asked.accuracy(SPACE.at(3))
     assert spent(asked) == before
     assert set(asked.answers) == {1, 2}
-    # What was paid for is still answered, and costs can still be asked.
+    # Charged answers can still be repeated, and costs can still be asked for.
     assert asked.accuracy(SPACE.at(1)) == VALIDATION[1]
     assert asked.cost(SPACE.at(3)) == EVALUATOR.cost(SPACE.at(3))
 
@@ -112,7 +112,7 @@ def test_a_batch_is_refused_at_the_first_question_that_is_not_covered() -> None:
     assert (asked.queries, asked.repeats) == (3, 1)
 
 
-def test_the_seconds_are_an_allowance_too_and_may_be_spent_to_the_last() -> None:
+def test_seconds_can_be_spent_completely() -> None:
     asked = meter(seconds=SECONDS[1] + SECONDS[2])
     asked.accuracies(at(1, 2))
     with pytest.raises(AllowanceSpent):
@@ -120,7 +120,7 @@ def test_the_seconds_are_an_allowance_too_and_may_be_spent_to_the_last() -> None
     assert (asked.queries, asked.seconds) == (2, SECONDS[1] + SECONDS[2])
 
 
-def test_a_cheaper_question_may_still_be_covered_after_a_dear_one_was_refused() -> None:
+def test_cheaper_question_can_be_covered_after_an_expensive_one_was_refused() -> None:
     dear, cheap = int(np.argmax(SECONDS)), int(np.argmin(SECONDS))
     asked = meter(seconds=(SECONDS[dear] + SECONDS[cheap]) / 2)
     with pytest.raises(AllowanceSpent):
@@ -134,14 +134,14 @@ def test_without_training_times_only_queries_are_charged() -> None:
     assert (asked.queries, asked.seconds) == (2, 0.0)
 
 
-def test_nothing_is_covered_by_an_allowance_of_nothing() -> None:
+def test_empty_allowance_covers_nothing() -> None:
     with pytest.raises(AllowanceSpent):
         meter(queries=0).accuracy(SPACE.at(0))
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["cost", "accuracy"]), st.integers(0, 6)), max_size=40), st.integers(0, 5), st.floats(0, 900))
-def test_any_sequence_is_charged_as_a_plain_ledger_charges_it(questions: list[tuple[str, int]], queries: int, seconds: float) -> None:
+def test_charges_equal_those_of_a_plain_ledger(questions: list[tuple[str, int]], queries: int, seconds: float) -> None:
     asked = meter(queries, seconds)
     known: set[int] = set()
     log, spent_seconds, repeats = [], 0.0, 0
@@ -171,7 +171,7 @@ GENES = (0, 0, 0, 3, 0, 0)
         (Architecture("nasbench201", GENES[:-1]), "5 genes given; 'nasbench201' has 6"),
         (Architecture("nasbench201", (*GENES, 0)), "7 genes given"),
         (Architecture("nasbench201", ()), "0 genes given"),
-        # Read as digits in base five, each of these would be another cell.
+        # As digits in base five, each of these would be the index of another cell.
         (Architecture("nasbench201", (0, 0, 0, 3, 0, 5)), "gene 5 is 5; 'nasbench201' allows 0 to 4"),
         (Architecture("nasbench201", (0, 0, 0, 3, 1, -1)), "gene 5 is -1"),
         (Architecture("nasbench201", (-1, 0, 0, 0, 0, 0)), "gene 0 is -1"),
@@ -184,7 +184,7 @@ GENES = (0, 0, 0, 3, 0, 0)
         (None, "None is not an Architecture"),
     ],
 )
-def test_what_is_no_architecture_of_the_space_is_refused_uncharged(bad: Any, message: str) -> None:
+def test_invalid_architecture_is_refused_without_a_charge(bad: Any, message: str) -> None:
     asked = meter()
     for question in (asked.key, asked.cost, asked.accuracy, lambda arch: asked.accuracies([arch])):
         with pytest.raises(InvalidArchitecture, match=message):
@@ -193,7 +193,7 @@ def test_what_is_no_architecture_of_the_space_is_refused_uncharged(bad: Any, mes
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.int8, np.uint8])
-def test_numpy_s_whole_numbers_are_genes_like_others(kind: type[np.integer[Any]]) -> None:
+def test_numpy_integers_are_valid_genes(kind: type[np.integer[Any]]) -> None:
     asked = meter(queries=1)
     for genes in ((4, 4, 4, 4, 4, 4), (0, 1, 2, 3, 4, 0)):
         arch = Architecture("nasbench201", genes)
@@ -208,7 +208,7 @@ def test_numpy_s_whole_numbers_are_genes_like_others(kind: type[np.integer[Any]]
 # --- Methods that do not stop -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_method_that_goes_on_asking_is_ended() -> None:
+def test_method_that_keeps_asking_is_ended() -> None:
     asked = meter(queries=1)
     asked.accuracy(SPACE.at(0))
     for _ in range(MOST_REFUSALS):
@@ -242,7 +242,7 @@ def test_a_search_that_asks_only_free_questions_ends_as_if_its_allowance_were_sp
         with pytest.raises(AllowanceSpent):
             question(SPACE.at(0))
     assert spent(asked) == before == (1, 5, SECONDS[0], 11)
-    # A new accuracy, paid for, starts the count again.
+    # A new, charged accuracy restarts the count.
     asked.accuracy(SPACE.at(1))
     for index in range(10):
         asked.cost(SPACE.at(index))
@@ -250,7 +250,7 @@ def test_a_search_that_asks_only_free_questions_ends_as_if_its_allowance_were_sp
         asked.cost(SPACE.at(0))
 
 
-def test_refusals_of_either_kind_end_a_method_that_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_of_both_kinds_end_a_method_that_ignores_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metering, "MOST_FREE_IN_A_ROW", 0)
     asked = meter(queries=0)
     for _ in range(MOST_REFUSALS // 2):
@@ -266,14 +266,14 @@ def test_refusals_of_either_kind_end_a_method_that_does_not_listen(monkeypatch: 
 
 @dataclass(frozen=True)
 class Large:
-    """A space without an index: the least that a meter needs of one."""
+    """A space without an index, with only what a meter needs."""
 
     name: str = "large"
     arity: tuple[int, ...] = (2,) * 100
 
 
 class Constant:
-    """An evaluator that knows one answer."""
+    """An evaluator that always gives the same answer."""
 
     offers = frozenset({Need.ACCURACY})
 
@@ -290,7 +290,7 @@ class Constant:
         return f"a relaxation with {options.channels} channels, deviation {deviation}"
 
 
-def test_where_there_is_no_index_an_architecture_is_named_by_its_genes() -> None:
+def test_without_an_index_the_key_is_the_genes() -> None:
     asked = Meter(Constant(), None, Large(), Allowance(2))  # type: ignore[arg-type]
     zeros, ones = Architecture("large", (0,) * 100), Architecture("large", tuple(np.ones(100, int)))
     asked.accuracies([zeros, ones, zeros])
@@ -302,14 +302,14 @@ def test_where_there_is_no_index_an_architecture_is_named_by_its_genes() -> None
             asked.key(bad)  # type: ignore[arg-type]
 
 
-def test_a_relaxation_is_the_evaluator_s() -> None:
+def test_relaxation_comes_from_the_evaluator() -> None:
     asked = Meter(Constant(), None, Large(), Allowance(2))  # type: ignore[arg-type]
     found = asked.relaxation(SupernetOptions(channels=4), np.random.default_rng(0), 0.5)
     assert found == "a relaxation with 4 channels, deviation 0.5"  # type: ignore[comparison-overlap]
     assert asked.relaxations == [found] and (asked.queries, asked.seconds) == (0, 0.0)
 
 
-def test_the_relaxation_of_a_table_is_charged_once_as_a_question_about_every_architecture() -> None:
+def test_relaxation_of_a_table_is_charged_once_as_one_query_per_architecture() -> None:
     asked = Meter(Constant(), [2.0] * 10, Large(), Allowance(3))  # type: ignore[arg-type]
     for _ in range(2):
         asked.relaxation(SupernetOptions(), np.random.default_rng(0))
@@ -319,7 +319,7 @@ def test_the_relaxation_of_a_table_is_charged_once_as_a_question_about_every_arc
 
 
 class Trains(Constant):
-    """An evaluator that trains: it says afterwards how long each took, and which batches it was given."""
+    """An evaluator that trains. Afterwards it knows the seconds of each training and the batches that it received."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -332,7 +332,7 @@ class Trains(Constant):
         return 3.0
 
 
-def test_a_batch_that_is_trained_side_by_side_is_charged_one_by_one() -> None:
+def test_batch_trained_in_parallel_is_charged_one_by_one() -> None:
     evaluator = Trains()
     asked = Meter(evaluator, None, Large(), Allowance(2, 100.0))  # type: ignore[arg-type]
     zeros, ones = Architecture("large", (0,) * 100), Architecture("large", (1,) * 100)
