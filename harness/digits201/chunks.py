@@ -104,9 +104,7 @@ class Chunks:
             except Busy:
                 raise BuildError(f"another process is using {self.folder}; wait until it has finished") from None
             except OSError as error:
-                raise BuildError(
-                    f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a writable folder"
-                ) from None
+                raise BuildError(f"cannot write {self.folder}: {error.strerror}; set BUDGETNAS_DATA to a writable folder") from None
             remove_leftovers(self.folder)
             yield
 

@@ -24,6 +24,7 @@ from budgetnas.harness.evaluators.registry import (
     search_network_of,
 )
 from budgetnas.harness.problem import Need
+from budgetnas.harness.records.store import Store
 from budgetnas.harness.records.trial import TrainingSpec
 from budgetnas.harness.studies.board_context import board
 from budgetnas.harness.studies.plan import expand
@@ -108,7 +109,7 @@ def test_study_with_a_new_evaluator_runs_and_has_pages(with_proxy: Command, tmp_
     # A deterministic method runs with both seeds; a method that needs a relaxation is skipped.
     assert "8 trials" in result.stdout
     assert "method 'darts': it needs relaxation, which the evaluator 'parameters' does not offer here" in result.stderr
-    records = [json.loads(path.read_text()) for path in (tmp_path / "out" / "records").glob("*.json")]
+    records = [row.record() for row in Store(tmp_path / "out").rows()]
     assert {(record["ranking_class"], record["trial"]["evaluator"], record["status"]) for record in records} == {
         ("proxies", "parameters", "ok")
     }
@@ -129,7 +130,7 @@ def test_search_with_a_new_evaluator_runs(with_proxy: Command, tmp_path: Path) -
     answer = json.loads(result.stdout)
     (tmp_path / "counted.toml").write_text(STUDY.format(evaluator="parameters", more=""))
     study = with_proxy("run", "counted.toml", "--out", "out")
-    assert (tmp_path / "out" / "records" / f"{answer['identity']}.json").is_file(), study.stderr  # the trial with seed 1
+    assert answer["identity"] in Store(tmp_path / "out").done(), study.stderr  # the trial with seed 1
     refused = with_proxy(*words, "--evaluator", "parameters", "--recipe", "smoke")
     assert "the evaluator 'parameters' takes no --recipe; leave it out, or choose --evaluator supernet or training" in refused.stderr
     assert "[table|supernet|training|parameters]" in with_proxy("search", "--help").stdout
