@@ -102,9 +102,7 @@ def test_a_second_build_in_the_same_folder_is_refused() -> None:
 
 
 def test_a_killed_worker_is_an_error_with_a_remedy() -> None:
-    with pytest.raises(
-        BuildError, match="a process that trained networks ended unexpectedly; run the command again: it resumes where it stopped"
-    ):
+    with pytest.raises(BuildError, match="trained networks ended unexpectedly; run the command again: it resumes where it stopped"):
         resume(roots(), os._exit, 2, Shown())
 
 

@@ -170,7 +170,8 @@ def test_recipe_of_a_new_evaluator_is_planned_and_shown(with_recipe: str, tmp_pa
         assert search_network_of(trial) == (trial.seed, None)
     context = board(plan.boards[0])
     assert context["training"].items() >= FIGURES.items()
-    assert "Each search trains a supernet, whose weights all architectures share (recipe mine: 3 epochs" in searched_text(context)
+    text = searched_text(context)
+    assert "Each search trains a supernet, in which all architectures share" in text and "recipe mine: 3 epochs" in text
 
 
 def test_errors_about_recipes_name_the_new_evaluator(with_recipe: str, tmp_path: Path) -> None:
