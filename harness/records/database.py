@@ -7,7 +7,6 @@ which is not safe on network file systems. One process writes, the one that hold
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from budgetnas.harness.records.identity import canonical_json, identity_of
 
@@ -85,7 +86,7 @@ class Row:
 
     def record(self) -> Record:
         """Return the record. Raises ValueError as `json` does, and if the record is of another trial than its row."""
-        record = json.loads(self.json())
+        record = from_json(self.json())  # in half the time of json's
         if not is_record(record, self.identity) or record["status"] != self.status:
             raise ValueError("it is not the record of the trial that it is kept for")
         return dict(record)

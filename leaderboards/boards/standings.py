@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from budgetnas.leaderboards.boards.context import Board
-from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, samples_by_method
-from budgetnas.leaderboards.shared.pareto import normalised_hypervolume
+from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, points_by_seed, samples_by_method
+from budgetnas.leaderboards.shared.pareto import normalised_hypervolumes
 from budgetnas.leaderboards.shared.statistics import (
     TIE_DECIMALS,
     Estimate,
@@ -165,8 +165,7 @@ def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
     """
     shares = {}
     for method, trials in table.groupby("method", sort=True):
-        points = [[point for row in seed["points"] for point in row] for _, seed in trials.groupby("seed", sort=True, dropna=False)]
-        values = [normalised_hypervolume(seed, board.front, board.hypervolume_reference) for seed in points]
+        values = normalised_hypervolumes(points_by_seed(trials), board.front, board.hypervolume_reference)
         shares[str(method)] = mean_estimate(values) if np.isfinite(values).all() else Estimate(float("nan"))
     return shares
 

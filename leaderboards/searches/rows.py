@@ -12,6 +12,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, COLUMNS
 from budgetnas.leaderboards.shared.documents import LeaderboardError
+from budgetnas.leaderboards.shared.nested_columns import reported_figures
 from budgetnas.leaderboards.shared.statistics import LEVEL, Estimate, Interval
 
 # What the harness adds to the columns of every record.
@@ -73,6 +74,7 @@ def _number(value: float) -> float:
 
 def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
     rows = searches.to_dict("records")
+    reported = reported_figures(searches["report"])
     infeasible = searches[~searches["feasible"].astype(bool) & np.isfinite(searches["violation"])]
     return SearchRow(
         method=method,
@@ -88,7 +90,7 @@ def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
         test=over_searches([(_trainable(row), row["retrained_test"]) for row in rows], chance),
         seconds=_mean(searches["search_seconds"]),
         memory=_mean(searches["search_memory_bytes"]),
-        looked_up=_mean((row["report"] or {}).get("lookup_searches") or math.nan for row in rows),
+        looked_up=_mean(value or math.nan for value in reported.loc[reported["figure"] == "lookup_searches", "value"]),
         graph_seconds=_mean(searches["graph_seconds"]),
     )
 
