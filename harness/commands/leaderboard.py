@@ -50,8 +50,8 @@ def leaderboard_command(
     named, elsewhere = plan.get("reference", plan["study"]), f" --out {run}" if run != default_folder(plan["study"]) else ""
     made_by = [f"budgetnas run {named}{elsewhere}", f"budgetnas leaderboard {run}" + (f" --out {out}" if out else "")]
     made_by[-1] += "".join(f" --curve '{name}'" for name in curve or [])
-    if grids := {grid for grid in records["lookup_grid"] if grid}:
-        points, seeds = max(grids)
+    points, seeds = max(zip(records["lookup_points"], records["lookup_seeds"], strict=True))
+    if points:
         made_by.insert(0, f"budgetnas lookup-graph {named} --points {points} --seeds {seeds}")
     with Console(stderr=True).status(f"writing {len(contexts)} pages"):
         graphs = _draw_graphs(store, target)

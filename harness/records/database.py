@@ -9,7 +9,6 @@ transactions.
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from budgetnas.harness.records.identity import canonical_json, identity_of
 from budgetnas.spaces.files import replacing
@@ -91,9 +92,10 @@ class Row:
 
     def record(self) -> Record:
         """Return the record. Raises ValueError as `json` does, and if the record does not belong to the trial of this row."""
+        text = self.json()
         try:
-            record = json.loads(self.json())
-        except RecursionError:
+            record = from_json(text)  # twice as fast as the standard library
+        except ValueError:  # nested too deep
             record = None
         if not is_record(record, self.identity) or record["status"] != self.status:
             raise ValueError("it is not the record of the trial that it is kept for")

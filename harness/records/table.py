@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,19 @@ from budgetnas.spaces.devices import RESOURCES
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+Problems = dict[tuple[Any, ...], tuple[str, str]]
+BATCH = 1000  # trials whose records are Python objects at a time; of all others there are only columns
 
 
 def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]]:
     """Return the table of a run's finished trials, the paths of its context files, and its plan.
 
-    Only trials of the present plan are included. Raises `RunError` if there is no run, or if no trial has ended.
+    Only trials of the run's present plan are taken. `front` and `report` are columns of Arrow lists: recommendations, and figures by name.
+    `RunError` if there is no run, or none of its trials has ended.
     """
-    import pandas as pd
+    import pyarrow as pa
 
     if not (store.root / "plan.json").is_file():
         raise RunError(f"{store.root} holds no run; make one with `budgetnas run STUDY.toml --out {store.root}`")
@@ -32,24 +38,73 @@ def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]
     store.check()
     plan = _plan(store)
     contexts = sorted(store.context.glob("*.json"))
-    problems = _problems(store, contexts)
-    labels, seen = plan["trials"], dict[str, str]()
-    columns: dict[str, list[Any]] = {}
+    batches = list(_batches(store, plan, _problems(store, contexts)))
+    if not batches:
+        raise RunError(f"no trial of {store.root} has ended yet; run the study first")
+    return _frame(pa.Table.from_batches(batches)), contexts, plan
+
+
+def _batches(store: Store, plan: dict[str, Any], problems: Problems) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of the plan's trials, in the order of their identities, `BATCH` at a time."""
+    schema, labels = _schema(), plan["trials"]
+    rows: list[dict[str, Any]] = []
     for row in store.rows():
         if row.identity in labels:
             record = store.checked(row)
             try:
-                values = _row(record, labels[row.identity], problems, plan)
+                rows.append(_row(record, labels[row.identity], problems, plan))
             except (KeyError, TypeError, AttributeError) as error:
-                raise RunError(
-                    f"the record of trial {row.identity} in {store.root} is damaged ({reason_of(error)}); run the study again"
-                ) from None
-            for name, value in values.items():
-                # Thousands of rows have the same few texts: each is kept once.
-                columns.setdefault(name, []).append(seen.setdefault(value, value) if isinstance(value, str) else value)
-    if not columns:
-        raise RunError(f"no trial of {store.root} has ended yet; run the study first")
-    return pd.DataFrame(columns), contexts, plan
+                raise _damaged(store, row.identity, error) from None
+            if len(rows) == BATCH:
+                yield _batch(store, rows, schema)
+                rows = []
+    if rows:
+        yield _batch(store, rows, schema)
+
+
+def _batch(store: Store, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows as columns. Raises `RunError` with the name of the first trial that has something else where a number or text belongs."""
+    import pyarrow as pa
+
+    try:
+        return pa.RecordBatch.from_pylist(rows, schema)
+    except (pa.ArrowException, OverflowError) as error:
+        if len(rows) > 1:
+            for row in rows:
+                _batch(store, [row], schema)
+        raise _damaged(store, rows[0]["identity"], error) from None
+
+
+def _damaged(store: Store, identity: str, error: Exception) -> RunError:
+    return RunError(f"the record of trial {identity} in {store.root} is damaged ({reason_of(error)}); run the study again")
+
+
+def _schema() -> pa.Schema:
+    """Return what each column of the table holds. Costs and accuracies that are not known are NaN."""
+    import pyarrow as pa
+
+    costs = dict.fromkeys(RESOURCES, pa.float64())
+    point = pa.struct({"test": pa.float64(), "validation": pa.float64(), "feasible": pa.bool_(), **costs})
+    texts = ("identity", "space", "dataset", "device", "problem", "resource", "method", "settings", "ranking_class", "status", "failure")
+    return pa.schema(
+        {
+            **dict.fromkeys((*texts, "recommendation"), pa.string()),
+            **dict.fromkeys(("deterministic", "feasible"), pa.bool_()),
+            **dict.fromkeys(("seed", "queries", "repeats", "cost_questions", "lookup_points", "lookup_seeds"), pa.int64()),
+            **dict.fromkeys(("violation", "test", "validation", "regret", "simulated_seconds", "graph_seconds"), pa.float64()),
+            **costs,
+            "front": pa.list_(point),
+            "report": pa.list_(pa.struct({"figure": pa.string(), "value": pa.float64()})),
+        }
+    )
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    import pandas as pd
+
+    lists = {field.type: pd.ArrowDtype(field.type) for field in table.schema if field.name in ("front", "report")}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=lists.get)
+    return frame
 
 
 def _plan(store: Store) -> dict[str, Any]:
@@ -64,8 +119,8 @@ def _plan(store: Store) -> dict[str, Any]:
     return dict(plan)
 
 
-def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:
-    """Return, for every problem, its label on pages and the resource of its axis."""
+def _problems(store: Store, contexts: list[Path]) -> Problems:
+    """Return, for every problem, how pages call it and the resource they draw along."""
     found = {}
     for path in contexts:
         context = store.read(path)
@@ -78,12 +133,14 @@ def _problems(store: Store, contexts: list[Path]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _key(space: str, dataset: str, device: str, limits: list[dict[str, Any]]) -> str:
-    return json.dumps([space, dataset, device, limits], sort_keys=True)
+def _key(space: str, dataset: str, device: str, limits: list[dict[str, Any]]) -> tuple[Any, ...]:
+    return space, dataset, device, *((limit["resource"], limit["lower"], limit["upper"]) for limit in limits)
 
 
-def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]], plan: dict[str, Any]) -> dict[str, Any]:
+def _row(record: dict[str, Any], label: str, problems: Problems, plan: dict[str, Any]) -> dict[str, Any]:
     trial, final = record["trial"], record["final"]
+    settings = trial["method"]["settings"]
+    points, seeds = _lookup_grid(settings.get(SETTING)) or (0, 0)
     device = trial["device"] or ""
     try:
         problem, resource = problems[_key(trial["space"], trial["dataset"], device, trial["limits"])]
@@ -98,7 +155,7 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
         "resource": resource,
         "method": label,
         # A look-up graph's rows are those of the problem's own device and resources: they make no variant of the method.
-        "settings": json.dumps({name: value for name, value in trial["method"]["settings"].items() if name != SETTING}, sort_keys=True),
+        "settings": json.dumps({name: value for name, value in settings.items() if name != SETTING}, sort_keys=True),
         "ranking_class": record.get("ranking_class", QUERIES),
         "deterministic": label in plan["deterministic"],
         "seed": trial["seed"],
@@ -119,9 +176,10 @@ def _row(record: dict[str, Any], label: str, problems: dict[str, tuple[str, str]
             {"test": entry["test"], "validation": entry["validation"], "feasible": entry["feasible"], **_costs(entry["cost"])}
             for entry in record["front"]
         ],
-        "report": record["report"],
+        "report": [{"figure": name, "value": value} for name, value in record["report"].items()],
         "graph_seconds": float(plan["graph_seconds"].get(record["identity"], math.nan)),
-        "lookup_grid": _lookup_grid(trial["method"]["settings"].get(SETTING)),
+        "lookup_points": points,
+        "lookup_seeds": seeds,
     }
 
 
@@ -130,7 +188,9 @@ def _lookup_grid(rows: Any) -> tuple[int, int] | None:
 
     A user's method may have an unrelated setting of the same name.
     """
-    rows = [row for row in rows if isinstance(row, list)] if isinstance(rows, list) else []
+    if not isinstance(rows, list):
+        return None
+    rows = [row for row in rows if isinstance(row, list)]
     counts = Counter(
         (row[0], row[1]) for row in rows if len(row) in (2, 3) and isinstance(row[0], str) and isinstance(row[1], (int, float))
     )

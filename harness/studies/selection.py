@@ -203,5 +203,6 @@ def with_selections(store: Store, plan: dict[str, Any], records: pd.DataFrame) -
         place = (each["label"], row["space"], row["dataset"], row["device"], row["problem"])
         counted[place] = counted.get(place, -1) + 1
         spent = {name: sum(by_identity[trial][name] for trial in each["trials"]) for name in ("queries", "simulated_seconds")}
-        rows.append({**row, "identity": identity, "method": each["label"], "seed": counted[place], "report": {}, **spent, **nothing})
-    return pd.concat([records, pd.DataFrame(rows)], ignore_index=True) if rows else records
+        rows.append({**row, "identity": identity, "method": each["label"], "seed": counted[place], "report": [], **spent, **nothing})
+    lists = {name: records[name].dtype for name in ("front", "report")}
+    return pd.concat([records, pd.DataFrame(rows).astype(lists)], ignore_index=True) if rows else records

@@ -21,6 +21,7 @@ from budgetnas.leaderboards.boards.standings import (
     Ranking,
     Standing,
 )
+from budgetnas.leaderboards.shared.nested_columns import ROW, reported_figures
 from budgetnas.leaderboards.shared.tables import escape, estimate, number, p_value, several
 
 
@@ -93,15 +94,9 @@ def counted_as_chance(table: pd.DataFrame) -> list[tuple[str, str, str, int]]:
 
 
 def own_figures(table: pd.DataFrame) -> list[tuple[str, str, float, int]]:
-    """Return (method, figure, mean, trials) of the figures that methods report, by method and figure."""
-    rows = [
-        (str(method), str(name), float(value))
-        for method, report in zip(table["method"], table["report"], strict=True)
-        if isinstance(report, dict)
-        for name, value in report.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and value == value
-    ]
-    figures = pd.DataFrame(rows, columns=["method", "figure", "value"])
+    """Return (method, figure, mean, trials) of the numbers that methods report about themselves, by method and figure."""
+    figures = reported_figures(table["report"])
+    figures = figures.assign(method=table["method"].to_numpy()[figures[ROW]])
     grouped = figures.groupby(["method", "figure"], sort=True)["value"]
     return [(str(key[0]), str(key[1]), float(values.mean()), len(values)) for key, values in grouped]
 

@@ -12,6 +12,7 @@ from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, FULL_INFORMATI
 from budgetnas.leaderboards.shared.curves import COSTS, CurvePanel, curve, curve_picture, most_limited
 from budgetnas.leaderboards.shared.documents import LeaderboardError, file_part
 from budgetnas.leaderboards.shared.drawing import COLOURS
+from budgetnas.leaderboards.shared.nested_columns import reported_figures
 from budgetnas.leaderboards.shared.tables import csv_text, escape, markdown_table, percent, several
 
 MOST_CURVES = len(COLOURS)  # methods in one picture with different colours, unless the user names methods
@@ -29,8 +30,9 @@ def counted_once(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     for method, trials in full.groupby("method", sort=True):
         keys = zip(*(trials[name] for name in (*BOARD_COLUMNS, "problem", "seed")), strict=True)
         findings[str(method)] = dict(zip(keys, trials["recommendation"], strict=True))
-        options = {name for report in trials["report"] for name, value in report.items() if name.startswith(_NOT_MODELLED) and value}
-        unmodelled[str(method)] = sorted(name.removeprefix(_NOT_MODELLED) for name in options)
+        reported = reported_figures(trials["report"])
+        options = set(reported.loc[reported["value"] != 0.0, "figure"])
+        unmodelled[str(method)] = sorted(name.removeprefix(_NOT_MODELLED) for name in options if name.startswith(_NOT_MODELLED))
     kept: list[str] = []
     sentences, dropped = [], set()
     for method in sorted(findings, key=lambda name: (len(unmodelled[name]), name)):
@@ -83,8 +85,8 @@ def looked_up_sentences(table: pd.DataFrame) -> list[str]:
     """Return, for every method of the class whose searches read look-up graphs, what those cost."""
     sentences = []
     for method, trials in of_class(table, FULL_INFORMATION).groupby("method", sort=True):
-        searches = max((report.get("lookup_searches") or 0.0 for report in trials["report"]), default=0.0)
-        steps = max((report.get("lookup_steps") or 0.0 for report in trials["report"]), default=0.0)
+        most = reported_figures(trials["report"]).groupby("figure")["value"].max()
+        searches, steps = (float(most.get(name, 0.0)) for name in ("lookup_searches", "lookup_steps"))
         if searches:
             seconds = float(trials["graph_seconds"].sum())
             took = f"; in all they took {seconds:,.0f} s, {seconds / len(trials):,.1f} s for each run of it" if seconds else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from budgetnas.leaderboards.boards.context import Board, BoardProblem, Key
 from budgetnas.leaderboards.shared.documents import LeaderboardError
+from budgetnas.leaderboards.shared.nested_columns import ROW, flat, front_points, nested
+
+Floats = NDArray[np.float64]
 
 COLUMNS = (
     "identity",
@@ -82,30 +86,25 @@ def _check_methods(records: pd.DataFrame) -> None:
         raise LeaderboardError(f"'{row['method']}' has two records for seed {row['seed']} of {row['problem']}; rank one run at a time")
 
 
-def _reason(row: Mapping[Hashable, Any]) -> str:
-    """Return the reason why a trial counts with chance accuracy, or '' if it does not."""
-    if row["status"] == "failed":
-        return str(row["failure"] or "failed without a reason").strip().splitlines()[0]
-    if row["feasible"]:
+def _reason(status: str, failure: str, feasible: bool, recommendation: str, violation: float) -> str:
+    """Return why a trial counts as chance, or '' if it does not."""
+    if status == "failed":
+        return str(failure or "failed without a reason").strip().splitlines()[0]
+    if feasible:
         return ""
-    if not row["recommendation"]:
+    if not recommendation:
         return "found no feasible network"
-    return (
-        "recommended a network that breaks a limit"
-        if math.isfinite(row["violation"])
-        else "recommended a disconnected or unsupported network"
-    )
+    return "recommended a network that breaks a limit" if math.isfinite(violation) else "recommended a disconnected or unsupported network"
 
 
-def _check_row(row: Mapping[Hashable, Any], problem: BoardProblem, board: Board) -> None:
-    tests = [row["test"], *(point["test"] for point in row["front"] if point["feasible"])]
-    highest = max(tests)
+def _check_row(row: Mapping[Hashable, Any], highest: float, problem: BoardProblem, board: Board) -> None:
+    """Raise `LeaderboardError` if a feasible trial cannot be; `highest` is the best test accuracy that it reports [%], or NaN."""
     where = f"'{row['method']}' (seed {row['seed']}) on {board.stem} {problem.label}"
     remedy = "the records and the context come from different tables; run the study again"
     if problem.best_by_test is None:
         raise LeaderboardError(f"{where} is feasible, but the context has no feasible cell: {remedy}")
     best = problem.best_by_test.test
-    if any(map(math.isnan, tests)):
+    if math.isnan(highest):
         raise LeaderboardError(f"{where} is feasible but has no test accuracy; run the trial again")
     if highest > best + TOLERANCE:
         raise LeaderboardError(f"{where} reports {highest!r} % test, above the exact optimum of {best!r} %: {remedy}")
@@ -114,52 +113,98 @@ def _check_row(row: Mapping[Hashable, Any], problem: BoardProblem, board: Board)
         raise LeaderboardError(f"{where} records a regret of {row['regret']!r}, but it is {expected!r}: {remedy}")
 
 
-def _points(front: Sequence[Mapping[str, Any]], resource: str) -> list[tuple[float, float]]:
-    """Return the (cost, test accuracy [%]) of the feasible recommendations with a known cost."""
-    return [(point[resource], point["test"]) for point in front if point["feasible"] and not math.isnan(point[resource])]
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The boards and problems of a table, and which of them each trial is of."""
+
+    of_trial: NDArray[np.int64]
+    found: Sequence[tuple[Board, BoardProblem]]
+
+    def each(self, values: Sequence[float]) -> Floats:
+        """Return each trial's value, from those of the places."""
+        return np.asarray(values, dtype=np.float64)[self.of_trial]
+
+
+def _places(table: pd.DataFrame, boards: Sequence[Board]) -> _Places:
+    by_key: Mapping[Key, Board] = {board.key: board for board in boards}
+    groups = table.groupby([*BOARD_COLUMNS, "problem"], sort=False)
+    found = []
+    for *key, label in table[[*BOARD_COLUMNS, "problem"]].drop_duplicates().itertuples(index=False):
+        if tuple(key) not in by_key:
+            raise LeaderboardError(
+                f"no context file for {' '.join(part for part in key if part)}; run the study again, which keeps existing results"
+            )
+        board = by_key[tuple(key)]
+        found.append((board, board.problem(label)))
+    return _Places(np.asarray(groups.ngroup(), np.int64), found)
+
+
+def _check_rows(table: pd.DataFrame, points: pd.DataFrame, places: _Places) -> None:
+    """Raise `LeaderboardError` for the first feasible trial that cannot be; `points` are the feasible trials' feasible recommendations."""
+    best = places.each([problem.best_by_test.test if problem.best_by_test else math.nan for _, problem in places.found])
+    tests = table["test"].to_numpy(np.float64)
+    highest = tests.copy()
+    with np.errstate(invalid="ignore"):
+        np.maximum.at(highest, points[ROW].to_numpy(), points["test"].to_numpy(np.float64))  # NaN stays
+    expected = np.maximum(0.0, best - tests)
+    right = (highest <= best + TOLERANCE) & (np.abs(table["regret"].to_numpy(np.float64) - expected) <= REGRET_TOLERANCE)
+    for index in np.flatnonzero(table["feasible"].to_numpy(bool) & ~right):
+        board, problem = places.found[places.of_trial[index]]
+        _check_row(table.iloc[int(index)].to_dict(), float(highest[index]), problem, board)
+
+
+def _points(points: pd.DataFrame, places: _Places) -> pd.Series:
+    """Return, for each trial, its recommendations in `points` as cost, in the unit of its board's resource, and test accuracy [%]."""
+    cost = np.full(len(points), math.nan)
+    of_point = places.of_trial[points[ROW].to_numpy()]
+    for resource in {board.resource for board, _ in places.found}:
+        mine = np.isin(of_point, [place for place, (board, _) in enumerate(places.found) if board.resource == resource])
+        cost[mine] = points.loc[mine, resource].to_numpy(np.float64)
+    known = ~np.isnan(cost)
+    entries = {"cost": cost[known], "test": points["test"].to_numpy(np.float64)[known]}
+    return nested(entries, points[ROW].to_numpy()[known], len(places.of_trial))
 
 
 def outcomes(records: pd.DataFrame, boards: Sequence[Board]) -> pd.DataFrame:
     """Return the records, sorted, with the columns `reason`, `counted_test` [%], `counted_regret` [points], `points` and `gpu_hours`.
 
-    `reason` is '' for a trial with a feasible recommendation. Every other trial counts with the board's chance accuracy and the
-    corresponding regret; no trial is left out. `points` has the feasible recommendations as (cost in the board's unit, test accuracy [%]).
-
-    Args:
-        records: one row per trial, with the columns `COLUMNS`.
-        boards: the boards of the run.
-
-    Raises:
-        LeaderboardError: a column is missing, a trial occurs twice, a board or problem has no context, a method's name has different
-            settings, or a result is better than the exact optimum.
+    `reason` is '' for a trial with a feasible recommendation. Every other trial counts with the board's chance accuracy and the regret that
+    goes with it; none is left out. `points`, in the place of `front`, lists the feasible recommendations: `cost` in the board's unit and
+    `test` accuracy [%].
+    Raises ValueError if a column is missing, a trial is there twice, a board or problem has no context, a method's name means two things,
+    or anything is better than the exact optimum.
     """
     _check_columns(records)
-    by_key: Mapping[Key, Board] = {board.key: board for board in boards}
-    table = records.loc[:, list(COLUMNS)].copy()
+    table = records.loc[:, list(COLUMNS)].reset_index(drop=True)
     for name in ("device", "failure", "recommendation"):
         table[name] = table[name].astype(object).where(table[name].notna(), "")
     table["feasible"] = table["feasible"].fillna(False).astype(bool) & (table["status"] == "ok")
-    table["front"] = [front if isinstance(front, list) else [] for front in table["front"]]
     _check_methods(table)
-    columns: dict[str, list[Any]] = {"reason": [], "counted_test": [], "counted_regret": [], "points": []}
-    for row in table.to_dict("records"):
-        key = (row["space"], row["dataset"], row["device"])
-        if key not in by_key:
-            raise LeaderboardError(
-                f"no context file for {' '.join(part for part in key if part)}; run the study again, which keeps existing results"
-            )
-        board = by_key[key]
-        problem = board.problem(row["problem"])
-        if row["feasible"]:
-            _check_row(row, problem, board)
-        test = row["test"] if row["feasible"] else board.chance
-        columns["reason"].append(_reason(row))
-        columns["counted_test"].append(test)
-        # If no cell keeps the limits, all methods have a regret of 0.
-        columns["counted_regret"].append(max(0.0, problem.best_by_test.test - test) if problem.best_by_test else 0.0)
-        columns["points"].append(_points(row["front"], board.resource) if row["feasible"] else [])
-    table = table.assign(**columns, gpu_hours=table["simulated_seconds"] / 3600.0)
+    places = _places(table, boards)
+    points = front_points(table.pop("front"))
+    points = points[points["feasible"].astype(bool) & table["feasible"].to_numpy(bool)[points[ROW].to_numpy()]]
+    _check_rows(table, points, places)
+    test = np.where(table["feasible"], table["test"], places.each([board.chance for board, _ in places.found]))
+    # Where no cell keeps the limits there is nothing to miss: every method ties at no regret.
+    best = places.each([problem.best_by_test.test if problem.best_by_test else -math.inf for _, problem in places.found])
+    table = table.assign(
+        reason=list(map(_reason, *(table[name] for name in ("status", "failure", "feasible", "recommendation", "violation")))),
+        counted_test=test,
+        counted_regret=np.maximum(0.0, best - test),
+        points=_points(points, places),
+        gpu_hours=table["simulated_seconds"] / 3600.0,
+    )
     return table.sort_values([*BOARD_COLUMNS, "problem", "method", "seed"], kind="stable").reset_index(drop=True)
+
+
+def points_by_seed(trials: pd.DataFrame) -> list[Floats]:
+    """Return the points of each seed over all of its trials, shape (n, 2): cost and test accuracy [%]; seeds in ascending order."""
+    seeds, found = pd.factorize(trials["seed"], sort=True, use_na_sentinel=False)
+    points = flat(trials["points"])
+    seed_of_point = seeds[points[ROW].to_numpy()]
+    order = np.argsort(seed_of_point, kind="stable")
+    ends = np.cumsum(np.bincount(seed_of_point, minlength=len(found)))
+    return np.split(points[["cost", "test"]].to_numpy(np.float64)[order], ends[:-1])
 
 
 def of_class(table: pd.DataFrame, ranking_class: str) -> pd.DataFrame:

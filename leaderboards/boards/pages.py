@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from budgetnas.leaderboards.boards.board_page import ClassStandings, Rankings, board_context, board_csv
 from budgetnas.leaderboards.boards.context import Board, read_boards
 from budgetnas.leaderboards.boards.full_information import counted_once, curve_methods, feasible_csv, limit_pictures
 from budgetnas.leaderboards.boards.index_page import index_context, standings_csv
-from budgetnas.leaderboards.boards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes
+from budgetnas.leaderboards.boards.outcomes import CLASSES, FULL_INFORMATION, QUERIES, of_board, of_class, outcomes, points_by_seed
 from budgetnas.leaderboards.boards.pictures import Panel, board_picture, rank_picture
 from budgetnas.leaderboards.boards.standings import ADVISED_SEEDS, FEWEST_SEEDS, Ranking, ranking, standings_by_problem
 from budgetnas.leaderboards.shared.documents import INDEX, LeaderboardError, render, write
@@ -52,12 +51,8 @@ def _panels(table: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str
     panels = []
     for method in order:
         trials = table[table["method"] == method]
-        runs = [
-            np.asarray([point for points in seed["points"] for point in points], dtype=np.float64).reshape(-1, 2)
-            for _, seed in trials.groupby("seed", sort=True, dropna=False)
-        ]
         full = FULL_INFORMATION if trials["ranking_class"].iloc[0] == FULL_INFORMATION else ""
-        panels.append(Panel(method, palette[method], runs, full))
+        panels.append(Panel(method, palette[method], points_by_seed(trials), full))
     return panels
 
 
@@ -118,7 +113,8 @@ def write_pages(
     drawn = curve_methods(table, curves)
     standings: ClassStandings = {name: standings_by_problem(of_class(table, name)) for name in CLASSES}
     by_board = {board: _rankings(trials, _of_board(standings, board), board) for board in known if len(trials := of_board(table, board))}
-    overall = _rankings(table, standings)
+    # The ranking over the only board is that board's: its intervals take long enough once.
+    overall = next(iter(by_board.values())) if len(by_board) == 1 else _rankings(table, standings)
     try:
         out.mkdir(parents=True, exist_ok=True)
         return _write_all(out, table, known, standings, by_board, overall, Words(title, command, tuple(drawn), tuple(same), graphs))

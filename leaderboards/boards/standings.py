@@ -10,19 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from budgetnas.leaderboards.boards.context import Board
-from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, samples_by_method
-from budgetnas.leaderboards.shared.pareto import normalised_hypervolume
+from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, points_by_seed, samples_by_method
+from budgetnas.leaderboards.shared.pareto import normalised_hypervolumes
 from budgetnas.leaderboards.shared.statistics import (
     TIE_DECIMALS,
     Estimate,
     Friedman,
     average_rank_estimates,
-    difference_estimate,
+    difference_estimates,
     friedman,
-    interquartile_mean_estimate,
-    mean_estimate,
+    interquartile_mean_estimates,
+    mean_estimates,
     pairwise_wilcoxon,
-    pooled_difference_estimate,
+    pooled_difference_estimates,
     rank_biserial,
     ranks,
     smallest_p,
@@ -104,15 +104,17 @@ class Ranking:
     scores: pd.DataFrame
 
 
-def _verdict(method: str, table: pd.DataFrame, random: pd.DataFrame) -> tuple[Estimate | None, str]:
-    """Return a method's mean regret minus that of random search [points], and the verdict."""
-    if method == RANDOM_SEARCH:
-        return None, REFERENCE
-    if random.empty:
-        return None, NO_REFERENCE
-    difference = difference_estimate(table["counted_regret"], random["counted_regret"])
-    seeds = [len(rows) for rows in (table, random) if not bool(rows["deterministic"].iloc[0])]
-    return difference, _shown(difference, min(seeds, default=FEWEST_SEEDS))
+def _verdicts(trials: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Estimate | None, str]]:
+    """Return each method's difference of mean regrets to random search [points] and what it shows."""
+    random, others = trials.get(RANDOM_SEARCH), [method for method in trials if method != RANDOM_SEARCH]
+    if random is None:
+        return dict.fromkeys(others, (None, NO_REFERENCE))
+    found: dict[str, tuple[Estimate | None, str]] = {RANDOM_SEARCH: (None, REFERENCE)}
+    differences = difference_estimates([trials[method]["counted_regret"] for method in others], random["counted_regret"])
+    for method, difference in zip(others, differences, strict=True):
+        seeds = [len(rows) for rows in (trials[method], random) if not bool(rows["deterministic"].iloc[0])]
+        found[method] = difference, _shown(difference, min(seeds, default=FEWEST_SEEDS))
+    return found
 
 
 def _shown(difference: Estimate, seeds: int) -> str:
@@ -124,15 +126,20 @@ def _shown(difference: Estimate, seeds: int) -> str:
     return LOSES if difference.interval.low > ROUNDING else UNDECIDED
 
 
-def _here(method: str, verdicts: Sequence[ProblemStanding], complete: Sequence[Mapping[str, Floats]]) -> tuple[Estimate | None, str]:
-    """Return the mean difference to random search over the problems on which all methods have run, and the verdict for these problems."""
-    if method == RANDOM_SEARCH:
-        return None, REFERENCE
-    if any(RANDOM_SEARCH not in samples for samples in complete):
-        return None, NO_REFERENCE
-    difference = pooled_difference_estimate([(samples[method], samples[RANDOM_SEARCH]) for samples in complete])
-    few = any(row.method == method and row.verdict == TOO_FEW_SEEDS for row in verdicts)
-    return difference, TOO_FEW_SEEDS if few else _shown(difference, FEWEST_SEEDS)
+def _here(
+    methods: Sequence[str], verdicts: Sequence[ProblemStanding], complete: Sequence[Mapping[str, Floats]]
+) -> dict[str, tuple[Estimate | None, str]]:
+    """Return each method's mean difference to random search over problems that every method has run on, and what it shows there."""
+    others = [method for method in methods if method != RANDOM_SEARCH]
+    if len(others) == len(methods):
+        return dict.fromkeys(methods, (None, NO_REFERENCE))
+    found: dict[str, tuple[Estimate | None, str]] = {RANDOM_SEARCH: (None, REFERENCE)}
+    random = [samples[RANDOM_SEARCH] for samples in complete]
+    differences = pooled_difference_estimates([[samples[method] for samples in complete] for method in others], random)
+    for method, difference in zip(others, differences, strict=True):
+        few = any(row.method == method and row.verdict == TOO_FEW_SEEDS for row in verdicts)
+        found[method] = difference, TOO_FEW_SEEDS if few else _shown(difference, FEWEST_SEEDS)
+    return found
 
 
 def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
@@ -143,24 +150,24 @@ def problem_standings(table: pd.DataFrame) -> list[ProblemStanding]:
     """
     means = table.groupby("method", sort=True)["counted_regret"].mean()
     rank = dict(zip(means.index, ranks([means.to_numpy()])[0], strict=True)) if len(means) else {}
-    random = table[table["method"] == RANDOM_SEARCH]
-    rows = []
-    for method, trials in table.groupby("method", sort=True):
-        difference, verdict = _verdict(str(method), trials, random)
-        rows.append(
-            ProblemStanding(
-                method=str(method),
-                rank=float(rank[method]),
-                trials=len(trials),
-                test=mean_estimate(trials["counted_test"]),
-                regret=mean_estimate(trials["counted_regret"]),
-                feasible_share=float(trials["feasible"].mean()),
-                queries=float(trials["queries"].mean()),
-                gpu_hours=float(trials["gpu_hours"].mean()),
-                difference=difference,
-                verdict=verdict,
-            )
+    by_method = {str(method): trials for method, trials in table.groupby("method", sort=True)}
+    verdicts = _verdicts(by_method)
+    figures = mean_estimates([trials[name] for trials in by_method.values() for name in ("counted_test", "counted_regret")])
+    rows = [
+        ProblemStanding(
+            method=method,
+            rank=float(rank[method]),
+            trials=len(trials),
+            test=test,
+            regret=regret,
+            feasible_share=float(trials["feasible"].mean()),
+            queries=float(trials["queries"].mean()),
+            gpu_hours=float(trials["gpu_hours"].mean()),
+            difference=verdicts[method][0],
+            verdict=verdicts[method][1],
         )
+        for (method, trials), test, regret in zip(by_method.items(), figures[::2], figures[1::2], strict=True)
+    ]
     return sorted(rows, key=lambda row: (row.rank, row.method))
 
 
@@ -174,12 +181,13 @@ def hypervolumes(table: pd.DataFrame, board: Board) -> dict[str, Estimate]:
 
     The points of a seed are all its feasible recommendations over the board's problems. If the front dominates no area, the value is NaN.
     """
-    shares = {}
-    for method, trials in table.groupby("method", sort=True):
-        points = [[point for row in seed["points"] for point in row] for _, seed in trials.groupby("seed", sort=True, dropna=False)]
-        values = [normalised_hypervolume(seed, board.front, board.hypervolume_reference) for seed in points]
-        shares[str(method)] = mean_estimate(values) if np.isfinite(values).all() else Estimate(float("nan"))
-    return shares
+    values = {
+        str(method): normalised_hypervolumes(points_by_seed(trials), board.front, board.hypervolume_reference)
+        for method, trials in table.groupby("method", sort=True)
+    }
+    known = [method for method, shares in values.items() if np.isfinite(shares).all()]
+    estimates = dict(zip(known, mean_estimates([values[method] for method in known]), strict=True))
+    return {method: estimates.get(method, Estimate(float("nan"))) for method in values}
 
 
 def _complete(table: pd.DataFrame) -> tuple[dict[ProblemKey, dict[str, Floats]], int]:
@@ -231,25 +239,26 @@ def ranking(table: pd.DataFrame, by_problem: ProblemStandings, board: Board | No
     rank = average_rank_estimates(scores) if complete else []
     shares = hypervolumes(table, board) if board is not None else {}
     verdicts = [row for rows in by_problem.values() for row in rows]
+    regrets = interquartile_mean_estimates([[samples[method] for samples in complete.values()] for method in methods]) if complete else []
+    here = _here(methods, verdicts, list(complete.values())) if complete else {}
     standings = []
     for position, method in enumerate(methods if complete else ()):
         against = RANDOM_SEARCH in methods and method != RANDOM_SEARCH
         p = float(p_values.loc[method, RANDOM_SEARCH]) if against else None
         effect = rank_biserial(scores[method], scores[RANDOM_SEARCH]) if against else None
-        difference, here = _here(method, verdicts, list(complete.values()))
         standings.append(
             Standing(
                 method=method,
                 rank=rank[position],
-                regret=interquartile_mean_estimate([samples[method] for samples in complete.values()]),
+                regret=regrets[position],
                 feasible_share=float(table.loc[table["method"] == method, "feasible"].mean()),
                 beats=sum(row.method == method and row.verdict == BEATS for row in verdicts),
                 loses=sum(row.method == method and row.verdict == LOSES for row in verdicts),
                 p=p,
                 effect=effect,
                 verdict=_overall_verdict(method, p, effect, least),
-                difference=difference,
-                here=here,
+                difference=here[method][0],
+                here=here[method][1],
                 hypervolume=shares.get(method),
             )
         )

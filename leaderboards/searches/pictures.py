@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from budgetnas.leaderboards.searches.rows import accuracy_of, kind_of_accuracy
 from budgetnas.leaderboards.shared.curves import COSTS, path_picture
 from budgetnas.leaderboards.shared.documents import file_part
 from budgetnas.leaderboards.shared.drawing import DASHED, LIMIT, colours, few_ticks, markers, method_legend, plain_style, save, tidy
+from budgetnas.leaderboards.shared.nested_columns import ROW, front_points
 
 COLUMNS = 3
 LOGARITHMIC_FROM = 15.0
@@ -92,10 +93,10 @@ def history_pictures(context: Mapping[str, Any], table: pd.DataFrame, stem: str,
 
 
 def search_path_picture(context: Mapping[str, Any], table: pd.DataFrame, path: Path) -> bool:
-    """Draw the search paths against parameters, MACs and limited costs. Return False, without a picture, if no search has a path."""
-    if not any(len(front) > 1 for front in table["front"]):
+    """Draw all that searches by training recommended, against parameters, MACs and limited costs; False if none recommended a path."""
+    if not front_points(table["front"])[ROW].duplicated().any():
         return False
-    paths = {str(method): _recommended(list(searches["front"])) for method, searches in table.groupby("method", sort=True)}
+    paths = {str(method): _recommended(searches["front"]) for method, searches in table.groupby("method", sort=True)}
     paths = {method: points for method, points in paths.items() if len(points)}
     if not paths:
         return False
@@ -105,8 +106,8 @@ def search_path_picture(context: Mapping[str, Any], table: pd.DataFrame, path: P
     return True
 
 
-def _recommended(fronts: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
-    """Return the feasible recommendations that have a validation accuracy, without duplicates."""
-    points = [point for front in fronts for point in front if point["feasible"] and point["validation"] is not None]
-    columns = ["validation", *COSTS]
-    return pd.DataFrame([{name: point[name] for name in columns} for point in points], columns=columns).drop_duplicates()
+def _recommended(fronts: pd.Series) -> pd.DataFrame:
+    """Return the feasible recommendations of some searches with a validation accuracy, each point once."""
+    points = front_points(fronts)
+    known = points["feasible"].astype(bool) & points["validation"].notna()
+    return points.loc[known, ["validation", *COSTS]].drop_duplicates().reset_index(drop=True)

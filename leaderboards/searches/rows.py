@@ -12,6 +12,7 @@ import pandas as pd
 
 from budgetnas.leaderboards.boards.outcomes import BOARD_COLUMNS, COLUMNS
 from budgetnas.leaderboards.shared.documents import LeaderboardError
+from budgetnas.leaderboards.shared.nested_columns import reported_figures
 from budgetnas.leaderboards.shared.statistics import LEVEL, Estimate, Interval
 
 # The columns that the harness adds to those of every record.
@@ -76,6 +77,7 @@ def _number(value: float) -> float:
 
 def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
     rows = searches.to_dict("records")
+    reported = reported_figures(searches["report"])
     infeasible = searches[~searches["feasible"].astype(bool) & np.isfinite(searches["violation"])]
     return SearchRow(
         method=method,
@@ -91,7 +93,7 @@ def _row(method: str, searches: pd.DataFrame, chance: float) -> SearchRow:
         test=over_searches([(_trainable(row), row["retrained_test"]) for row in rows], chance),
         seconds=_mean(searches["search_seconds"]),
         memory=_mean(searches["search_memory_bytes"]),
-        looked_up=_mean((row["report"] or {}).get("lookup_searches") or math.nan for row in rows),
+        looked_up=_mean(value or math.nan for value in reported.loc[reported["figure"] == "lookup_searches", "value"]),
         graph_seconds=_mean(searches["graph_seconds"]),
     )
 
@@ -165,7 +167,7 @@ def flags(table: pd.DataFrame) -> list[tuple[str, str, int, str]]:
         if row["status"] == "failed":
             remarks.append(f"failed: {str(row['failure']).strip() or 'without a reason'}")
         elif not row["network"]:
-            remarks.append("recommended nothing")
+            remarks.append("recommended no network")
         elif not row["connected"]:
             remarks.append("recommended a disconnected network")
         if row["skip_share"] >= COLLAPSED:

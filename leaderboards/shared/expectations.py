@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from budgetnas.leaderboards.shared.nested_columns import ROW, reported_figures
 from budgetnas.leaderboards.shared.tables import escape, markdown_table, number, percent
 
 Place: TypeAlias = tuple[str, str, str, str]  # space, dataset, device, problem
@@ -38,13 +39,16 @@ def expectation_table(table: pd.DataFrame, uppers: Mapping[Place, Mapping[str, f
     If no search reported an expected cost, the result is ''.
     """
     pairs: dict[str, list[tuple[float, float, bool]]] = {}
-    for row in table.to_dict("records"):
+    figures = reported_figures(table["report"])
+    figures = figures[figures["figure"].str.startswith(_EXPECTED)]
+    searches = table.drop(columns="report").iloc[figures[ROW]].to_dict("records")
+    for row, figure, expected in zip(searches, figures["figure"], figures["value"], strict=True):
         limits = uppers.get((str(row["space"]), str(row["dataset"]), str(row["device"]), str(row["problem"])), {})
-        for resource, upper in limits.items():
-            expected, delivered = (row["report"] or {}).get(_EXPECTED + resource), row[resource]
-            if expected is not None and not math.isnan(delivered):
-                keeps = delivered <= upper and row["violation"] < math.inf
-                pairs.setdefault(str(row["method"]), []).append((expected / upper, delivered / upper, keeps))
+        resource = str(figure).removeprefix(_EXPECTED)
+        if resource in limits and not math.isnan(delivered := row[resource]):
+            upper = limits[resource]
+            keeps = delivered <= upper and row["violation"] < math.inf
+            pairs.setdefault(str(row["method"]), []).append((expected / upper, delivered / upper, keeps))
     rows = [
         [
             escape(method),

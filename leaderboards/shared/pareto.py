@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,10 +51,19 @@ def normalised_hypervolume(points: ArrayLike, front: ArrayLike, reference: tuple
     Raises:
         LeaderboardError: the result is above 1 by more than rounding. Some point is then better than the front, so one of the two is wrong.
     """
+    return normalised_hypervolumes([points], front, reference)[0]
+
+
+def normalised_hypervolumes(runs: Sequence[ArrayLike], front: ArrayLike, reference: tuple[float, float]) -> list[float]:
+    """Return `normalised_hypervolume` of the points of each run."""
     whole = hypervolume(front, reference)
+    return [_share(hypervolume(points, reference), whole) for points in runs]
+
+
+def _share(area: float, whole: float) -> float:
     if whole == 0.0:
         return math.nan
-    share = hypervolume(points, reference) / whole
+    share = area / whole
     if share > 1.0 + TOLERANCE:
         raise LeaderboardError(f"the hypervolume is {share:.12g} times the exact front's, which cannot exceed 1; run the study again")
     return min(share, 1.0)
@@ -83,12 +93,15 @@ def attainment_levels(
         raise LeaderboardError(f"{len(labels)} runs have points, but total_runs is {total_runs}; count every run")
     if not len(array):
         return [np.empty((0, 2)) for _ in percents]
-    # moocore minimises, and counts only runs with points; its last column is 100 * level / (number of runs with points).
-    table = moocore.eaf(np.column_stack([array[:, 0], -array[:, 1]]), sets)
+    needed = [max(1, math.ceil(percent * total_runs / 100.0 - TOLERANCE)) for percent in percents]
+    # moocore knows only runs that have points, and minimises; its last column is 100 * level / runs with points.
+    reached = sorted({100.0 * level / len(labels) for level in needed if level <= len(labels)})
+    if not reached:
+        return [np.empty((0, 2)) for _ in percents]
+    table = moocore.eaf(np.column_stack([array[:, 0], -array[:, 1]]), sets, percentiles=reached)
     level = np.rint(table[:, 2] * len(labels) / 100.0).astype(int)
     fronts = []
-    for percent in percents:
-        needed = max(1, math.ceil(percent * total_runs / 100.0 - TOLERANCE))
-        front = table[level == needed][:, :2] * (1.0, -1.0)
+    for runs_needed in needed:
+        front = table[level == runs_needed][:, :2] * (1.0, -1.0)
         fronts.append(front[np.argsort(front[:, 0], kind="stable")])
     return fronts

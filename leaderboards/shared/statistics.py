@@ -7,16 +7,19 @@ Scores are regrets: lower is better.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from budgetnas.leaderboards.shared.documents import LeaderboardError
+from budgetnas.leaderboards.shared.resampling import means_of_resamples, trimmed_means_of_resamples
 
 Floats = NDArray[np.float64]
+Sizes = TypeVar("Sizes", int, tuple[int, ...])  # of a sample, or of several
 
 LEVEL = 0.95
 RESAMPLES = 5000
@@ -71,29 +74,20 @@ def _interval(resampled: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
-def resampled_means(values: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES) -> Floats:
-    """Return the means of bootstrap resamples, (resamples,).
-
-    Args:
-        values: the sample, (runs,).
-        rng: draws the resamples.
-        resamples: the number of resamples.
-
-    Raises:
-        LeaderboardError: the sample is empty or has a value that is not finite.
-    """
-    sample = _sample(values)
-    if sample.size == 1:
-        return np.full(resamples, sample[0])
-    drawn: Floats = sample[rng.integers(0, sample.size, size=(resamples, sample.size))].mean(axis=1)
-    return drawn
-
-
 def mean_estimate(values: ArrayLike) -> Estimate:
-    """Return the mean of `values`, (runs,), with its 95 % bootstrap interval. A single run has no interval."""
-    sample = _sample(values)
-    interval = _interval(resampled_means(sample, _generator())) if sample.size > 1 else None
-    return Estimate(float(sample.mean()), interval)
+    """Return the mean of `values`, shape (runs,), with its 95 % bootstrap interval; no interval for a single run. ValueError if empty."""
+    return mean_estimates([values])[0]
+
+
+def mean_estimates(samples: Sequence[ArrayLike]) -> list[Estimate]:
+    """Return `mean_estimate` of each sample; those of equal size share their draws, which saves most of the time."""
+    found = [_sample(values) for values in samples]
+    intervals: dict[int, Interval] = {}
+    for size, places in _alike(map(len, found)).items():
+        if size > 1:
+            drawn = means_of_resamples([found[place] for place in places], _generator(), RESAMPLES)
+            intervals |= {place: _interval(means) for place, means in zip(places, drawn, strict=True)}
+    return [Estimate(float(sample.mean()), intervals.get(place)) for place, sample in enumerate(found)]
 
 
 def difference_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
@@ -101,30 +95,35 @@ def difference_estimate(first: ArrayLike, second: ArrayLike) -> Estimate:
 
     The samples are resampled separately. A sample of one run is not resampled, and if both have one run, there is no interval.
     """
-    left, right = _sample(first), _sample(second)
-    value = float(left.mean() - right.mean())
-    if left.size == right.size == 1:
-        return Estimate(value)
-    rng = _generator()
-    return Estimate(value, _interval(resampled_means(left, rng) - resampled_means(right, rng)))
+    return difference_estimates([first], second)[0]
 
 
-def pooled_difference_estimate(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Estimate:
-    """Return the mean over problems of mean(first) - mean(second), with its stratified 95 % bootstrap interval.
+def difference_estimates(firsts: Sequence[ArrayLike], second: ArrayLike) -> list[Estimate]:
+    """Return `difference_estimate` of each of `firsts` and `second`; those of equal size share their draws."""
+    return pooled_difference_estimates([[first] for first in firsts], [second])
 
-    The interval applies to these problems only.
 
-    Args:
-        pairs: two independent samples per problem, of shapes (m,) and (n,). Each is resampled separately, as in `difference_estimate`.
+def pooled_difference_estimates(firsts: Sequence[Sequence[ArrayLike]], seconds: Sequence[ArrayLike]) -> list[Estimate]:
+    """Return the means over strata of mean(first) - mean(second), with their stratified 95 % intervals, in the samples' unit.
+
+    `seconds` holds a sample a problem, shape (n,), and each of `firsts` its own of the same problems, shape (m,). Every sample is resampled
+    within itself, as in `difference_estimate`; those of equal sizes share their draws. The intervals speak of these problems only.
+    ValueError if there is no problem, or an empty sample.
     """
-    if not pairs:
-        raise LeaderboardError("there are no pairs of samples; give at least one")
-    value = float(np.mean([_sample(first).mean() - _sample(second).mean() for first, second in pairs]))
-    if all(len(_sample(sample)) == 1 for pair in pairs for sample in pair):
-        return Estimate(value)
-    rng = _generator()
-    drawn = [resampled_means(first, rng) - resampled_means(second, rng) for first, second in pairs]
-    return Estimate(value, _interval(np.mean(drawn, axis=0)))
+    if not len(seconds):
+        raise LeaderboardError("no pair of samples was given; at least one is expected")
+    compared, right = [[_sample(values) for values in strata] for strata in firsts], [_sample(values) for values in seconds]
+    values = [float(np.mean([a.mean() - b.mean() for a, b in zip(left, right, strict=True)])) for left in compared]
+    intervals: dict[int, Interval] = {}
+    for sizes, places in _alike(tuple(map(len, left)) for left in compared).items():
+        if max(*sizes, *map(len, right)) > 1:
+            rng = _generator()
+            drawn = []
+            for problem, second in enumerate(right):
+                means = means_of_resamples([compared[place][problem] for place in places], rng, RESAMPLES)
+                drawn.append(means - means_of_resamples([second], rng, RESAMPLES))
+            intervals |= {place: _interval(means) for place, means in zip(places, np.mean(drawn, axis=0), strict=True)}
+    return [Estimate(value, intervals.get(place)) for place, value in enumerate(values)]
 
 
 def interquartile_mean(values: ArrayLike) -> float:
@@ -142,16 +141,27 @@ def interquartile_mean_estimate(strata: Sequence[ArrayLike]) -> Estimate:
     Args:
         strata: one sample per problem, (runs,).
     """
-    from scipy.stats import trim_mean
+    return interquartile_mean_estimates([strata])[0]
 
-    samples = [_sample(stratum) for stratum in strata]
-    pooled = _sample(np.concatenate(samples) if samples else [])
-    value = interquartile_mean(pooled)
-    if all(sample.size == 1 for sample in samples):
-        return Estimate(value)
-    rng = _generator()
-    drawn = np.concatenate([sample[rng.integers(0, sample.size, size=(RESAMPLES, sample.size))] for sample in samples], axis=1)
-    return Estimate(value, _interval(np.asarray(trim_mean(drawn, 0.25, axis=1), dtype=np.float64)))
+
+def interquartile_mean_estimates(groups: Sequence[Sequence[ArrayLike]]) -> list[Estimate]:
+    """Return `interquartile_mean_estimate` of each group of strata; groups whose strata have equal sizes share their draws."""
+    found = [[_sample(stratum) for stratum in strata] for strata in groups]
+    values = [interquartile_mean(np.concatenate(samples) if samples else []) for samples in found]
+    intervals: dict[int, Interval] = {}
+    for sizes, places in _alike(tuple(map(len, samples)) for samples in found).items():
+        if max(sizes) > 1:
+            drawn = trimmed_means_of_resamples([found[place] for place in places], BOOTSTRAP_SEED, RESAMPLES)
+            intervals |= {place: _interval(means) for place, means in zip(places, drawn, strict=True)}
+    return [Estimate(value, intervals.get(place)) for place, value in enumerate(values)]
+
+
+def _alike(sizes: Iterable[Sizes]) -> dict[Sizes, list[int]]:
+    """Return the positions of each size, or tuple of sizes."""
+    found: dict[Sizes, list[int]] = {}
+    for place, size in enumerate(sizes):
+        found.setdefault(size, []).append(place)
+    return found
 
 
 def ranks(scores: ArrayLike) -> Floats:

@@ -97,12 +97,35 @@ def test_empty_and_failed_searches_are_rows_too(finished: Store) -> None:
     failed = row_of(table, method="raises", seed=0, problem="params<=600k")
     assert (failed["status"], failed["failure"], failed["feasible"]) == (
         "failed",
-        "RuntimeError: no <object object> (misbehaving.py:40)",
+        "RuntimeError: no <object object> (misbehaving.py:41)",
         False,
     )
 
 
-def test_only_finished_trials_of_the_present_plan_are_rows(tmp_path: Path) -> None:
+def test_how_many_records_are_read_at_a_time_changes_nothing(finished: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _, _ = read_records(finished)
+    monkeypatch.setattr("budgetnas.harness.records.table.BATCH", 4)
+    parts, _, _ = read_records(finished)
+    pd.testing.assert_frame_equal(whole, parts)
+    assert whole["identity"].is_monotonic_increasing
+
+
+def test_a_method_reports_its_figures_as_a_list(finished: Store) -> None:
+    records, _, _ = read_records(finished)
+    row = row_of(records, method="rcas", seed=0, problem="params<=600k")
+    report = finished.get(row["identity"])["report"]
+    assert report and {each["figure"]: each["value"] for each in row["report"]} == report
+
+
+def test_a_record_with_text_in_the_place_of_a_number_is_named(tmp_path: Path) -> None:
+    store = run_in(tmp_path, STUDY.split('[[method]]\nname = "rcas"')[0].replace("seeds = 2", "seeds = 1"))
+    identity = sorted(store.done())[1]
+    store.put(store.get(identity) | {"queries": "three"})
+    with pytest.raises(RunError, match=f"the record of trial {identity} in .* is damaged .*; run the study again"):
+        read_records(store)
+
+
+def test_only_trials_of_the_present_plan_that_have_ended_count(tmp_path: Path) -> None:
     store = run_in(tmp_path, STUDY.split('[[method]]\nname = "rcas"')[0])
     assert len(read_records(store)[0]) == 6
     store.discard([min(store.done())])

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from budgetnas.leaderboards.boards.context import read_board, read_boards
-from budgetnas.leaderboards.boards.outcomes import outcomes
+from budgetnas.leaderboards.boards.outcomes import outcomes, points_by_seed
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def test_feasible_trials_count_with_their_accuracy(toy, board):
     row = outcomes(toy.frame([toy.trial("m", 0, 4)]), [board]).iloc[0]
     assert (row["counted_test"], row["reason"], row["gpu_hours"]) == (52.0, "", 2.0)
     assert row["counted_regret"] == toy.test_of(8) - toy.test_of(4) == 2.0
-    assert row["points"] == [(5.0, 52.0)]
+    assert row["points"] == [{"cost": 5.0, "test": 52.0}]
 
 
 def test_a_missing_failure_or_recommendation_gets_a_standard_reason(toy, board):
@@ -112,3 +112,26 @@ def test_page_names_have_no_special_characters(toy):
     entry = toy.board_entry(device="")
     entry["space"] = "rcnet[positions=6]"
     assert read_board(toy.write(entry)[0]).stem == "rcnet-positions-6-cifar10"
+
+
+def test_points_have_the_cost_that_their_board_is_about(toy):
+    entries = [toy.board_entry(), toy.board_entry(device="fpga") | {"resource": "params"}]
+    trials = [toy.trial("m", 0, 4, device=device) for device in ("edgegpu", "fpga")]
+    trials[1]["front"][0]["params"] = 7.0
+    trials.append(toy.trial("m", 1, 6, device="fpga"))  # its parameters are not known
+    table = outcomes(toy.frame(trials), read_boards(toy.write(*entries)))
+    assert table["points"].tolist() == [[{"cost": 5.0, "test": 52.0}], [{"cost": 7.0, "test": 52.0}], []]
+
+
+def test_points_of_a_seed_are_those_of_all_its_trials(toy, board):
+    cells = {("latency_ms@q25", 3): 4, ("latency_ms@q50", 3): 6, ("latency_ms@q25", 1): 8, ("latency_ms@q50", 1): None}
+    rows = [toy.trial("m", seed, cell, problem) for (problem, seed), cell in cells.items()]
+    rows.append(toy.trial("m", 2, 30))  # breaks a limit
+    found = points_by_seed(outcomes(toy.frame(rows), [board]))
+    assert [points.tolist() for points in found] == [[[9.0, 54.0]], [], [[5.0, 52.0], [7.0, 53.0]]]
+
+
+def test_a_recommendation_that_breaks_a_limit_is_no_point_and_breaks_no_rule(toy, board):
+    both = toy.trial("m", 0, 4)
+    both["front"].append({**both["front"][0], "feasible": False, "test": 99.0})
+    assert outcomes(toy.frame([both]), [board])["points"].tolist() == [[{"cost": 5.0, "test": 52.0}]]

@@ -54,6 +54,32 @@ def test_intervals_are_the_same_every_time():
     assert st.interquartile_mean_estimate([SAMPLE, SAMPLE[:5]]) == st.interquartile_mean_estimate([SAMPLE, SAMPLE[:5]])
 
 
+def test_estimates_of_several_samples_are_those_of_each_alone():
+    samples = [SAMPLE, [93.0], SAMPLE[::-1], SAMPLE[:5], [1.0] * 8]
+    assert st.mean_estimates(samples) == [st.mean_estimate(each) for each in samples]
+    assert st.difference_estimates(samples, SAMPLE[2:]) == [st.difference_estimate(each, SAMPLE[2:]) for each in samples]
+    groups = [[each, SAMPLE] for each in samples]
+    assert st.interquartile_mean_estimates(groups) == [st.interquartile_mean_estimate(each) for each in groups]
+    seconds = [SAMPLE[1:], [90.0]]
+    alone = [st.pooled_difference_estimates([each], seconds)[0] for each in groups]
+    assert st.pooled_difference_estimates(groups, seconds) == alone
+
+
+def test_pooled_differences_resample_one_problem_after_the_other():
+    firsts, seconds = [SAMPLE, SAMPLE[:4]], [SAMPLE[3:], SAMPLE[1:]]
+    rng = np.random.default_rng(st.BOOTSTRAP_SEED)
+
+    def drawn(sample):
+        return np.asarray(sample)[rng.integers(0, len(sample), size=(st.RESAMPLES, len(sample)))].mean(axis=1)
+
+    differences = np.mean([drawn(first) - drawn(second) for first, second in zip(firsts, seconds, strict=True)], axis=0)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    (found,) = st.pooled_difference_estimates([firsts], seconds)
+    assert found.interval.low == pytest.approx(low, rel=1e-12) and found.interval.high == pytest.approx(high, rel=1e-12)
+    with pytest.raises(ValueError, match="no pair"):
+        st.pooled_difference_estimates([[]], [])
+
+
 @given(hs.lists(hs.floats(-100, 100), min_size=2, max_size=12))
 def test_interval_lies_within_the_data_and_holds_the_mean(values):
     estimate = st.mean_estimate(values)
