@@ -136,7 +136,11 @@ def _places(table: pd.DataFrame, boards: Sequence[Board]) -> _Places:
             )
         board = by_key[tuple(key)]
         found.append((board, board.problem(label)))
+<<<<<<< HEAD
     return _Places(np.asarray(groups.ngroup(), np.int64), found)
+=======
+    return _Places(groups.ngroup().to_numpy().astype(np.int64), found)
+>>>>>>> pages
 
 
 def _check_rows(table: pd.DataFrame, points: pd.DataFrame, places: _Places) -> None:
@@ -156,9 +160,9 @@ def _check_rows(table: pd.DataFrame, points: pd.DataFrame, places: _Places) -> N
 def _points(points: pd.DataFrame, places: _Places) -> pd.Series:
     """Return, for each trial, its recommendations in `points` as cost, in the unit of its board's resource, and test accuracy [%]."""
     cost = np.full(len(points), math.nan)
-    of_point = places.of_trial[points[ROW].to_numpy()]
-    for resource in {board.resource for board, _ in places.found}:
-        mine = np.isin(of_point, [place for place, (board, _) in enumerate(places.found) if board.resource == resource])
+    resources = np.asarray([board.resource for board, _ in places.found])[places.of_trial[points[ROW].to_numpy()]]
+    for resource in np.unique(resources):
+        mine = resources == resource
         cost[mine] = points.loc[mine, resource].to_numpy(np.float64)
     known = ~np.isnan(cost)
     entries = {"cost": cost[known], "test": points["test"].to_numpy(np.float64)[known]}
