@@ -136,11 +136,7 @@ def _places(table: pd.DataFrame, boards: Sequence[Board]) -> _Places:
             )
         board = by_key[tuple(key)]
         found.append((board, board.problem(label)))
-<<<<<<< HEAD
-    return _Places(np.asarray(groups.ngroup(), np.int64), found)
-=======
     return _Places(groups.ngroup().to_numpy().astype(np.int64), found)
->>>>>>> pages
 
 
 def _check_rows(table: pd.DataFrame, points: pd.DataFrame, places: _Places) -> None:
