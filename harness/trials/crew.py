@@ -33,7 +33,7 @@ from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError
 
 _SERVER_IS_GONE = 255  # the exit code that multiprocessing gives a process whose fork server is gone
-_STARTS = 3  # attempts to start a worker: the fork server may just have died
+_STARTS = 30  # attempts to start a worker, a tenth of a second apart: the fork server may just have died, and not be known to be gone yet
 _AHEAD = 2  # trials sent to a shared worker in advance, so that it does not wait for this process between two trials
 # Imported once and shared by the workers. The command is among them, because a new process imports the main module of its program again.
 _PRELOADED = ["budgetnas.harness.trials.worker", "pyarrow.parquet", "budgetnas.harness.cli"]
@@ -203,9 +203,10 @@ def _started(routine: Callable[..., None], *args: Any) -> ForkServerProcess:
             process = context.Process(target=routine, args=args, daemon=False)
             process.start()
             return process
-        except (OSError, EOFError):
+        except (ConnectionError, EOFError):
             if not tries_left:
                 raise
+            time.sleep(0.1)
     raise AssertionError("unreachable")
 
 

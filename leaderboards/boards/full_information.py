@@ -82,17 +82,18 @@ def distinct_table(table: pd.DataFrame) -> str:
 
 
 def looked_up_sentences(table: pd.DataFrame) -> list[str]:
-    """Return, for every method of the class whose searches read look-up graphs, what those cost."""
+    """Return a sentence for each method of the class that read look-up graphs, with the cost of the graphs."""
     sentences = []
     for method, trials in of_class(table, FULL_INFORMATION).groupby("method", sort=True):
         most = reported_figures(trials["report"]).groupby("figure")["value"].max()
         searches, steps = (float(most.get(name, 0.0)) for name in ("lookup_searches", "lookup_steps"))
         if searches:
             seconds = float(trials["graph_seconds"].sum())
-            took = f"; in all they took {seconds:,.0f} s, {seconds / len(trials):,.1f} s for each run of it" if seconds else ""
+            took = f" They took {seconds:,.0f} s in total, or {seconds / len(trials):,.1f} s per run of the method." if seconds else ""
             sentences.append(
-                f"**{escape(str(method))}** read its search limits from look-up graphs that were made beforehand: up to {searches:,.0f} "
-                f"searches and {steps:,.0f} steps a problem, shared by its seeds, each reading the whole table as well{took}."
+                f"**{escape(str(method))}** read its search limits from look-up graphs, for which earlier searches were needed: up to "
+                f"{searches:,.0f} searches with {steps:,.0f} steps per problem. All seeds share them, and each of these searches also read "
+                f"the whole table.{took}"
             )
     return sentences
 

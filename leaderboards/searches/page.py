@@ -22,7 +22,7 @@ _DECIMALS = {"latency_ms": 4, "energy_mj": 4}
 
 
 def searched_text(context: Mapping[str, Any]) -> str:
-    """Return in sentences what was searched, on how many images, by which recipe, and what answered the methods."""
+    """Return sentences about the space, the dataset, the recipe, the images, and the evaluator."""
     device = f" for {escape(context['device_title'])}" if context["device"] else ""
     place = f"Space `{context['space']}` on {escape(context['dataset'])}{device}."
     if "training" not in context:
@@ -45,7 +45,7 @@ def searched_text(context: Mapping[str, Any]) -> str:
 
 
 def warnings_of(context: Mapping[str, Any]) -> list[str]:
-    """Return what a reader has to know before the figures: how little a brief training on few images says."""
+    """Return warnings for the reader: a short training on few images shows little."""
     if "training" not in context:
         return []
     training = context["training"]

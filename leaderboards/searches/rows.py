@@ -21,7 +21,7 @@ SEARCH_COLUMNS = (
     "retrained_test", "retrained_validation",
 )  # fmt: skip
 RESOURCES = ("latency_ms", "energy_mj", "params", "macs", "cycles")
-# From this share of skip connections among kept edges on, a cell has collapsed, as flags say.
+# A cell counts as collapsed if skip connections are at least this share of its kept edges.
 COLLAPSED = 0.5
 # With two values, the interval by Student's t would be as wide as the scale.
 FEWEST_FIGURES = 3

@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from budgetnas.harness.catalogue.catalogue import find_method, own_methods
 from budgetnas.harness.costs.limits import resolve
-from budgetnas.harness.costs.tabulated_space import landscape_of
+from budgetnas.harness.costs.tabulated_space import tabulated_space_of
 from budgetnas.harness.problem import Allowance, Need
 from budgetnas.harness.records.commits import MOST_ROWS, Commits
 from budgetnas.harness.records.identity import identity_of
@@ -94,11 +94,11 @@ def test_a_study_of_100_000_trials(tmp_path: Path, benchmark: BenchmarkFixture) 
 @pytest.mark.parametrize("method", [name for name in own_methods() if Need.ACCURACY in find_method(name).needs])
 def test_bytes_of_a_record_of_200_queries(method: str, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     """On disk, with its share of the pages and of the index: in a file that holds each record many times, under other identities."""
-    landscape, found = landscape_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
+    tabulated, found = tabulated_space_of("nasbench201", "digits201", "amd-epyc"), find_method(method)
     trial = Trial(
-        space="nasbench201", dataset="digits201", device="amd-epyc", limits=resolve(landscape, ["latency_ms@q50"]).limits,
+        space="nasbench201", dataset="digits201", device="amd-epyc", limits=resolve(tabulated, ["latency_ms@q50"]).limits,
         allowance=Allowance(200), validation="mean", method=method, settings=tuple(sorted(found.settings({}).items())),
-        version=found.version, table=landscape.table.checksum, seed=0,
+        version=found.version, table=tabulated.table.checksum, seed=0,
     )  # fmt: skip
     store = Store(tmp_path / "run")
     store.create()

@@ -64,8 +64,8 @@ def difference_line(space: str, dataset: str, recipe: Recipe) -> str:
     found = differences(space, dataset, recipe)
     how = "; ".join(found) if found else "by the same recipe as the table"
     return (
-        f"Trained here: {how}. Initial weights, order of the images and their split, and rounding are other than the table's in any case, "
-        "so that even by the same recipe the two differ as two seeds do."
+        f"Trained here: {how}. The initial weights, the order and split of the images, and rounding always differ from the table's, "
+        "so that even with the same recipe the accuracies differ like those of two seeds."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from budgetnas.harness.records.histories import read_history
 from budgetnas.harness.records.store import Store
 
 pytestmark = pytest.mark.slow
@@ -98,8 +99,9 @@ def test_a_search_in_a_supernet_shows_its_steps_and_the_table_s_accuracy(command
     assert result.returncode == 0, result.stderr
     assert "epoch 1 of 2: loss" in result.stderr and "entropy" in result.stderr and "expected params" in result.stderr
     assert "queried: validation" in result.stdout
-    (history,) = (folder / "runs" / "search" / "histories").glob("*.json")
-    assert [row["step"] for row in json.loads(history.read_text())["steps"]] == list(range(6))
+    (history,) = (folder / "runs" / "search" / "histories").glob("*.parquet")
+    found = read_history(folder / "runs" / "search", history.stem)
+    assert found is not None and [row["step"] for row in found["steps"]] == list(range(6))
     assert not list((folder / "runs" / "search").rglob("search.pt"))  # the checkpoint is deleted once there is a record
 
 

@@ -37,14 +37,14 @@ def test_without_a_recipe_the_trainer_of_a_table_is_used() -> None:
     assert recipes_of([OWN], "digits201") == ({OWN: None}, [])
     found, left_out = recipes_of([OWN, CIFAR10, DIGITS], None)
     assert found == {OWN: None}
-    assert [line.split(" with --recipe: ")[0] for line in left_out] == [
-        "digits is left out: say how to train darts[cells=5,channels=8] on digits",
-        "cifar10 is left out: say how to train nasbench201 on cifar10",
+    assert [line.split("; give --recipe")[0] for line in left_out] == [
+        "digits is left out: darts[cells=5,channels=8] on digits has no default recipe",
+        "cifar10 is left out: nasbench201 on cifar10 has no default recipe",
     ]
 
 
 def test_without_any_trainer_the_error_lists_recipes_or_datasets() -> None:
-    with pytest.raises(RecipeError, match="with --recipe: the path of a TOML file, or one of darts-cifar10, "):
+    with pytest.raises(RecipeError, match="give --recipe, the path of a TOML file or one of darts-cifar10, "):
         recipes_of([CIFAR10], None)
     with pytest.raises(CannotRetrain, match="networks of nasbench201 cannot be retrained on closed-form yet; choose one of digits201"):
         recipes_of([("nasbench201", "closed-form")], None)

@@ -349,7 +349,7 @@ def test_power_failures_detect_a_folder_that_is_not_synced(tmp_path: Path, make_
     """With `FULL` the folder is not synced after the journal is deleted: the last commit can be rolled back, but nothing else."""
     log = logged_run(tmp_path / "run", make_row, monkeypatch, synchronous="FULL")
     found, _ = faults(log, POINTS // 3, tmp_path)
-    assert found and all("a reported record is gone" in fault for fault in found)
+    assert found and all("a reported record is missing" in fault for fault in found)
 
 
 def test_replayed_log_equals_the_file(tmp_path: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
