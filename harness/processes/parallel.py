@@ -58,7 +58,6 @@ def _begin(begun: Synchronized[int]) -> None:
     with begun.get_lock():
         take_slot(begun.value)
         begun.value += 1
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     end_with_parent()
 
 
