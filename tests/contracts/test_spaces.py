@@ -74,6 +74,7 @@ def test_any_text_is_decoded_or_refused_in_one_line(space: Space, text: str) -> 
         check_genes(space, arch)
 
 
+@pytest.mark.slow
 @EVERY
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())

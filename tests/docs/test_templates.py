@@ -73,6 +73,7 @@ def test_every_template_is_used_by_a_test_and_shown_on_a_page() -> None:
             assert here.count(path.stem) > 0 and path.name in pages, path.name
 
 
+@pytest.mark.slow
 def test_my_method_keeps_the_contract() -> None:
     clauses = check_method(loaded(TEMPLATES / "my_method.py", "my_method").MySearch, seeds=5, queries=60)
     assert len(clauses) == 4

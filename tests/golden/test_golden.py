@@ -38,6 +38,7 @@ def test_identities_of_small_studies_are_those_of_version_02(name: str) -> None:
     assert golden.identities_of_small_study(name) == GOLDEN["small"][name], REMEDY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(GOLDEN["shipped"]))
 def test_identities_of_shipped_studies_are_those_of_version_02(name: str, request: pytest.FixtureRequest) -> None:
     _require_torch()
@@ -74,6 +75,7 @@ def _records(run: Path) -> dict[str, bytes]:
     return {row.identity: row.json() for row in Store(run).rows()}
 
 
+@pytest.mark.slow
 def test_a_run_of_version_02_continues_byte_for_byte(command: Callable[..., object], tmp_path: Path) -> None:
     run = _copy("table-seed", tmp_path)
     before = _old_records(run)
@@ -85,6 +87,7 @@ def test_a_run_of_version_02_continues_byte_for_byte(command: Callable[..., obje
     assert _records(run) == before
 
 
+@pytest.mark.slow
 def test_a_run_of_version_02_is_shown(command: Callable[..., object], tmp_path: Path) -> None:
     run = _copy("table-seed", tmp_path)
     result = command("leaderboard", str(run))

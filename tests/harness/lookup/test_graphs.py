@@ -107,6 +107,7 @@ def without_clock(graphs: list[Graph]) -> list[Graph]:
     return [replace(graph, seconds=0.0) for graph in graphs]
 
 
+@pytest.mark.slow
 def test_graph_has_a_node_for_every_search_with_any_number_of_workers(trial: Trial, tmp_path: Path) -> None:
     latency, params = built(trial, tmp_path / "serial")
     assert [len(latency.nodes), len(params.nodes)] == [12, 3]
@@ -136,6 +137,7 @@ def test_search_with_a_record_does_not_run_again(trial: Trial, tmp_path: Path, m
     assert len(run) == 4 and seeds.searches == 16
 
 
+@pytest.mark.slow
 def test_damaged_record_and_failed_search_give_one_line_errors(trial: Trial, tmp_path: Path) -> None:
     built(trial, tmp_path / "graphs")
     store = Store(tmp_path / "graphs")
@@ -231,6 +233,7 @@ def test_dca_nas_accepts_the_rows() -> None:
 # --- files ------------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_graphs_are_written_read_and_extended(trial: Trial, tmp_path: Path) -> None:
     graphs, path = built(trial, tmp_path / "graphs"), tmp_path / "new" / "graphs.json"
     write_graphs(graphs[:1], path)
@@ -296,6 +299,7 @@ def test_folder_is_not_reported_as_damaged(tmp_path: Path) -> None:
         read_graphs(tmp_path)
 
 
+@pytest.mark.slow
 def test_graphs_of_other_settings_are_kept_and_older_ones_replaced(trial: Trial, tmp_path: Path) -> None:
     graphs, path = built(trial, tmp_path / "graphs"), tmp_path / "graphs.json"
     write_graphs(graphs, path)

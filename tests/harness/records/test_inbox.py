@@ -105,6 +105,7 @@ def hostile(row: Row, other: Row) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_wrong_content_is_ignored(tmp_path: Path, make_row: MakeRow) -> None:
     row = make_row(0)
     for name, content in hostile(row, make_row(1)).items():

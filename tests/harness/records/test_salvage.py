@@ -115,6 +115,7 @@ def test_changed_bits_give_no_wrong_row(kept: Kept, place: Path, flips: list[tup
     check_salvaged(kept, place, bytes(content), {page % kept.page_count for page, _, _ in flips})
 
 
+@pytest.mark.slow
 @given(length=st.integers(0, 10**9))
 def test_truncated_file_gives_the_rows_before_the_cut(kept: Kept, place: Path, length: int) -> None:
     length %= len(kept.content)
@@ -163,6 +164,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30)  # a commit waits for the disk
 @given(steps=STEPS)
 def test_deleted_and_replaced_rows_do_not_come_back(tmp_path_factory: pytest.TempPathFactory, make_row: MakeRow, steps: list[Step]) -> None:

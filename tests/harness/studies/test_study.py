@@ -142,6 +142,7 @@ def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     assert plan_of(tmp_path, "\ufeff" + GOOD).study.name == "mine"
 
 
+@pytest.mark.slow
 def test_each_space_is_a_board_with_separately_resolved_limits(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, TWO_SPACES)
     plain, grouped = plan.boards

@@ -53,6 +53,7 @@ def test_without_workers_trials_are_spread_over_the_gpus(monkeypatch: pytest.Mon
     assert [compute_device(seed).index for seed in range(5)] == [0, 1, 2, 0, 1]
 
 
+@pytest.mark.slow
 def test_parallel_processes_are_numbered() -> None:
     found = {worker for _, worker in map_in_processes(partial(slot_of, 100_000), list(range(8)), 2)}
     assert found <= {0, 1} and found

@@ -63,6 +63,7 @@ def test_all_curves_in_a_picture_have_different_colours_and_markers():
     assert len(set(colours(methods).values())) == len(set(markers(methods).values())) == MOST_CURVES
 
 
+@pytest.mark.slow
 def test_a_single_method_that_paid_for_queries_is_compared_with_the_class_and_not_ranked(toy):
     rows = toy.world({"dca": [8] * 3, "darts": [30] * 3}, **CLASS) + toy.world({"random_search": [4] * 3})
     write_pages(toy.frame(rows), toy.write(), toy.folder / "out", "Beside", "c")
