@@ -35,7 +35,7 @@ def export_command(
     if out is None and format in (Format.PARQUET, Format.SQLITE):
         raise typer.BadParameter(f"{format.value} goes into a file: name it with --out")
     store = Store(run)
-    if out is not None and out.absolute() == store.database.path.absolute():
+    if out is not None and out.resolve() == store.database.path.resolve():
         raise typer.BadParameter(f"{out} is the file of the run, which a run may be writing; choose another file with --out")
     rows = _recovered(store) if recover else _checked(store)
     try:
@@ -44,7 +44,11 @@ def export_command(
             sys.stdout.buffer.flush()
         else:
             count = export_to(rows, format, out)
-    except ValueError as error:
+    except BrokenPipeError:  # the reader has gone: see `main`
+        raise
+    except OSError as error:
+        raise RunError(f"cannot write to standard output: {error.strerror}; name a file with --out") from None
+    except (ValueError, OverflowError) as error:
         if isinstance(error, RunError):
             raise
         raise RunError(f"a record of {store.database.path} cannot be used: {error}; save the others with --recover") from None

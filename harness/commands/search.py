@@ -47,7 +47,7 @@ def search_command(
         str | None, typer.Option(help="Training recipe: a name or a TOML file. Not allowed with the evaluator `table`.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The search seed.")] = 0,
-    queries: Annotated[int, typer.Option(min=1, help="Number of accuracies that the method may query.")] = 200,
+    queries: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="Number of accuracies that the method may query.")] = 200,
     settings: Annotated[
         list[str] | None,
         typer.Option("--setting", help="A setting of the method, NAME=VALUE; may be given several times.", show_default=False),

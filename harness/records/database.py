@@ -124,6 +124,11 @@ class Database:
         self.path = path
         self._connect = connect
 
+    @property
+    def journal(self) -> Path:
+        """The file in which SQLite keeps what a transaction in progress replaces."""
+        return self.path.with_name(f"{self.path.name}-journal")
+
     def exists(self) -> bool:
         """Return whether the file, or anything else, exists at the path."""
         return self.path.exists() or self.path.is_symlink()
@@ -134,6 +139,7 @@ class Database:
             try:
                 with replacing(self.path) as partial:  # the first transaction syncs the folder
                     self.fill(partial)
+                    self.journal.unlink(missing_ok=True)  # of a file that was deleted: SQLite would apply it to the new one
             except OSError as error:
                 raise RunError(f"cannot write {self.path}: {error.strerror}; choose another folder with --out") from None
         self.check()
@@ -260,9 +266,10 @@ class Database:
         return self._damaged(text)
 
     def _damaged(self, text: str) -> RunError:
+        journal = f"delete {self.journal.name}, " if self.journal.exists() else ""
         return RunError(
             f"{self.path} is cut off or damaged ({' '.join(text.split()):.100}); save what is whole with `budgetnas export "
-            f"{self.path.parent} --recover --format sqlite --out NEW.sqlite`, put that file in its place, and run the study again"
+            f"{self.path.parent} --recover --format sqlite --out NEW.sqlite`, {journal}put that file in its place, and run the study again"
         )
 
 

@@ -26,10 +26,19 @@ def is_old(root: Path) -> bool:
     return (root / RECORDS).is_dir()
 
 
+class Migrated(Exception):
+    """Another process migrated the folder while this one was reading it: all records are in the database now."""
+
+
 def old_rows(root: Path) -> Iterator[Row]:
-    """Yield the rows of a folder of version 0.2, sorted by identity. Raises `RunError` for a damaged file."""
+    """Yield the rows of a folder of version 0.2, sorted by identity. Raises `RunError` for a damaged file, and `Migrated`."""
     for path in sorted((root / RECORDS).glob("*.json")):
-        record = _read(path)
+        try:
+            record = _read(path)
+        except RunError:
+            if is_old(root):
+                raise
+            raise Migrated from None  # another process has renamed the folder since
         if not is_record(record, path.stem):
             raise RunError(f"{path} is not the record of the trial in its name; delete it and run the study again")
         timing = _timing(root, path.name)
@@ -109,7 +118,8 @@ def _set_aside(root: Path) -> None:
         if timings.is_dir() and not (root / (TIMINGS + KEPT)).exists():
             timings.rename(root / (TIMINGS + KEPT))
         timings.mkdir(exist_ok=True)
-        identities = {path.name for path in records.glob("*.json")}
+        # Also those of an earlier migration: version 0.2 may have been used again in a migrated folder.
+        identities = {path.name for folder in (records, *root.glob(f"{RECORDS}{KEPT}*")) for path in folder.glob("*.json")}
         for path in sorted((root / (TIMINGS + KEPT)).glob("*.json")):
             if path.name not in identities and not (timings / path.name).exists():
                 path.rename(timings / path.name)

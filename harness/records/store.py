@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,11 @@ class Store:
         except OSError as error:
             raise self._unwritable(error) from None
         try:
-            for folder in (self.root, self.timings, self.context):
-                remove_leftovers(folder)
+            try:
+                for folder in (self.root, self.timings, self.context):
+                    remove_leftovers(folder)
+            except OSError as error:
+                raise self._unwritable(error) from None
             shutil.rmtree(self.inbox, ignore_errors=True)
             migration.migrate(self.root, self.database)
             self.create()
@@ -96,10 +99,11 @@ class Store:
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every record, 'ok' or 'failed', by identity."""
-        kept = self.database.statuses() if self.database.exists() else {}
+        old: dict[str, str] = {}
         if migration.is_old(self.root):  # not migrated: see `take_over`
-            return {row.identity: row.status for row in migration.old_rows(self.root)} | kept
-        return kept
+            with suppress(migration.Migrated):
+                old = {row.identity: row.status for row in migration.old_rows(self.root)}
+        return old | (self.database.statuses() if self.database.exists() else {})
 
     def holds_records(self) -> bool:
         """Return whether the folder has a file of records, or records of version 0.2."""
@@ -116,8 +120,16 @@ class Store:
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, sorted by identity, read in short transactions."""
-        kept = self.database.rows() if self.database.exists() else iter(())
-        return migration.with_old_rows(self.root, kept) if migration.is_old(self.root) else kept
+        last = ""
+        if migration.is_old(self.root):
+            with suppress(migration.Migrated):
+                kept = self.database.rows() if self.database.exists() else iter(())
+                for row in migration.with_old_rows(self.root, kept):
+                    yield row
+                    last = row.identity
+                return
+        if self.database.exists():
+            yield from (row for row in self.database.rows() if row.identity > last)
 
     def row(self, identity: str) -> Row:
         """Return the row of a trial. Raises `RunError` if there is none."""
@@ -151,10 +163,12 @@ class Store:
             raise RunError(f"the timing of trial {identity} in {self.database.path} is damaged; run the study in another folder") from None
 
     def _row(self, identity: str) -> Row | None:
-        found = self.database.row(identity) if self.database.exists() else None
-        if found is None and migration.is_old(self.root):
-            return next((row for row in migration.old_rows(self.root) if row.identity == identity), None)
-        return found
+        if migration.is_old(self.root):
+            with suppress(migration.Migrated):
+                found = next((row for row in migration.old_rows(self.root) if row.identity == identity), None)
+                if found is not None:
+                    return found
+        return self.database.row(identity) if self.database.exists() else None
 
     def put(self, record: Record, timing: dict[str, Any] | None = None) -> None:
         """Write one record and its timing."""
@@ -176,6 +190,13 @@ class Store:
             write_text(path, text)
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror}; make room or choose another folder, and run the study again") from None
+
+    def delete(self, path: Path) -> None:
+        """Delete a file of the run if it exists. Raises `RunError` if that fails."""
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot delete {path}: {error.strerror}; delete it yourself, and run the study again") from None
 
     def read(self, path: Path) -> Any:
         """Return the JSON value in a file of the run. Raises `RunError` if it is missing or damaged."""

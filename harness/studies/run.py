@@ -95,7 +95,7 @@ def write_plan(plan: Plan, store: Store) -> None:
         f"{each.costed.space.name}-{each.costed.task.dataset}-{each.costed.device or 'no-device'}": board(each) for each in plan.boards
     }
     for path in store.context.glob("*.json"):
-        path.unlink()
+        store.delete(path)
     for name, content in boards.items():
         store.write(store.context / f"{name}.json", content)
     store.write(
@@ -119,7 +119,7 @@ def write_plan(plan: Plan, store: Store) -> None:
     if everything:
         store.write(store.root / GRAPHS, content_of(list(everything.values())))
     else:
-        (store.root / GRAPHS).unlink(missing_ok=True)  # of an earlier plan
+        store.delete(store.root / GRAPHS)  # of an earlier plan
     store.write(store.timings / "provenance.json", {"budgetnas": __version__} | _versions())
 
 

@@ -26,7 +26,7 @@ _FILES = TomlFiles(StudyError, "study", "a path")
 class AllowancePart(TomlTable):
     """`allowance = {queries = 200, seconds = 1e6}`: a missing key is not limited, but one of the two is required."""
 
-    queries: Annotated[int, Field(ge=1)] | None = None
+    queries: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
 
 

@@ -32,6 +32,7 @@ from budgetnas.harness.trials.deaths import Deaths, Unfinished
 from budgetnas.harness.trials.worker import Died
 from budgetnas.spaces.tables.columnar import TableError
 
+_LONGEST_WAIT_SECONDS = 86_400.0  # the system takes no more than 24 days
 _SERVER_IS_GONE = 255  # the exit code that multiprocessing gives a process whose fork server is gone
 _STARTS = 30  # attempts to start a worker, a tenth of a second apart: the fork server may just have died, and not be known to be gone yet
 _AHEAD = 2  # trials sent to a shared worker in advance, so that it does not wait for this process between two trials
@@ -56,6 +57,7 @@ class _Worker:
     deadline: float  # by time.monotonic(), seconds
     slot: int = 0  # its number among the present workers, from 0; it selects the GPU
     trials: deque[Trial] = field(default_factory=deque)  # sent and not settled; the first one is running
+    broken: bool = False  # the link: a plug-in may have closed it
 
     def answers(self) -> list[Any]:
         """Return the answers since the last call."""
@@ -64,7 +66,7 @@ class _Worker:
             while self.link.poll():
                 received.append(self.link.recv())
         except Exception:  # a plug-in may have closed or overwritten the link: then only the inbox and the end of the process count
-            pass
+            self.broken = True
         return received
 
     def end(self) -> None:
@@ -116,12 +118,14 @@ def run_trials(trials: Sequence[Trial], store: Store, workers: int, confinement:
             with _undisturbed():
                 _hand_over(waiting, crew, workers, store, confinement)
             _wait(crew, commits.seconds_left(), deaths.seconds_left())
-            for worker in list(crew):
-                if _settle(worker, store, commits, deaths, unfinished):
-                    crew.remove(worker)
-                    waiting.extendleft(reversed(worker.trials))
-            commits.write_if_due()
-        commits.write()
+            with _undisturbed():  # between a commit and what follows from it
+                for worker in list(crew):
+                    if _settle(worker, store, commits, deaths, unfinished):
+                        crew.remove(worker)
+                        waiting.extendleft(reversed(worker.trials))
+                commits.write_if_due()
+        with _undisturbed():
+            commits.write()
         return unfinished
     except BaseException:  # also an interruption: finished trials are written, and a second error must not hide the first
         with _undisturbed(), suppress(RunError):
@@ -262,8 +266,9 @@ def _wait(crew: Sequence[_Worker], *most_seconds: float | None) -> None:
     """Wait until a worker answers, ends or is overdue, but at most each of `most_seconds` (None for no limit)."""
     patience = min((worker.deadline for worker in crew), default=math.inf) - time.monotonic()
     patience = min([patience, *(each for each in most_seconds if each is not None)])
-    signs: list[Any] = [sign for worker in crew for sign in (worker.link, worker.process.sentinel)]
-    connection.wait(signs, None if patience == math.inf else max(patience, 0.0))
+    # A closed link is readable for ever: waiting for it would return at once.
+    signs: list[Any] = [worker.link for worker in crew if not worker.broken] + [worker.process.sentinel for worker in crew]
+    connection.wait(signs, None if patience == math.inf else min(max(patience, 0.0), _LONGEST_WAIT_SECONDS))
 
 
 def _settle(worker: _Worker, store: Store, commits: Commits, deaths: Deaths, unfinished: list[Unfinished]) -> bool:

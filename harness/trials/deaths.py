@@ -1,6 +1,7 @@
-"""Trials whose process died from outside: tried again after a pause, and never taken for a failure of the method.
+"""Trials whose process died from outside: they are tried again after a pause.
 
-The out-of-memory killer or an operator ends a process with a signal. That is not a result of the method, so it makes no record.
+The out-of-memory killer or an operator ends a process with a signal. That is not a result of the method, so it makes no record,
+unless a user's method dies every time.
 """
 
 from __future__ import annotations

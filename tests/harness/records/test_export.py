@@ -304,3 +304,12 @@ def test_recovery_without_any_record(command: Command, tmp_path: Path, what: str
         assert f"cannot read {root / 'records.sqlite'}: No such file or directory" in one_line(result, code=1)
     else:
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "0 records\n")
+
+
+def test_the_file_of_the_run_is_not_overwritten_by_any_name(written: Path, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(written)
+    before = (written / "records.sqlite").read_bytes()
+    for out in (tmp_path / "latest" / "records.sqlite", written / ".." / written.name / "records.sqlite"):
+        refused = command("export", str(written), "--format", "csv", "--out", str(out))
+        assert "is the file of the run, which a run may be writing; choose another file with --out" in one_line(refused, 2)
+    assert (written / "records.sqlite").read_bytes() == before

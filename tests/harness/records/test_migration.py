@@ -328,3 +328,27 @@ def test_connections_of_these_tests_have_the_settings_of_the_code(tmp_path: Path
             connection = make(tmp_path / DATABASE)
             assert connection.isolation_level is None
             connection.close()
+
+
+def test_second_migration_keeps_the_backup_of_the_first(tmp_path: Path) -> None:
+    root = copy_of("table-seed", tmp_path / "run")
+    store = Store(root)
+    store.take_over()
+    identities = sorted(old_files("table-seed", "records"))
+    for part in ("records", "timings"):  # version 0.2 is used again, and writes three more records
+        (root / part).mkdir(exist_ok=True)
+        for identity in identities[:3]:
+            (root / part / f"{identity}.json").write_bytes(old_files("table-seed", part)[identity])
+    store.take_over()
+    kept = [sorted(path.stem for path in (root / name).glob("*.json")) for name in ("records.v02", "records.v02-2", "timings.v02")]
+    assert kept == [identities, identities[:3], identities]
+    assert rows_of(root) == expected_rows("table-seed")
+
+
+def test_reader_continues_if_another_process_migrates_meanwhile(tmp_path: Path) -> None:
+    root = copy_of("table-seed", tmp_path / "run")
+    reading = Store(root).rows()
+    read = [next(reading) for _ in range(5)]
+    Store(root).take_over()
+    read += reading
+    assert [(row.identity, row.json(), row.timing) for row in read] == expected_rows("table-seed")

@@ -205,3 +205,24 @@ def test_full_disk_gives_one_error_and_no_half_written_file(full_disk: Path) -> 
     assert not list(store.root.rglob("*.partial"))
     assert store.done() == {IDENTITY} and store.get(IDENTITY) == RECORD
     store.check()
+
+
+def test_journal_of_a_deleted_file_does_not_reach_the_new_one(store: Store) -> None:
+    store.put(RECORD)
+    store.database.path.unlink()
+    store.database.journal.write_bytes(b"of a transaction that was cut off")
+    store.create()
+    assert not store.database.journal.exists() and store.done() == set()
+
+
+def test_error_about_a_damaged_file_names_a_journal_beside_it(store: Store) -> None:
+    store.database.path.write_bytes(b"garbled" * 1000)
+    store.database.journal.touch()
+    with pytest.raises(RunError, match=r"delete records\.sqlite-journal, put that file in its place"):
+        store.check()
+
+
+def test_file_that_cannot_be_deleted_is_one_line(store: Store) -> None:
+    (store.context / "board.json").mkdir()
+    with pytest.raises(RunError, match=r"cannot delete .*board\.json: Is a directory; delete it yourself"):
+        store.delete(store.context / "board.json")

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +323,12 @@ def test_confined_call_returns_raises_or_times_out() -> None:
         call_confined(bytearray, (2**30,), confinement)
     with pytest.raises(TimeoutError, match="no end after 1 s"):
         call_confined(time.sleep, (1000,), Confinement(1.0, 512))
+
+
+def test_waiting_for_a_plugin_with_a_closed_link_and_a_long_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[Any] = []
+    real = connection.wait
+    monkeypatch.setattr(connection, "wait", lambda signs, seconds=None: waits.append(seconds) or real(signs, seconds))
+    records = conduct(Store(tmp_path), [misbehaving("ClosesEverything")], Confinement(3e6, 512))
+    assert [record["status"] for record in records.values()] == ["ok"]
+    assert len(waits) < 20 and all(seconds is None or seconds <= 86_400 for seconds in waits)
