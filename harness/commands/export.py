@@ -73,10 +73,14 @@ def _checked(store: Store) -> Iterator[Row]:
 
 
 def _recovered(store: Store) -> Iterator[Row]:
-    """Yield the intact rows, and report each damaged record on standard error."""
+    """Yield the intact rows, and report each damaged record on standard error. Raises RunError if there is no intact row."""
     from budgetnas.harness.records.salvage import salvage
+    from budgetnas.harness.records.store import RunError
 
+    store.take_over()
     found = salvage(store.database.path)
+    if not found.rows:
+        raise RunError(f"{store.database.path} has no intact record, so nothing can be recovered; delete it and run the study again")
     for identity in sorted(found.damaged):
         typer.echo(f"left out: the record of trial {identity} is damaged", err=True)
     for identity in sorted(found.rows):

@@ -33,6 +33,10 @@ def read_records(store: Store) -> tuple[pd.DataFrame, list[Path], dict[str, Any]
     import pyarrow as pa
 
     if not (store.root / "plan.json").is_file():
+        if store.root.exists() and not store.root.is_dir():
+            raise RunError(f"{store.root} is a file; give the folder of a run, such as runs/default")
+        if store.holds_records():
+            raise RunError(f"{store.root} holds records but no study, so it has no pages: `budgetnas export {store.root}` writes them")
         raise RunError(f"{store.root} holds no run; make one with `budgetnas run STUDY.toml --out {store.root}`")
     store.take_over()
     store.check()

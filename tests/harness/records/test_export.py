@@ -292,6 +292,12 @@ def test_damaged_file_is_recovered_as_its_error_message_advises(command: Command
     assert saved.stdout == f"{len(found)} records in NEW.sqlite\n"
 
 
+def test_recovery_of_a_run_of_version_02_migrates_it_first(command: Command, tmp_path: Path) -> None:
+    shutil.copytree(golden.HERE / "runs" / "table-seed", tmp_path / "run")
+    result = command("export", str(tmp_path / "run"), "--recover")
+    assert (result.returncode, result.stdout.count("\n"), result.stderr) == (0, 24, "24 records\n")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["nothing", "text", "empty"])
 def test_recovery_without_any_record(command: Command, tmp_path: Path, what: str) -> None:
@@ -303,7 +309,7 @@ def test_recovery_without_any_record(command: Command, tmp_path: Path, what: str
     if what == "nothing":
         assert f"cannot read {root / 'records.sqlite'}: No such file or directory" in one_line(result, code=1)
     else:
-        assert (result.returncode, result.stdout, result.stderr) == (0, "", "0 records\n")
+        assert "has no intact record, so nothing can be recovered; delete it and run the study again" in one_line(result, code=1)
 
 
 def test_the_file_of_the_run_is_not_overwritten_by_any_name(written: Path, command: Command, tmp_path: Path) -> None:
