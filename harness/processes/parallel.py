@@ -41,12 +41,22 @@ def map_in_processes(compute: Callable[[Item], Result], items: Sequence[Item], w
 
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (context.Value("i", 0),))
+    others = set(multiprocessing.active_children())
     try:
-        futures = {pool.submit(compute, item): item for item in items}
+        # The processes inherit the mask: Ctrl-C, which reaches the whole group, must not meet one that is still importing.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            futures = {pool.submit(compute, item): item for item in items}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
         raise ProcessEnded("a process that trained networks ended unexpectedly; run the command again") from None
+    except BaseException:  # interrupted: what is being computed would not be used, and may take minutes
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
