@@ -66,7 +66,8 @@ def main() -> None:
         if not error.format_message():
             sys.exit(2)
         path = error.ctx.command_path if error.ctx else "budgetnas"
-        _fail(f"{error.format_message().rstrip('.')}; see `{path} --help`", code=2)
+        message = error.format_message().replace("Value error, ", "").rstrip(".")  # Typer's own words before a wrong choice
+        _fail(f"{message}; see `{path} --help`", code=2)
     except ValueError as error:
         if not type(error).__module__.startswith("budgetnas."):
             raise

@@ -119,7 +119,7 @@ def _plan(store: Store) -> dict[str, Any]:
     kinds = {"evaluator": str, "graph_seconds": dict, "study": str, "title": str, "trials": dict, "deterministic": list, "skipped": list}
     sound = isinstance(plan, dict) and all(isinstance(plan.get(name), kind) for name, kind in kinds.items())
     if not sound or not all(isinstance(seconds, (int, float)) for seconds in plan["graph_seconds"].values()):
-        raise RunError(f"{path} is no plan of a run; run the study again: what is there is kept")
+        raise RunError(f"{path} is not the plan of a run; run the study again, which keeps its records")
     return dict(plan)
 
 
@@ -133,7 +133,7 @@ def _problems(store: Store, contexts: list[Path]) -> Problems:
                 place = _key(context["space"], context["dataset"], context["device"], problem["limits"])
                 found[place] = (problem["problem"], context["resource"])
         except (KeyError, TypeError):
-            raise RunError(f"{path} is no context of a run; run the study again: what is there is kept") from None
+            raise RunError(f"{path} is not the context of a board; run the study again, which keeps its records") from None
     return found
 
 
@@ -149,7 +149,7 @@ def _row(record: dict[str, Any], label: str, problems: Problems, plan: dict[str,
     try:
         problem, resource = problems[_key(trial["space"], trial["dataset"], device, trial["limits"])]
     except KeyError:
-        raise RunError(f"the context of trial {record['identity'][:12]} is missing; run the study again: what is there is kept") from None
+        raise RunError(f"the context of trial {record['identity'][:12]} is missing; run the study again, which keeps its records") from None
     return {
         "identity": record["identity"],
         "space": trial["space"],

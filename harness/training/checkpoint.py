@@ -49,7 +49,7 @@ def load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Raises BadCheckpoint if the file is damaged, is not a checkpoint, or belongs to another training; the message names the difference.
     """
-    remedy = f"move {path} away, or delete it, to begin anew"
+    remedy = f"move {path} away, or delete it, to start from the beginning"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
